@@ -10,9 +10,9 @@ operation           parameters                                         answer
 ``get_container``   container                                          public_access: blob, container or None
 ==================  =================================================  =============================================
 
-An upload with an etag replaces the blob that has this etag; with None it only creates a blob. A list's answer has
-the name, the size and the time of the last change of each blob, and ``after``, the marker to request the next page
-with, or None on the last page.
+An upload with an etag replaces the blob that has this etag; with None it only creates a blob. A list's answer has the
+name, the size, the time of the last change and the etag of each blob, and ``after``, the marker to request the next
+page with, or None on the last page.
 
 The options name the account. Access is by the shared access signature in AZURE_STORAGE_SAS_TOKEN, or else by the chain
 of azure-identity: a workload or managed identity, the environment's service principal, a developer's login. Options
@@ -196,12 +196,13 @@ def _next_page(pages: Any) -> Any:
     return _next_async_page(pages) if hasattr(pages, "__anext__") else list(map(_listed, next(pages, ())))
 
 
-async def _next_async_page(pages: Any) -> list[tuple[str, int, datetime]]:
+async def _next_async_page(pages: Any) -> list[tuple[str, int, datetime, str]]:
     return [_listed(blob) async for blob in await anext(pages)]
 
 
-def _listed(blob: Any) -> tuple[str, int, datetime]:
-    return blob.name, blob.size, blob.last_modified
+def _listed(blob: Any) -> tuple[str, int, datetime, str]:
+    # A listing has an ETag without the quotes that it has elsewhere.
+    return blob.name, blob.size, blob.last_modified, f'"{str(blob.etag).strip(chr(34))}"'
 
 
 def _call_error(call: Call, error: sdk.AzureError | UnicodeDecodeError) -> CallError:

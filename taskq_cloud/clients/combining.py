@@ -5,13 +5,12 @@ come meanwhile wait until the operation under way ends, and are then carried out
 more parts share a request. An operation that takes long holds up nobody for more than ``LONGEST_WAIT_SECONDS``.
 
 If an operation on several parts fails, each part is carried out by itself, so that one part can't make others fail.
-Only an outage is everybody's.
+Only an outage is everybody's. An operation may also answer a part by its error.
 """
 
 from __future__ import annotations
 
 import asyncio
-import queue
 import threading
 import time
 from collections.abc import Awaitable, Callable, Sequence
@@ -26,9 +25,6 @@ LONGEST_WAIT_SECONDS: Final = 0.02
 
 COLLECTING_SECONDS: Final = 0.003
 """How long the part of a flow that goes on later waits for others, unless somebody waits for its answer."""
-
-IDLE_SECONDS: Final = 1.0
-"""How long the thread of a ``Combiner`` waits for the next part before it ends."""
 
 Operation: TypeAlias = Callable[[Sequence[Any]], Flow[Sequence[Any]]]
 
@@ -74,6 +70,10 @@ class AsyncCombiner:
             answers = await self._run(_answers(operation, [step.part for step, _ in parts]))
             for (_, future), answer in zip(parts, answers, strict=True):
                 _hand_over(answer, future)
+        except BaseException as error:  # nobody may wait for ever
+            for _, future in parts:
+                _hand_over(error, future)
+            raise
         finally:
             self._go_on(operation)
 
@@ -86,7 +86,7 @@ class AsyncCombiner:
 
 
 class Combiner:
-    """Combines the parts of flows that run in threads. A thread of its own carries them out while there are any.
+    """Combines the parts of flows that run in threads, with a thread for each operation.
 
     Args:
         run: drives a flow of calls.
@@ -94,23 +94,27 @@ class Combiner:
 
     def __init__(self, run: Callable[[Flow[Any]], Any]) -> None:
         self._run = run
-        self._parts: queue.SimpleQueue[tuple[Together, Future[Any]] | None] = queue.SimpleQueue()
-        self._lock = threading.Lock()
-        self._running = False
+        self._changed = threading.Condition()
+        self._collected: list[tuple[Together, Future[Any]]] | None = None
+        self._hurried = False
+        self._under_way = 0
 
     def begin(self, step: Together) -> Future[Any]:
         """Have a part carried out soon; ``hurry`` when its answer is waited for."""
         future: Future[Any] = Future()
-        with self._lock:
-            self._parts.put((step, future))
-            if not self._running:
-                threading.Thread(target=self._carry_out_all, name="taskq-together", daemon=True).start()
-                self._running = True
+        with self._changed:
+            if self._collected is None:
+                # It waits for the lock. A time limit may be raised here at any moment, and must leave no parts behind.
+                threading.Thread(target=self._carry_out, name="taskq-together", daemon=True).start()
+                self._collected = []
+            self._collected.append((step, future))
         return future
 
     def hurry(self) -> None:
         """Wait for no further parts."""
-        self._parts.put(None)
+        with self._changed:
+            self._hurried = self._collected is not None
+            self._changed.notify_all()
 
     def perform(self, step: Together) -> Any:
         """Carry out a part, and return its answer or raise its error."""
@@ -118,8 +122,9 @@ class Combiner:
         self.hurry()
         return future.result()
 
-    def _carry_out_all(self) -> None:
-        while parts := self._collected():
+    def _carry_out(self) -> None:
+        parts = self._collect()
+        try:
             together: dict[Operation, list[tuple[Together, Future[Any]]]] = {}
             for step, future in parts:
                 together.setdefault(step.operation, []).append((step, future))
@@ -127,28 +132,26 @@ class Combiner:
                 answers = self._run(_answers(operation, [step.part for step, _ in members]))
                 for (_, future), answer in zip(members, answers, strict=True):
                     _hand_over(answer, future)
+        except BaseException as error:  # noqa: BLE001 - nobody may wait for ever
+            for _, future in parts:
+                _hand_over(error, future)
+        finally:
+            with self._changed:
+                self._under_way -= 1
+                self._changed.notify_all()
 
-    def _collected(self) -> list[tuple[Together, Future[Any]]]:
-        """Wait for a part, and for those that come soon after it; no part: this thread is to end."""
-        parts: list[tuple[Together, Future[Any]]] = []
-        end_at = time.monotonic() + IDLE_SECONDS
-        while True:
-            left = end_at - time.monotonic()
-            try:
-                part = self._parts.get(left > 0, left) if left > 0 else self._parts.get_nowait()
-            except queue.Empty:
-                if parts:
-                    return parts
-                with self._lock:
-                    self._running = not self._parts.empty()
-                    if not self._running:
-                        return []
-                continue
-            if part is None:
-                end_at = 0 if parts else end_at
-                continue
-            end_at = end_at if parts else time.monotonic() + COLLECTING_SECONDS
-            parts.append(part)
+    def _collect(self) -> Sequence[tuple[Together, Future[Any]]]:
+        """Wait a moment for further parts, and somewhat longer while an operation is under way."""
+        with self._changed:
+            began_at = time.monotonic()
+            while (waited := time.monotonic() - began_at) < LONGEST_WAIT_SECONDS:
+                left = 0.0 if self._hurried else COLLECTING_SECONDS - waited
+                if left <= 0 and not self._under_way:
+                    break
+                self._changed.wait(LONGEST_WAIT_SECONDS - waited if self._under_way else left)
+            parts, self._collected, self._hurried = self._collected or [], None, False
+            self._under_way += 1
+            return parts
 
 
 def _answers(operation: Operation, parts: Sequence[Any]) -> Flow[list[Any]]:
@@ -168,7 +171,7 @@ def _hand_over(answer: Any, future: Future[Any] | asyncio.Future[Any]) -> None:
     """Give a flow its answer, unless it waits no more."""
     if future.done():
         return
-    if isinstance(answer, Exception):
+    if isinstance(answer, BaseException):
         future.set_exception(answer)
     else:
         future.set_result(answer)

@@ -10,10 +10,10 @@ operation           parameters                                           answer
 ``get_bucket``      bucket                                               lifecycle_rules, uniform_access, ...
 ==================  ===================================================  ===========================================
 
-A list's answer has the name, the size and the time of the last change of each object, and the ``page_token`` of the
-next page, or None on the last page. A download is a request of the XML API, which sends an object's metadata with its
-content; the SDK's own download uses the JSON API, which takes two requests. The SDK has no asynchronous client; on an
-event loop its calls run in threads.
+A list's answer has the name, the size, the time of the last change and the generation of each object, and the
+``page_token`` of the next page, or None on the last page. A download is a request of the XML API, which sends an
+object's metadata with its content; the SDK's own download uses the JSON API, which takes two requests. The SDK has no
+asynchronous client; on an event loop its calls run in threads.
 
 google-auth finds the credentials (a workload identity, a service account, a developer's ``gcloud auth
 application-default login``). With STORAGE_EMULATOR_HOST there are none. The SDK's own retries are off.
@@ -166,11 +166,11 @@ class GCSClient:
             prefix=prefix,
             page_token=page_token,
             page_size=size,
-            fields="items(name,size,updated),nextPageToken",
+            fields="items(name,size,updated,generation),nextPageToken",
             retry=None,
             timeout=self._timeouts,
         )
-        objects = [(blob.name, blob.size, blob.updated) for blob in next(found.pages, ())]
+        objects = [(blob.name, blob.size, blob.updated, str(blob.generation)) for blob in next(found.pages, ())]
         return {"objects": objects, "page_token": found.next_page_token}
 
     def _missing(self, call: Call, error: sdk.NotFound) -> CallError:

@@ -225,6 +225,14 @@ class ResultStore(Protocol):
         ...
 
 
+class SavesTogether(Protocol):
+    """A store whose capability ``saves_together`` is set."""
+
+    def save_each(self, records: Sequence[Record]) -> Flow[list[bool | Exception]]:
+        """Write records as ``save`` does. The failure of one record is its answer, and costs no other record."""
+        ...
+
+
 class PayloadStore(Protocol):
     """Keeps payloads that are too large for a broker or a result store. A missing bucket raises ``StoreNotFound``."""
 

@@ -50,7 +50,10 @@ class Lanes:
         Raises:
             OutOfTime: ``seconds`` have passed; functions that have not begun are not called any more.
         """
-        lanes = self._idle.pop() if self._idle else ThreadPoolExecutor(self._concurrency, "taskq-lane")
+        try:
+            lanes = self._idle.pop()
+        except IndexError:
+            lanes = ThreadPoolExecutor(self._concurrency, "taskq-lane")
         calls = [lanes.submit(function) for function in functions]
         done, late = wait(calls, timeout=None if math.isinf(seconds) else max(seconds, 0))
         if late:

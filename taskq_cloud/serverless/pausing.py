@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Generator
 from concurrent.futures import Future
 from dataclasses import dataclass
@@ -19,10 +20,12 @@ class Paused(Generic[T]):
     Args:
         flow: the flow.
         effect: the answer to the step at which it was stopped.
+        paused_at: when it was stopped, by the monotonic clock.
     """
 
     flow: Generator[Any, Any, T]
     effect: Future[Any]
+    paused_at: float
 
     def finish(self, perform: Callable[[Any], Any]) -> T:
         """Wait for the effect, and drive the flow to its end."""
@@ -42,7 +45,7 @@ def run_to_last(
                 step = flow.throw(error)
             else:
                 step = flow.send(answer)
-        return Paused(flow, begin(step))
+        return Paused(flow, begin(step), time.monotonic())
     except StopIteration as stop:
         result: T = stop.value
         return result

@@ -6,15 +6,17 @@
 from __future__ import annotations
 
 import logging
+import math
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from typing import Any, Final
 
+from taskq_cloud.core.execution.steps import receives
 from taskq_cloud.core.model.capabilities import is_ordered
 from taskq_cloud.core.model.message import Acknowledge, DeadLetter, Delivery, Refused, Release, Settlement
 from taskq_cloud.core.ports import Broker, KnowsPhysicalNames
-from taskq_cloud.errors import TaskQError
+from taskq_cloud.errors import OperationalError, TaskQError
 from taskq_cloud.runtime.runtime import Runtime
 from taskq_cloud.serverless import suspects
 from taskq_cloud.serverless.deadlines import LEAST_RUN_SECONDS
@@ -23,6 +25,10 @@ from taskq_cloud.serverless.pausing import Paused
 from taskq_cloud.serverless.suspects import Plan
 
 logger = logging.getLogger("taskq_cloud.serverless")
+
+LONGEST_UNSAVED_SECONDS: Final = 0.02
+"""How long ago a task may have ended whose result is still being saved when the next task begins. If that task ends the
+process, the earlier one is run again."""
 
 
 def sqs_records(event: Any) -> Sequence[Mapping[str, Any]] | None:
@@ -132,6 +138,7 @@ class Batch:
         for position in positions:
             if position in self._settlements:
                 continue
+            self._finish_paused(time.monotonic() - LONGEST_UNSAVED_SECONDS)
             before_run = partial(self._save_others, position, deliveries, plan)
             settlement = self._process(position, deliveries[position], before_run)
             if isinstance(settlement, Paused):
@@ -139,9 +146,9 @@ class Batch:
             else:
                 self._note(position, settlement)
 
-    def _finish_paused(self) -> None:
-        """Wait until all results are saved."""
-        while self._paused:
+    def _finish_paused(self, before: float = math.inf) -> None:
+        """Wait until the results of the tasks are saved that had ended before a time by the monotonic clock."""
+        while self._paused and self._paused[0][2].paused_at < before:
             position, delivery, paused = self._paused.pop(0)
             try:
                 settlement = self._invocation.finish(paused)
@@ -168,11 +175,11 @@ class Batch:
         if all(each.receive_count == 1 for each in deliveries.values()):
             return suspects.first_plan(deliveries, side_by_side=self._side_by_side)
         try:
-            unended = self._invocation.run(suspects.unended_runs(self._runtime.store, deliveries))
+            notes = self._invocation.run(suspects.notes_of_all(self._runtime.store, deliveries))
         except Exception as error:  # the pipeline reports it, if it lasts
             logger.debug("it is unknown which tasks have begun before: %s", error, extra={"action": "lambda.no_notes"})
-            unended = {}
-        return suspects.plan(deliveries, unended, self._runtime.settings.task_max_receives)
+            notes = {}
+        return suspects.plan(deliveries, notes, self._runtime.settings.task_max_receives)
 
     def _save_others(self, position: int, deliveries: Mapping[int, Delivery], plan: Plan) -> None:
         """Settle the other records, as far as they can be, before a record is run that was received before.
@@ -186,6 +193,8 @@ class Batch:
             others = [each for each in others if not _in_one_group(deliveries[each], deliveries[position])]
             for number, each in enumerate(others, start=1):
                 self._note(each, Release(deliveries[each], number * suspects.APART_SECONDS))
+                if each in plan.suspects:
+                    self._note_held(deliveries[each])
         self._finish_paused()
         self._settle([*self._settlements])
         if position in plan.suspects:
@@ -194,6 +203,12 @@ class Batch:
                 deliveries[position].message_id,
                 extra={"action": "lambda.suspect", "message_id": deliveries[position].message_id},
             )
+
+    def _note_held(self, delivery: Delivery) -> None:
+        try:
+            self._invocation.run(receives.note_held(self._runtime.store, delivery, time.time()))
+        except OperationalError as error:  # it is then run on its last receive
+            logger.debug("it could not be noted that a task waits: %s", error, extra={"action": "lambda.no_notes"})
 
     def _settle(self, positions: Sequence[int]) -> None:
         # The dead letters go first: released records come back in any case.

@@ -24,6 +24,7 @@ from enum import IntEnum
 from typing import Final, TypeAlias
 
 from taskq_cloud.core.execution.steps import receives
+from taskq_cloud.core.execution.steps.receives import Notes
 from taskq_cloud.core.flows import Flow
 from taskq_cloud.core.model.capabilities import is_ordered
 from taskq_cloud.core.model.message import Delivery
@@ -67,20 +68,18 @@ class Plan:
         return [position for stage in self.stages for part in stage for position in part]
 
 
-def unended_runs(store: ResultStore, deliveries: Mapping[int, Delivery]) -> Flow[dict[int, int]]:
-    """Count the runs of each record that have begun on an earlier receive and never ended.
+def notes_of_all(store: ResultStore, deliveries: Mapping[int, Delivery]) -> Flow[dict[int, Notes]]:
+    """Load the notes that the earlier receives of records have left.
 
     Args:
         store: the application's result store.
         deliveries: the records' deliveries, by position.
     """
-    notes = {note: position for position, each in deliveries.items() for note in receives.note_ids(each)}
-    counts: dict[int, int] = {}
-    if notes and store.capabilities.keeps_records:
-        for note, record in (yield from store.load([*notes])).items():
-            if record.state == receives.BEGUN:
-                counts[notes[note]] = counts.get(notes[note], 0) + 1
-    return counts
+    ids = [note_id for each in deliveries.values() for note_id in receives.note_ids(each)]
+    if not ids or not store.capabilities.keeps_records:
+        return {}
+    found = yield from store.load(ids)
+    return {position: receives.notes_of(each, found) for position, each in deliveries.items()}
 
 
 def first_plan(deliveries: Mapping[int, Delivery], *, side_by_side: bool) -> Plan:
@@ -89,20 +88,22 @@ def first_plan(deliveries: Mapping[int, Delivery], *, side_by_side: bool) -> Pla
     return Plan([_groups(deliveries) if ordered else [[position] for position in deliveries]])
 
 
-def plan(deliveries: Mapping[int, Delivery], unended: Mapping[int, int], most_receives: int) -> Plan:
+def plan(deliveries: Mapping[int, Delivery], notes: Mapping[int, Notes], most_receives: int) -> Plan:
     """Decide the order of a batch.
 
     Args:
         deliveries: the records' deliveries, by position.
-        unended: the runs of each record that never ended, by position; see ``unended_runs``.
+        notes: the notes of each record, by position; see ``notes_of_all``.
         most_receives: the number of receives after which a message is given up.
     """
-    suspected = any(deliveries[position].receive_count < most_receives for position in unended)
+    unended = {position: sum(state == receives.BEGUN for state in found.values()) for position, found in notes.items()}
+    suspected = any(runs and deliveries[position].receive_count < most_receives for position, runs in unended.items())
     keys: dict[int, _Key] = {}
     for position, delivery in deliveries.items():
         count, runs = delivery.receive_count, unended.get(position, 0)
         if runs:
-            rank = _Rank.NOT_RUN if count >= most_receives else _Rank.SUSPECT
+            given_up = receives.is_given_up(count, notes[position], most_receives)
+            rank = _Rank.NOT_RUN if given_up else _Rank.SUSPECT
         elif count == 1:
             rank = _Rank.FIRST_RECEIVE
         elif count >= most_receives:

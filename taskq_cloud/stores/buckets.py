@@ -38,11 +38,13 @@ class ListedObject:
         key: its key.
         size: its size in bytes.
         modified: when it was written last, by the service's clock.
+        tag: its version, as in ``StoredObject``.
     """
 
     key: str
     size: int
     modified: datetime
+    tag: str
 
 
 class FailureKind(Enum):

@@ -13,7 +13,7 @@ import pytest
 from taskq_cloud.clients.combining import AsyncCombiner, Combiner
 from taskq_cloud.core.flows import Call, Flow, Together, arun, run
 from taskq_cloud.errors import PayloadTooLarge, Unreachable
-from taskq_cloud.testing.waiting import auntil
+from taskq_cloud.testing.waiting import auntil, until
 
 LONG_SECONDS = 30
 
@@ -167,12 +167,56 @@ def test_threads_share_operations_and_each_has_its_own_answer(doubling: Doubling
     assert sorted(number for made in doubling.made for number in made) == [*range(200)]
 
 
-def test_thread_ends_when_idle_and_begins_again(doubling: Doubling, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("taskq_cloud.clients.combining.IDLE_SECONDS", 0.01)
+def test_operation_that_hangs_holds_up_no_thread_for_long(doubling: Doubling) -> None:
+    opened = threading.Event()
+
+    def perform(step: Any) -> None:
+        if doubling.made[-1] == [1]:
+            opened.wait(LONG_SECONDS)
+
+    combiner = Combiner(lambda flow: run(flow, perform))
+    hanging = combiner.begin(Together(doubling.double, 1))
+    combiner.hurry()
+    until(lambda: doubling.made == [[1]])
+    assert combiner.perform(Together(doubling.double, 2)) == 4
+    assert not hanging.done()
+    opened.set()
+    assert hanging.result(LONG_SECONDS) == 2
+
+
+def test_fault_of_an_operation_reaches_everybody_who_waits(
+    answers: Callable[[Sequence[Together]], list[Any]],
+) -> None:
+    def short(parts: Sequence[Any]) -> Flow[list[Any]]:
+        yield Call("numbers", "double")
+        return []
+
+    assert [type(each) for each in answers([Together(short, 1), Together(short, 2)])] == [ValueError] * 2
+
+
+def test_operation_may_answer_a_part_by_its_error(answers: Callable[[Sequence[Together]], list[Any]]) -> None:
+    def halved(parts: Sequence[int]) -> Flow[list[Any]]:
+        yield Call("numbers", "halve")
+        return [ValueError("odd") if part % 2 else part // 2 for part in parts]
+
+    assert [str(each) for each in answers([Together(halved, part) for part in (2, 3, 4)])] == ["1", "odd", "2"]
+
+
+def test_thread_that_is_ended_leaves_nobody_waiting() -> None:
+    def ended(parts: Sequence[Any]) -> Flow[list[Any]]:
+        yield Call("numbers", "double")
+        raise SystemExit(1)
+
+    combiner = Combiner(lambda flow: run(flow, lambda step: None))
+    future = combiner.begin(Together(ended, 1))
+    assert isinstance(future.exception(LONG_SECONDS), SystemExit)
+
+
+def test_threads_end_with_their_operations(doubling: Doubling) -> None:
     combiner = Combiner(lambda flow: run(flow, lambda step: None))
     for number in range(3):
         assert combiner.perform(Together(doubling.double, number)) == 2 * number
-        for thread in threading.enumerate():
-            if thread.name == "taskq-together":
-                thread.join(LONG_SECONDS)
-                assert not thread.is_alive()
+    for thread in threading.enumerate():
+        if thread.name == "taskq-together":
+            thread.join(LONG_SECONDS)
+            assert not thread.is_alive()

@@ -58,6 +58,8 @@ def test_list_blobs_returns_names_sizes_and_times_in_pages(
     assert [each[:2] for each in first["objects"]] == [("a/1", 1), ("a/2 %2F", 2)]
     assert [each[:2] for each in second["objects"]] == [("a/3", 3)]
     assert all(abs(each[2].timestamp() - time.time()) < 60 for each in first["objects"])
+    read = run(call("download", bucket, name="a/1", most_bytes=None))
+    assert first["objects"][0][3] == str(read["generation"])
     assert second["page_token"] is None
     assert none == {"objects": [], "page_token": None}
 

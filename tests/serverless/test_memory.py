@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -48,7 +47,9 @@ def test_process_that_needs_much_and_does_not_grow_goes_on() -> None:
 
 
 def test_handler_outside_of_lambda_is_not_watched(monkeypatch: pytest.MonkeyPatch) -> None:
-    handler: Callable[[object, object], object] = lambda event, context: event  # noqa: E731 - a function as a value
+    def handler(event: object, context: object) -> object:
+        return event
+
     monkeypatch.delenv("AWS_LAMBDA_FUNCTION_MEMORY_SIZE", raising=False)
     assert watched(handler) is handler
 

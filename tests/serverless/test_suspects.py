@@ -31,7 +31,11 @@ def plan_of(
         )
         for position, count in enumerate(receives)
     }
-    return plan(deliveries, unended or {}, MOST_RECEIVES)
+    notes = {
+        position: {receives[position] - number: BEGUN for number in range(1, runs + 1)}
+        for position, runs in (unended or {}).items()
+    }
+    return plan(deliveries, notes, MOST_RECEIVES)
 
 
 @pytest.mark.parametrize(

@@ -46,7 +46,10 @@ class BucketInMemory:
                 self._modified[key] = datetime.fromtimestamp(number, UTC)
             case "list":
                 found = sorted(name for name in self._objects if name.startswith(key))
-                return [ListedObject(name, len(self._objects[name].body), self._modified[name]) for name in found]
+                return [
+                    ListedObject(name, len(each.body), self._modified[name], each.tag or "")
+                    for name, each in ((name, self._objects[name]) for name in found)
+                ]
             case "delete":
                 self._objects.pop(key, None)
         return None

@@ -13,13 +13,13 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from itertools import count
-from typing import Final, Protocol, TypeVar
+from typing import Final, Protocol, TypeVar, cast
 
 from taskq_cloud.core.backoff import growing_delay
 from taskq_cloud.core.flows import Compute, Flow, Sleep, Together
 from taskq_cloud.core.messages.sending import Addressed, Outbox
 from taskq_cloud.core.model.message import Refused
-from taskq_cloud.core.ports import ResultStore
+from taskq_cloud.core.ports import ResultStore, SavesTogether
 from taskq_cloud.core.records import document
 from taskq_cloud.core.records.record import Record
 from taskq_cloud.core.serializers.compression import QUICK_CHARACTERS
@@ -116,7 +116,7 @@ class PatientStore:
 
     def _save_one(self, record: Record, last: bool) -> Flow[bool]:
         if self.store.capabilities.saves_together:
-            saved: bool = yield Together(self.store.save, record, last)
+            saved: bool = yield Together(cast("SavesTogether", self.store).save_each, record, last)
         else:
             (saved,) = yield from self.store.save([record])
         return saved

@@ -17,7 +17,7 @@ looks again. A process may die after any of these calls. When its message comes 
 looks as well: the dead process may have owed a look. A second marker costs some calls and nothing else.
 
 A listing has no contents. It tells a marker by its size, and the oldest arrival by the service's own time. Arrivals are
-read only if the oldest has expired.
+read only if the oldest has expired, or has changed since the listing.
 """
 
 from __future__ import annotations
@@ -164,9 +164,12 @@ class Join:
         if not arrived or not self._is_complete(seen):
             return seen
         oldest = min(arrived, key=lambda member: (arrived[member].modified, member))
-        first = arrivals_at(oldest, (yield from self._read([oldest]))[oldest])
-        if first and first[-1].ends_at > self._arrival.arrived_at:
-            return seen
+        first = (yield from self._read([oldest]))[oldest]
+        # If it has changed since the listing, its member has arrived anew, and others may be stale still.
+        if first is not None and first.tag == arrived[oldest].tag:
+            arrivals = arrivals_at(oldest, first)
+            if arrivals and arrivals[-1].ends_at > self._arrival.arrived_at:
+                return seen
         places = yield from self._read([*arrived, self._arrival.member])
         arrivals = [each for member, place in places.items() for each in arrivals_at(member, place)]
         counted = present([*arrivals, self._arrival])

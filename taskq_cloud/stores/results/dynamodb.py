@@ -25,7 +25,7 @@ from taskq_cloud.core.model.rates import FARTHEST_SLOT_SECONDS
 from taskq_cloud.core.ports import Service
 from taskq_cloud.core.records.record import FENCE_KEPT_SECONDS, FINAL_VERSION, Record, may_replace
 from taskq_cloud.core.urls import query_of, shown
-from taskq_cloud.errors import ImproperlyConfigured, OperationalError, PayloadTooLarge
+from taskq_cloud.errors import ImproperlyConfigured, OperationalError, PayloadTooLarge, TaskQError
 from taskq_cloud.stores.results import _dynamodb_items as items
 from taskq_cloud.stores.results._dynamodb_items import Item
 from taskq_cloud.stores.results._dynamodb_table import Table
@@ -162,7 +162,16 @@ class DynamoDBResults:
         return {record.id: record for record in read}
 
     def save(self, records: Sequence[Record]) -> Flow[list[bool]]:
-        """Write records: see ``ResultStore.save``.
+        """Write records: see ``ResultStore.save`` and ``save_each``."""
+        saved: list[bool] = []
+        for answer in (yield from self.save_each(records)):
+            if isinstance(answer, Exception):
+                raise answer
+            saved.append(answer)
+        return saved
+
+    def save_each(self, records: Sequence[Record]) -> Flow[list[bool | Exception]]:
+        """Write records: see ``SavesTogether.save_each``.
 
         One record is one conditional call. Several are inserted together, 25 in a call, and those that the table has
         already are then written by a conditional call each, in parallel. A refused insertion costs a write unit, so a
@@ -170,7 +179,7 @@ class DynamoDBResults:
         """
         now = self._clock()
         contents = [items.from_record(record, self._key(record.id), now) for record in records]
-        saved = [False] * len(records)
+        saved: list[bool | Exception] = [False] * len(records)
         if len(records) > 1:
             first = dict[str, int]()
             for position, record in enumerate(records):
@@ -182,9 +191,12 @@ class DynamoDBResults:
         left = [position for position, done in enumerate(saved) if not done]
         answers = (yield Gather([self._put(records[each], contents[each], now) for each in left])) if left else []
         for position, answer in zip(left, answers, strict=True):
-            saved[position] = self._table.condition_held(answer)
-            if not saved[position] and self._shares_with_celery:
-                saved[position] = yield from self._save_over_celery(records[position], now)
+            try:
+                saved[position] = self._table.condition_held(answer)
+                if not saved[position] and self._shares_with_celery:
+                    saved[position] = yield from self._save_over_celery(records[position], now)
+            except TaskQError as error:
+                saved[position] = error
         for record in records:
             self._note_begun(record)
         return saved

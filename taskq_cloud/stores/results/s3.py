@@ -167,7 +167,10 @@ class _S3Bucket:
         return StoredObject(_SALT.sub(b"", answer["Body"]), answer["Metadata"], answer["ETag"])
 
     def page_of(self, answer: Any) -> tuple[Sequence[ListedObject], str | None]:
-        listed = [ListedObject(each["Key"], each["Size"], each["LastModified"]) for each in answer.get("Contents", ())]
+        listed = [
+            ListedObject(each["Key"], each["Size"], each["LastModified"], each["ETag"])
+            for each in answer.get("Contents", ())
+        ]
         return listed, answer.get("NextContinuationToken")
 
     def _call(self, operation: str, **parameters: Any) -> Call:

@@ -173,6 +173,10 @@ class SQLiteResults:
         rows = yield from self._run("transaction", [*statements, (_SWEEP, {"now": now})])
         return [bool(each) for each in rows[: len(records)]]
 
+    def save_each(self, records: Sequence[Record]) -> Flow[list[bool | Exception]]:
+        """Write records in one transaction, which all of them are in or none: see ``SavesTogether.save_each``."""
+        return [*(yield from self.save(records))]
+
     def delete(self, ids: Sequence[str]) -> Flow[None]:
         """Remove records."""
         if ids:

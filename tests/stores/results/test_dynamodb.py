@@ -193,6 +193,20 @@ def test_records_of_one_task_are_inserted_once() -> None:
     assert recorded.operations == ["batch_execute_statement", "put_item"]
 
 
+def test_record_that_is_throttled_costs_no_other_record() -> None:
+    records = [a_record() for _ in range(3)]
+    throttled = {"Error": {"Code": "ThrottlingError", "Message": "slow down"}}
+
+    def answer(call: Call) -> Any:
+        if call.operation == "batch_execute_statement":
+            return {"Responses": [{}, throttled, {}]}
+        return failing("ThrottlingException", trouble=Trouble.THROTTLED)(call)
+
+    first, second, third = run(DynamoDBResults("results").save_each(records), Recorder(answer))
+    assert (first, third) == (True, True)
+    assert isinstance(second, Unreachable)
+
+
 def test_later_state_of_a_task_is_not_inserted() -> None:
     store, begun = DynamoDBResults("results"), a_record()
     recorded = Recorder(lambda call: {"Responses": [{} for _ in call.parameters.get("Statements", ())]})

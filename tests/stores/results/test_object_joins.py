@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from taskq_cloud.core.flows import run
+from taskq_cloud.core.flows import Gather, run
 from taskq_cloud.stores.results._conditional_objects import ConditionalObjects
 from taskq_cloud.stores.results._object_joins import MARKER_BYTES, Arrival, Join, arrivals_at, place_of, present
 from taskq_cloud.stores.results.memory import MemoryResults
@@ -141,3 +141,18 @@ def test_arrivals_read_from_their_object_are_unchanged_and_smaller_than_a_marker
     place = place_of(members_arrivals)
     assert arrivals_at(member, place) == members_arrivals
     assert len(place.body) < MARKER_BYTES - 100, "S3's adapter appends blanks"
+
+
+def test_member_that_arrives_anew_during_a_look_does_not_make_up_for_another() -> None:
+    bucket = BucketInMemory()
+    for member in (0, 1):  # they arrived before the join expired
+        bucket.perform(Gather([bucket.put(f"join/{member}", place_of([Arrival(member, 1, 10)]), None)]))
+
+    def perform(step: Any) -> Any:
+        answer = bucket.perform(step)
+        if step.calls[0].operation == "list":
+            run(arriving(bucket, 0, SIZE, at=100, until=1_000), bucket.perform)
+        return answer
+
+    assert run(arriving(bucket, 2, SIZE, at=100, until=1_000), perform) is False
+    assert run(arriving(bucket, 1, SIZE, at=100, until=1_000), bucket.perform) is True

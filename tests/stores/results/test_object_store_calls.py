@@ -135,7 +135,7 @@ def test_payload_over_the_limit_is_refused() -> None:
 
 def listed(member: int, size: int = 100) -> dict[str, Any]:
     key = f"taskq-join-place-j/{member}"
-    return {"Key": key, "Size": size, "LastModified": datetime.fromtimestamp(member, UTC)}
+    return {"Key": key, "Size": size, "LastModified": datetime.fromtimestamp(member, UTC), "ETag": f'"{member}"'}
 
 
 def test_member_that_is_not_watched_joins_in_one_call() -> None:
@@ -147,7 +147,7 @@ def test_member_that_is_not_watched_joins_in_one_call() -> None:
 
 def test_join_counts_the_members_on_all_pages_of_the_listing() -> None:
     page = {"Contents": [listed(0)], "NextContinuationToken": "more"}
-    oldest = {"Body": b"[[1.0, null]]", "Metadata": {}, "ETag": "x"}
+    oldest = {"Body": b"[[1.0, null]]", "Metadata": {}, "ETag": listed(0)["ETag"]}
     recorded = recorder({}, page, {"Contents": [listed(1)]}, oldest)
     assert run(S3Results("shop", clock=lambda: 2.0).join("j", "2", 3, None), recorded)
     assert recorded.operations == ["put_object", "list_objects_v2", "list_objects_v2", "get_object"]

@@ -7,18 +7,21 @@ same. Once the receives have run out, the notes tell how many of them were runs.
 counts as a run.
 
 A provider that dead-letters by its own count (SQS) gives no reason and records no failure. There, ``task_max_receives``
-is the last receive: a task that has begun before, and has never ended, is not started once more.
+is the last receive: a task that has begun on the receive before, or twice, and has not ended, is not started once more.
+One run that has not ended is not enough, as its end may have been lost in an outage of the store. A provider that hands
+a message over more often than that is taken at its word.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from typing import Final
+from typing import Final, TypeAlias
 
 from taskq_cloud.core.execution.context import DeliveryContext, Environment
 from taskq_cloud.core.flows import Flow
 from taskq_cloud.core.model.message import Delivery
+from taskq_cloud.core.ports import ResultStore
 from taskq_cloud.core.records.record import LONGEST_MESSAGE_SECONDS, Record
 from taskq_cloud.errors import OperationalError, WorkerLostError
 
@@ -26,6 +29,11 @@ BEGUN: Final = "BEGUN"
 """The state of the record that notes a run. If it stays, the run may have ended its worker."""
 ENDED: Final = "ENDED"
 """The state of the record of a run that has ended, though its message has come back."""
+HELD: Final = "HELD"
+"""The state of the record of a receive on which a task that may end its worker was not run, and came back for later."""
+
+Notes: TypeAlias = Mapping[int, str]
+"""The number of a receive -> the state of its note."""
 
 UNREAD_RECEIVES: Final = 10
 """A message is dead-lettered unread after so many times ``task_max_receives``: reading it may be what ends a worker."""
@@ -59,23 +67,35 @@ def have_run_out(context: DeliveryContext, *, waits: bool = False) -> Flow[bool]
         context: the task's.
         waits: whether the message may also have used up receives by waiting for its rate.
     """
-    environment, delivery = context.environment, context.delivery
-    is_last = is_last_receive(environment, delivery)
+    environment, delivery, most = context.environment, context.delivery, context.environment.policy.max_receives
+    own_count = environment.outbox.capabilities.dead_letters_by_count
+    may_be_last = own_count and delivery.queued and delivery.receive_count >= most
     too_often = not waits and exceed(environment, delivery)
-    if not (is_last or too_often):
+    if not (may_be_last or too_often):
         return False
     if not environment.store.capabilities.keeps_records:
         return too_often
-    notes = yield from context.store.load(note_ids(delivery))
-    if is_last and any(note.state == BEGUN for note in notes.values()):
+    notes = notes_of(delivery, (yield from context.store.load(note_ids(delivery))))
+    if may_be_last and is_given_up(delivery.receive_count, notes, most):
         return True
-    return too_often and len(notes) >= environment.policy.max_receives - 1  # the first run is not noted
+    runs = sum(state != HELD for state in notes.values())
+    return too_often and runs >= most - 1  # the first run is not noted
 
 
-def is_last_receive(environment: Environment, delivery: Delivery) -> bool:
-    """Whether the provider may dead-letter the message by itself instead of handing it over once more."""
-    own_count = environment.outbox.capabilities.dead_letters_by_count
-    return own_count and delivery.queued and delivery.receive_count >= environment.policy.max_receives
+def is_given_up(receive_count: int, notes: Notes, most_receives: int) -> bool:
+    """Whether a task is not started once more, on a receive after which the provider may take its message away.
+
+    Args:
+        receive_count: the number of the receive.
+        notes: the notes of the receives before.
+        most_receives: the number of receives that ``task_max_receives`` allows.
+    """
+    begun = [number for number, state in notes.items() if state == BEGUN]
+    if receive_count > most_receives:
+        return len(begun) >= most_receives - 1
+    if receive_count < most_receives or not begun:
+        return False
+    return len(begun) > 1 or all(notes.get(number) == HELD for number in range(begun[0] + 1, receive_count))
 
 
 def note_run(context: DeliveryContext) -> Flow[None]:
@@ -91,10 +111,26 @@ def note_end(context: DeliveryContext) -> Flow[None]:
             yield from context.environment.store.save([_note(context, ENDED, 1)])
 
 
+def note_held(store: ResultStore, delivery: Delivery, now: float) -> Flow[None]:
+    """Note that a task which may end its worker was not run, and comes back for later."""
+    yield from store.save(
+        [Record(_id_of(delivery, delivery.receive_count), HELD, 0, "{}", now + LONGEST_MESSAGE_SECONDS)]
+    )
+
+
 def note_ids(delivery: Delivery) -> Sequence[str]:
-    """The ids of the notes that runs on earlier receives of a message may have left."""
-    first = max(2, delivery.receive_count - _MOST_NOTES)
-    return [_id_of(delivery, number) for number in range(first, delivery.receive_count)]
+    """The ids of the notes that earlier receives of a message may have left."""
+    return [_id_of(delivery, number) for number in _noted(delivery)]
+
+
+def notes_of(delivery: Delivery, found: Mapping[str, Record]) -> Notes:
+    """The notes of a message among records that were found."""
+    ids = {number: _id_of(delivery, number) for number in _noted(delivery)}
+    return {number: found[note_id].state for number, note_id in ids.items() if note_id in found}
+
+
+def _noted(delivery: Delivery) -> range:
+    return range(max(2, delivery.receive_count - _MOST_NOTES), delivery.receive_count)
 
 
 def error(environment: Environment, receives: int) -> WorkerLostError:
