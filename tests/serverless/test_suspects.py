@@ -10,8 +10,9 @@ from taskq_cloud.core.execution.steps.receives import BEGUN, ENDED, note_ids
 from taskq_cloud.core.flows import Flow
 from taskq_cloud.core.model.message import DeadLetter, Delivery, Release
 from taskq_cloud.core.records.record import Record
-from taskq_cloud.errors import Reject
+from taskq_cloud.errors import Reject, Unreachable
 from taskq_cloud.serverless.suspects import APART_SECONDS, Plan, plan
+from taskq_cloud.stores.results.memory import MemoryResults
 from tests.serverless.events import Context, Shop, batch, call_of, failures, record
 
 MOST_RECEIVES = 5
@@ -143,3 +144,39 @@ def test_first_batch_is_run_in_its_order_without_calls_for_notes(shop: Shop, mon
     assert failures(shop.handler(event, Context())) == []
     assert (shop.ran, shop.broker.settled) == ([0, 1, 2, 3], [])
     assert not [each for each in loaded if each.startswith("taskq-run")]
+
+
+def test_outage_of_the_store_during_a_run_does_not_make_the_task_a_killer(shop: Shop) -> None:
+    store = DownResults()
+    vars(shop.app).update(store=store)
+    ran: list[int] = []
+
+    @shop.app.task(name="goes down")
+    def goes_down() -> None:
+        ran.append(1)
+        store.is_down = len(ran) == 1
+
+    call, handler = call_of("goes down"), shop.app.lambda_handler()
+    for receives in (2, 3, 4):
+        assert failures(handler(batch(record(call, message_id="m", receives=receives)), Context())) == ["m"]
+    store.is_down = False
+    assert failures(handler(batch(record(call, message_id="m", receives=MOST_RECEIVES)), Context())) == []
+    assert (shop.app.AsyncResult(call.id).state, len(ran)) == ("SUCCESS", 2)
+
+
+class DownResults(MemoryResults):
+    """A store that can't be reached while it is down."""
+
+    is_down = False
+
+    def save(self, records: Sequence[Record]) -> Flow[list[bool]]:
+        self._check()
+        return (yield from super().save(records))
+
+    def load(self, ids: Sequence[str]) -> Flow[dict[str, Record]]:
+        self._check()
+        return (yield from super().load(ids))
+
+    def _check(self) -> None:
+        if self.is_down:
+            raise Unreachable("the table gives no answer")
