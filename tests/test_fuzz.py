@@ -33,6 +33,10 @@ from tests.serverless.events import Context
 pytestmark = pytest.mark.slow
 
 
+def check_has_text(error: Exception) -> None:
+    assert str(error), f"{error!r} says nothing"
+
+
 def make_app(**settings: Any) -> TaskQ:
     app = TaskQ("fuzzed", broker="memory://", results="memory://", **settings)
 
@@ -221,7 +225,7 @@ def test_option_is_refused_at_the_call_or_understood_by_the_worker(options: dict
         with limited_work():
             app.tasks["add"].apply_async((1,), **options)
     except (TypeError, ValueError, TaskQError) as error:
-        assert str(error)  # noqa: PT017 - some inputs are accepted
+        check_has_text(error)
         return
     finally:
         app.close()
@@ -262,7 +266,7 @@ def test_lambda_event_is_answered_or_refused_with_an_error_of_ours(event: Any, l
         with limited_work():
             answer = app.lambda_handler()(event, Context())
     except (TaskQError, Reject) as error:
-        assert str(error)  # noqa: PT017 - some inputs are accepted
+        check_has_text(error)
     else:
         json.dumps(answer)
     finally:
@@ -306,7 +310,7 @@ def test_record_is_read_or_refused_with_an_error_of_ours(payload: str, state: st
             with limited_work():
                 read()
         except TaskQError as error:
-            assert str(error)  # noqa: PT017 - some inputs are accepted
+            check_has_text(error)
     app.close()
 
 
