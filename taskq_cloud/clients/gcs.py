@@ -188,7 +188,7 @@ class GCSClient:
             return _call_error(call, failure)
         if call.operation == "download" and given["name"] in (name for name, *_ in found["objects"]):
             hint = f"{message}, though it exists: {self._client.api_endpoint} {_NO_XML_HINT}"
-            return CallError(call, "NoXMLAPI", hint, Trouble.REFUSED)
+            return CallError(call, "NoXMLAPI", hint, Trouble.TRANSIENT)  # perhaps it was written just now
         return CallError(call, NO_OBJECT, message, Trouble.REFUSED)
 
 

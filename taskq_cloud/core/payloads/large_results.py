@@ -13,7 +13,7 @@ import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import Any, Final, TypeVar
+from typing import Any, Final, TypeVar, cast
 
 from taskq_cloud.core import serializers
 from taskq_cloud.core.flows import Compute, Flow
@@ -22,7 +22,7 @@ from taskq_cloud.core.model.message import Refused
 from taskq_cloud.core.model.outcome import ErrorInfo
 from taskq_cloud.core.model.payload_references import REFERENCE_KEY, Payload, PayloadReference, reference_from_json
 from taskq_cloud.core.payloads.policy import LARGEST_PAYLOAD_BYTES, RESULTS, Payloads, is_plain
-from taskq_cloud.core.ports import ResultStore, Service
+from taskq_cloud.core.ports import ResultStore, SavesTogether, Service
 from taskq_cloud.core.records import document as result_document
 from taskq_cloud.core.records.record import EXCEPTION_STATES, Record
 from taskq_cloud.core.serializers.compression import QUICK_CHARACTERS
@@ -87,17 +87,36 @@ class LargeResults:
         Raises:
             PayloadTooLarge: a document is too large for the object store; the error names task, size and limit.
         """
-        small: list[Record] = []
-        payloads: list[Payload] = []
-        for record in records:
-            kept, payload = self._fitting(record)
-            small.append(kept)
-            if payload is not None:
-                payloads.append(payload)
-        for answer in (yield from self.payloads.put(payloads)):
-            if isinstance(answer, Refused):
-                raise answer.error
-        return (yield from self.store.save(small))
+        small, failures = yield from self._with_stored_documents(records)
+        for error in failures.values():
+            raise error
+        return (yield from self.store.save([*small.values()]))
+
+    def save_each(self, records: Sequence[Record]) -> Flow[list[bool | Exception]]:
+        """Store large documents and then the records: see ``SavesTogether.save_each``."""
+        small, failures = yield from self._with_stored_documents(records)
+        saved = yield from cast("SavesTogether", self.store).save_each([*small.values()])
+        answers: dict[int, bool | Exception] = {**failures, **dict(zip(small, saved, strict=True))}
+        return [answers[position] for position in range(len(records))]
+
+    def _with_stored_documents(self, records: Sequence[Record]) -> Flow[tuple[dict[int, Record], dict[int, Exception]]]:
+        """Store large documents. Return the records to save, and the errors of the others, by their positions."""
+        small: dict[int, Record] = {}
+        failures: dict[int, Exception] = {}
+        payloads: dict[int, Payload] = {}
+        for position, record in enumerate(records):
+            try:
+                small[position], payload = self._fitting(record)
+            except PayloadTooLarge as error:
+                failures[position] = error
+            else:
+                if payload is not None:
+                    payloads[position] = payload
+        for position, stored in zip(payloads, (yield from self.payloads.put([*payloads.values()])), strict=True):
+            if isinstance(stored, Refused):
+                failures[position] = stored.error
+                del small[position]
+        return small, failures
 
     def delete(self, ids: Sequence[str]) -> Flow[None]:
         """Remove records, and then the documents they refer to."""

@@ -7,13 +7,14 @@ import json
 import random
 import tracemalloc
 import zlib
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
 import pytest
 from celery import Celery
 
-from taskq_cloud.core.flows import Compute, run
+from taskq_cloud.core.flows import Compute, Flow, run
 from taskq_cloud.core.model.message import Message
 from taskq_cloud.core.model.options import TaskOptions
 from taskq_cloud.core.model.outcome import ErrorInfo
@@ -33,7 +34,10 @@ LIMIT = 3000
 
 
 class SmallResults(MemoryResults):
-    capabilities = replace(MemoryResults.capabilities, largest_record_bytes=LIMIT)
+    capabilities = replace(MemoryResults.capabilities, largest_record_bytes=LIMIT, saves_together=True)
+
+    def save_each(self, records: Sequence[Record]) -> Flow[list[bool | Exception]]:
+        return [*(yield from self.save(records))]
 
 
 def a_store(shelf: Shelf, **options: Any) -> LargeResults:
@@ -161,6 +165,16 @@ def test_record_whose_payload_could_not_be_stored_is_not_written() -> None:
     with pytest.raises(Unreachable):
         drive(store.save([a_record(noise(20_000)), a_record(1, task_id="id-2")]))
     assert drive(store.load(["id-1", "id-2"])) == {}
+
+
+def test_payload_that_could_not_be_stored_costs_no_other_record() -> None:
+    shelf = Shelf()
+    shelf.failure = Unreachable("no answer")
+    store = a_store(shelf)
+    failed, saved = drive(store.save_each([a_record(noise(20_000)), a_record(1, task_id="id-2")]))
+    assert isinstance(failed, Unreachable)
+    assert saved is True
+    assert [*drive(store.load(["id-1", "id-2"]))] == ["id-2"]
 
 
 @pytest.mark.parametrize("damage", [{"data": "?"}, {"data": "AAAA"}, {"compression": "application/x-rar"}, {"data": 7}])
