@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
 import threading
 from collections import Counter, deque
 from collections.abc import AsyncIterator, Mapping
@@ -30,6 +31,8 @@ _ERRORS: Final[Mapping[tuple[str, str], tuple[int, str]]] = {
     ("", "server_error"): (500, "com.amazon.coral.service#InternalFailure"),
 }
 
+_HOST: Final = re.compile(rb"(?im)^host:[^\r]*")
+
 _LARGEST_HEAD_BYTES: Final = 256 * 1024
 
 
@@ -48,9 +51,12 @@ class CallCounter:
 
     Args:
         endpoint_url: the endpoint that calls are forwarded to, such as ``"http://127.0.0.1:4566"``.
+        as_host: whether calls name the endpoint in the header ``Host``, and not the counter: fake-gcs-server answers
+            requests of the XML API under its own name only.
     """
 
-    def __init__(self, endpoint_url: str) -> None:
+    def __init__(self, endpoint_url: str, *, as_host: bool = False) -> None:
+        self._host = f"Host: {urlsplit(endpoint_url).netloc}".encode() if as_host else None
         upstream = urlsplit(endpoint_url)
         self._upstream = (upstream.hostname or "127.0.0.1", upstream.port or 80)
         self._counts: Counter[str] = Counter()
@@ -151,7 +157,7 @@ class CallCounter:
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         """Forward one client's requests over one connection to the endpoint, until either side closes it."""
-        upstream = _Upstream(*self._upstream)
+        upstream = _Upstream(*self._upstream, self._host)
         try:
             async for request in _requests(reader, writer):
                 target = request.headers.get("x-amz-target", "")
@@ -190,15 +196,19 @@ class CallCounter:
 class _Upstream:
     """One connection to the endpoint, which the first request opens."""
 
-    def __init__(self, host: str, port: int) -> None:
+    def __init__(self, host: str, port: int, host_header: bytes | None) -> None:
         self._address = (host, port)
+        self._host_header = host_header
         self._reader: asyncio.StreamReader | None = None
         self._writer: asyncio.StreamWriter | None = None
 
     async def exchange(self, request: _Message) -> _Message:
         if self._reader is None or self._writer is None:
             self._reader, self._writer = await asyncio.open_connection(*self._address, limit=_LARGEST_HEAD_BYTES)
-        self._writer.write(request.head + request.body)
+        head = request.head
+        if self._host_header is not None:
+            head = _HOST.sub(self._host_header, head, count=1)
+        self._writer.write(head + request.body)
         await self._writer.drain()
         answer = await _read(self._reader, is_answer=True, bodiless=request.headers[""].startswith("HEAD "))
         if answer is None:

@@ -98,7 +98,7 @@ def _make_topic(publisher: PublisherClient, subscriber: SubscriberClient, queue:
 def _start_storage(machine: Machine) -> RunningStore:
     server = machine.cleanup.enter_context(object_stores.gcs_server())
     machine.say(f"fake-gcs-server, an emulator of Google Cloud Storage, answers at {server.url}")
-    counter = machine.count_calls(server.url)
+    counter = machine.count_calls(server.url, as_host=True)
     options = {"api_endpoint": server.url}
     client = storage.Client(project=PROJECT, client_options=options, use_auth_w_custom_endpoint=False)
     client.create_bucket(RESULTS)

@@ -61,9 +61,9 @@ class Machine:
             self.say(f"{stack.name}, a local AWS stack, answers at {stack.endpoint_url}")
         return self._aws
 
-    def count_calls(self, endpoint_url: str) -> CallCounter:
-        """Start a proxy that counts the calls to an endpoint."""
-        return self.cleanup.enter_context(CallCounter(endpoint_url))
+    def count_calls(self, endpoint_url: str, *, as_host: bool = False) -> CallCounter:
+        """Start a proxy that counts the calls to an endpoint, which may be named in them as their host."""
+        return self.cleanup.enter_context(CallCounter(endpoint_url, as_host=as_host))
 
     def _keep_log(self, stack: Stack) -> None:
         if stack.log_path is not None and stack.log_path.exists():
