@@ -96,7 +96,7 @@ def existing_resources(make_aws_client: Callable[[str, str], Any], endpoint_url:
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(600)
+@pytest.mark.timeout(900)
 def test_applied_example_runs_tasks_through_change_and_destroy_leaves_nothing(
     own_stack: stacks.Stack,
     tmp_path: Path,
