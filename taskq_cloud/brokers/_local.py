@@ -1,15 +1,26 @@
-"""Rules that the memory broker and the SQLite broker share: capabilities, refused messages, list cursors, polling."""
+"""Rules that the memory broker and the SQLite broker share: capabilities, refused messages, list cursors, waiting."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
-from typing import Final
+import time
+from collections.abc import Callable, Sequence
+from typing import Final, TypeVar
 
-from taskq_cloud.core.flows import Sleep
-from taskq_cloud.core.model.capabilities import BrokerCapabilities
-from taskq_cloud.core.model.message import Delivery, Outgoing, Refused
+from taskq_cloud.core.flows import Flow, Sleep
+from taskq_cloud.core.model.announcements import Listener
+from taskq_cloud.core.model.capabilities import BrokerCapabilities, dead_letter_queue, is_ordered
+from taskq_cloud.core.model.message import (
+    DeadLetter,
+    Delivery,
+    Outgoing,
+    Refused,
+    Release,
+    Settlement,
+)
 from taskq_cloud.errors import OperationalError, PayloadTooLarge
+
+T = TypeVar("T")
 
 DEDUPLICATION_SECONDS: Final = 300
 """How long a deduplication id is remembered: SQS's time (SQS Developer Guide, "FIFO-queues-exactly-once")."""
@@ -17,6 +28,9 @@ DEDUPLICATION_SECONDS: Final = 300
 FIRST_PAUSE_SECONDS: Final = 0.01
 LONGEST_PAUSE_SECONDS: Final = 0.2
 """Five polls a second by an idle worker cost next to nothing, and a person doesn't notice the delay."""
+LISTENING_PAUSE_SECONDS: Final = 0.5
+"""The pause of a worker that hears of messages. It polls too, as another process may be unable to announce them."""
+LEAST_PAUSE_SECONDS: Final = 0.001
 
 LOCAL_CAPABILITIES: Final = BrokerCapabilities(
     largest_message_bytes=16 * 1024 * 1024,  # our own limit: SQLite takes 1 GB, but each receive rewrites the row
@@ -112,15 +126,65 @@ def read_cursor(cursor: str | None) -> tuple[float, int]:
         ) from None
 
 
-def polling_pauses(wait_seconds: float) -> Iterator[Sleep]:
-    """The pauses between the polls of one receive; each lasts twice as long as the one before, up to 0.2 s.
+def at_once(function: Callable[[], T]) -> Flow[T]:
+    """Make a flow of a function that makes no calls."""
+    yield from ()
+    return function()
+
+
+def queues_with_more(settlements: Sequence[Settlement]) -> set[str]:
+    """The queues that may have a message to receive once deliveries are settled.
+
+    On an ordered queue, an acknowledgement makes way for the next message of the group.
+    """
+    found: set[str] = set()
+    for settlement in settlements:
+        queue = settlement.delivery.queue
+        if isinstance(settlement, Release) or is_ordered(queue):
+            found.add(queue)
+        if isinstance(settlement, DeadLetter):
+            found.add(dead_letter_queue(queue))
+    return found
+
+
+def receive_in_time(
+    take: Callable[[], Flow[list[Delivery]]],
+    seconds_until_next: Callable[[], Flow[float | None]],
+    wait_seconds: float,
+    listen: Callable[[], Flow[Listener | None]],
+) -> Flow[list[Delivery]]:
+    """Wait for a queue's next message and take it; an empty list: there was none in time.
 
     Args:
-        wait_seconds: how long the pauses last in all.
+        take: takes the messages that can be received now.
+        seconds_until_next: looks, at little cost, when the queue's next message can be received; None: it has none.
+        wait_seconds: how long to wait.
+        listen: begins to hear of messages that are sent or given back; None: that can't be heard, and the queue is
+            polled.
     """
-    pause_seconds = FIRST_PAUSE_SECONDS
-    left_seconds = wait_seconds
-    while left_seconds > 0:
-        yield Sleep(min(pause_seconds, left_seconds))
-        left_seconds -= pause_seconds
-        pause_seconds = min(pause_seconds * 2, LONGEST_PAUSE_SECONDS)
+    listener: Listener | None = None
+    left_seconds, pause_seconds, longest_seconds = wait_seconds, 0.0, 0.0
+    while True:
+        next_seconds = yield from seconds_until_next()
+        if next_seconds is not None and next_seconds <= 0:
+            deliveries = yield from take()
+            if deliveries:
+                return deliveries
+            next_seconds = None  # another receiver was faster
+        if left_seconds <= 0:
+            return []
+        if pause_seconds == 0:  # the first look was in vain: listen, and look once more before the first pause
+            listener = yield from listen()
+            longest_seconds = LONGEST_PAUSE_SECONDS if listener is None else LISTENING_PAUSE_SECONDS
+            pause_seconds = FIRST_PAUSE_SECONDS if listener is None else longest_seconds
+            if listener is not None:
+                continue
+        pause = min(pause_seconds, left_seconds)
+        if next_seconds is not None:
+            pause = min(pause, max(next_seconds, LEAST_PAUSE_SECONDS))
+        began_at = time.monotonic()
+        heard = yield Sleep(pause, listener)
+        if listener is not None:
+            listener.take()
+        left_seconds -= min(time.monotonic() - began_at, pause) if heard else pause
+        pause_seconds = min(pause_seconds * 2, longest_seconds)

@@ -144,12 +144,26 @@ UNBLOCK: Final = """
     )
 """
 
-HAS_READY_IN_ORDER: Final = """
-    SELECT 1 FROM taskq_groups INDEXED BY taskq_groups_ready WHERE queue = :queue AND blocked_until IS NULL
-    UNION ALL
-    SELECT 1 FROM taskq_groups INDEXED BY taskq_groups_blocked WHERE queue = :queue AND blocked_until <= :now
-    LIMIT 1
-"""
+_LATEST: Final = "(SELECT latest FROM taskq_clock WHERE id = 1) AS latest"
+
+# The smallest visible_at of the queue: one step in the index.
+NEXT: Final = f"""
+    SELECT (
+        SELECT min(visible_at) FROM taskq_messages INDEXED BY taskq_messages_by_time WHERE queue = :queue
+    ) AS at, {_LATEST}
+"""  # noqa: S608 - the inserted value of this and the following statement is a constant
+
+NEXT_IN_ORDER: Final = f"""
+    SELECT CASE
+        WHEN EXISTS (
+            SELECT 1 FROM taskq_groups INDEXED BY taskq_groups_ready WHERE queue = :queue AND blocked_until IS NULL
+        ) THEN 0
+        ELSE (
+            SELECT min(blocked_until) FROM taskq_groups INDEXED BY taskq_groups_blocked
+            WHERE queue = :queue AND blocked_until IS NOT NULL
+        )
+    END AS at, {_LATEST}
+"""  # noqa: S608
 
 SEE_TIME: Final = see_time("taskq_clock")
 

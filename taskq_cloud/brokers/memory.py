@@ -5,25 +5,30 @@ Each broker object has its own queues, so code that shares the queues must share
 
 from __future__ import annotations
 
+import heapq
 import itertools
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any, ClassVar
+from functools import partial
+from typing import Any, ClassVar, Final
 from urllib.parse import SplitResult
 from uuid import uuid4
 
 from taskq_cloud.brokers._local import (
     DEDUPLICATION_SECONDS,
     LOCAL_CAPABILITIES,
+    at_once,
     lost_lease,
-    polling_pauses,
+    queues_with_more,
     read_cursor,
+    receive_in_time,
     refusal,
     write_cursor,
 )
 from taskq_cloud.core.flows import Flow
+from taskq_cloud.core.model.announcements import Announcements, Listener
 from taskq_cloud.core.model.capabilities import DEFAULT_GROUP, BrokerCapabilities, dead_letter_queue, is_ordered
 from taskq_cloud.core.model.local_clock import LatestTime
 from taskq_cloud.core.model.message import (
@@ -41,12 +46,16 @@ from taskq_cloud.core.model.message import (
 from taskq_cloud.core.ports import Depth, HeldMessage, HeldPage, Service
 from taskq_cloud.core.urls import query_of
 
+MOST_VOID_TIMES: Final = 1000
+"""Void entries that a heap may have beyond the number of its messages before it is made anew."""
+
 
 @dataclass(slots=True)
 class _Message:
     """A message in a queue.
 
     Args:
+        turn: its place among messages with one time; it changes with the time.
         receipt: the receipt of the last delivery; None before the first delivery and after a release.
     """
 
@@ -55,7 +64,8 @@ class _Message:
     group: str | None
     attributes: Mapping[str, str]
     sent_at: float
-    visible_at: float
+    visible_at: float = 0.0
+    turn: int = 0
     receipt: str | None = None
     receive_count: int = 0
 
@@ -65,12 +75,45 @@ class _Queue:
     """A queue.
 
     Args:
-        messages: number -> message, in the order in which messages are delivered.
+        messages: number -> message. An ordered queue delivers them in this order.
         seen: deduplication id -> when it was first seen, and the id of the message that had it.
+        times: a heap of the times at which messages become visible, each with the message's turn and number. Messages
+            that are not ordered are delivered in this order. An entry is void if its message has another turn now.
     """
 
     messages: dict[int, _Message] = field(default_factory=dict)
     seen: dict[str, tuple[float, str]] = field(default_factory=dict)
+    times: list[tuple[float, int, int]] = field(default_factory=list)
+    turns: Iterator[int] = field(default_factory=itertools.count)
+
+    def show(self, number: int, at: float) -> None:
+        """Let a message be visible from a time on."""
+        message = self.messages[number]
+        message.visible_at, message.turn = at, next(self.turns)
+        heapq.heappush(self.times, (at, message.turn, number))
+        if len(self.times) > 2 * len(self.messages) + MOST_VOID_TIMES:
+            self.sort_times()
+
+    def sort_times(self) -> None:
+        """Make the heap anew, without void entries."""
+        self.times = sorted((each.visible_at, each.turn, number) for number, each in self.messages.items())
+
+    def next_at(self) -> float | None:
+        """The time at which the next message becomes visible, or has become so; None: there is no message."""
+        while self.times:
+            at, turn, number = self.times[0]
+            message = self.messages.get(number)
+            if message is not None and message.turn == turn:
+                return at
+            heapq.heappop(self.times)
+        return None
+
+    def pop_visible(self, now: float, limit: int) -> list[int]:
+        """Take up to ``limit`` messages that are visible out of the heap, and return their numbers."""
+        numbers: list[int] = []
+        while len(numbers) < limit and (at := self.next_at()) is not None and at <= now:
+            numbers.append(heapq.heappop(self.times)[2])
+        return numbers
 
 
 class MemoryBroker:
@@ -91,6 +134,7 @@ class MemoryBroker:
         self._numbers = itertools.count(1)
         self._latest = LatestTime(clock())
         self._receipts = itertools.count(1)
+        self._announcements = Announcements()
 
     @classmethod
     def from_url(cls, url: SplitResult, options: Mapping[str, Any]) -> MemoryBroker:
@@ -111,17 +155,28 @@ class MemoryBroker:
         """Send messages; see ``Broker.send``."""
         yield from ()
         with self._lock:
-            return [refusal(queue, each, self.capabilities) or self._put(queue, each) for each in messages]
+            answers = [refusal(queue, each, self.capabilities) or self._put(queue, each) for each in messages]
+        self._announcements.announce([queue])
+        return answers
 
     def receive(self, queue: str, limit: int, wait_seconds: float, lease_seconds: float) -> Flow[list[Delivery]]:
         """Receive messages; see ``Broker.receive``."""
-        deliveries = self._take(queue, limit, lease_seconds)
-        for pause in polling_pauses(0 if deliveries else wait_seconds):
-            yield pause
-            deliveries = self._take(queue, limit, lease_seconds)
-            if deliveries:
-                break
-        return deliveries
+        take = partial(self._take, queue, limit, lease_seconds)
+        seconds_until_next = partial(self._seconds_until_next, queue)
+        listener = Listener()
+
+        def listen() -> Listener:
+            self._announcements.enter(listener, {queue: queue})
+            return listener
+
+        try:
+            return (
+                yield from receive_in_time(
+                    partial(at_once, take), partial(at_once, seconds_until_next), wait_seconds, partial(at_once, listen)
+                )
+            )
+        finally:
+            listener.close()
 
     def settle(self, settlements: Sequence[Settlement]) -> Flow[list[Refused | None]]:
         """Settle deliveries; see ``Broker.settle``."""
@@ -129,6 +184,7 @@ class MemoryBroker:
         with self._lock:
             for settlement in settlements:
                 self._settle(settlement)
+        self._announcements.announce(queues_with_more(settlements))
         return [None] * len(settlements)
 
     def extend(self, deliveries: Sequence[Delivery], lease_seconds: float) -> Flow[list[Refused | None]]:
@@ -167,8 +223,10 @@ class MemoryBroker:
         """Remove a queue's messages; see ``Broker.purge``."""
         yield from ()
         with self._lock:
-            count = len(self._messages(queue))
-            self._messages(queue).clear()
+            found = self._queues.get(queue, _Queue())
+            count = len(found.messages)
+            found.messages.clear()
+            found.times.clear()
         return count
 
     def _now(self) -> float:
@@ -180,6 +238,7 @@ class MemoryBroker:
                 for message in queue.messages.values():
                     message.visible_at -= back_seconds
                 queue.seen = {each: (at - back_seconds, first) for each, (at, first) in queue.seen.items()}
+                queue.sort_times()
         return now
 
     def _messages(self, queue: str) -> dict[int, _Message]:
@@ -195,28 +254,49 @@ class MemoryBroker:
             _, first_id = target.seen.setdefault(message.deduplication, (now, message_id))
             if first_id != message_id:
                 return Sent(first_id)
-        target.messages[next(self._numbers)] = _Message(
+        number = next(self._numbers)
+        target.messages[number] = _Message(
             message_id=message_id,
             body=message.body,
             group=message.group or (DEFAULT_GROUP if is_ordered(queue) else None),
             attributes=dict(message.attributes),
             sent_at=now,
-            visible_at=now + message.delay_seconds,
         )
+        target.show(number, now + message.delay_seconds)
         return Sent(message_id)
 
     def _take(self, queue: str, limit: int, lease_seconds: float) -> list[Delivery]:
         with self._lock:
             now = self._now()
-            messages = self._messages(queue)
-            ready = _ordered_ready(messages, now) if is_ordered(queue) else _ready(messages, now)
-            numbers = list(itertools.islice(ready, min(limit, self.capabilities.receive_batch)))
-            return [self._deliver(queue, number, messages[number], now, lease_seconds) for number in numbers]
+            found, limit = self._queues.get(queue), min(limit, self.capabilities.receive_batch)
+            if found is None:
+                return []
+            if is_ordered(queue):
+                numbers = list(itertools.islice(_ordered_ready(found.messages, now), limit))
+            else:
+                numbers = found.pop_visible(now, limit)
+            return [self._deliver(found, queue, number, now, lease_seconds) for number in numbers]
 
-    def _deliver(self, queue: str, number: int, message: _Message, now: float, lease_seconds: float) -> Delivery:
+    def _seconds_until_next(self, queue: str) -> float | None:
+        with self._lock:
+            now = self._now()
+            found = self._queues.get(queue)
+            if found is None:
+                return None
+            if not is_ordered(queue):
+                at = found.next_at()
+                return None if at is None else at - now
+            if next(_ordered_ready(found.messages, now), None) is not None:
+                return 0.0
+            return min(
+                (each.visible_at - now for each in found.messages.values() if each.visible_at > now), default=None
+            )
+
+    def _deliver(self, found: _Queue, queue: str, number: int, now: float, lease_seconds: float) -> Delivery:
+        message = found.messages[number]
         message.receive_count += 1
         message.receipt = f"{number}.{next(self._receipts)}"
-        message.visible_at = now + lease_seconds
+        found.show(number, now + lease_seconds)
         return Delivery(
             queue=queue,
             message_id=message.message_id,
@@ -242,11 +322,9 @@ class MemoryBroker:
             case Release(after_seconds=after_seconds, counts=counts):
                 message.receipt = None
                 message.receive_count -= not counts
-                message.visible_at = self._now() + after_seconds
-                if not is_ordered(delivery.queue):
-                    # A released message goes to the end, so that a message that is released again and again doesn't
-                    # keep the others waiting.
-                    messages[number] = messages.pop(number)
+                # A released message gets its turn after those that wait, so that a message that is released again
+                # and again doesn't keep the others waiting.
+                self._queues[delivery.queue].show(number, self._now() + after_seconds)
             case DeadLetter(reason=reason):
                 del messages[number]
                 attributes = {
@@ -262,7 +340,7 @@ class MemoryBroker:
         now = self._now()
         if message is None or message.visible_at <= now:
             return lost_lease(delivery)
-        message.visible_at = now + lease_seconds
+        self._queues[delivery.queue].show(int(delivery.receipt.partition(".")[0]), now + lease_seconds)
         return None
 
     def _find(self, delivery: Delivery) -> tuple[int, _Message | None]:
@@ -272,11 +350,7 @@ class MemoryBroker:
         return number, message if message is not None and message.receipt == delivery.receipt else None
 
 
-def _ready(messages: Mapping[int, _Message], now: float) -> list[int]:
-    return [number for number, message in messages.items() if message.visible_at <= now]
-
-
-def _ordered_ready(messages: Mapping[int, _Message], now: float) -> list[int]:
+def _ordered_ready(messages: Mapping[int, _Message], now: float) -> Iterator[int]:
     """The numbers of the messages that an ordered queue can deliver.
 
     A group with a message in flight delivers none; another group delivers its messages up to the first delayed one.
@@ -284,15 +358,13 @@ def _ordered_ready(messages: Mapping[int, _Message], now: float) -> list[int]:
     blocked = {
         message.group for message in messages.values() if message.receipt is not None and message.visible_at > now
     }
-    ready = []
     for number, message in messages.items():
         if message.group in blocked:
             continue
         if message.visible_at > now:
             blocked.add(message.group)
             continue
-        ready.append(number)
-    return ready
+        yield number
 
 
 def _forget_old_ids(seen: dict[str, tuple[float, str]], now: float) -> None:

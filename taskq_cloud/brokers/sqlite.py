@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any, ClassVar
 from urllib.parse import SplitResult
@@ -19,14 +20,17 @@ from taskq_cloud.brokers._local import (
     DEDUPLICATION_SECONDS,
     LOCAL_CAPABILITIES,
     lost_lease,
-    polling_pauses,
+    queues_with_more,
     read_cursor,
+    receive_in_time,
     refusal,
     write_cursor,
 )
 from taskq_cloud.core.file_errors import operational_error
 from taskq_cloud.core.flows import Call, CallError, Flow
+from taskq_cloud.core.model.announcements import Listener
 from taskq_cloud.core.model.capabilities import DEFAULT_GROUP, BrokerCapabilities, dead_letter_queue, is_ordered
+from taskq_cloud.core.model.local_clock import CLOCK_SET_BACK_SECONDS
 from taskq_cloud.core.model.message import (
     DEAD_LETTER_REASON,
     DEAD_LETTER_SOURCE,
@@ -94,22 +98,25 @@ class SQLiteBroker:
 
     def receive(self, queue: str, limit: int, wait_seconds: float, lease_seconds: float) -> Flow[list[Delivery]]:
         """Receive messages; see ``Broker.receive``."""
-        deliveries = yield from self._take(queue, limit, lease_seconds)
-        for pause in polling_pauses(0 if deliveries else wait_seconds):
-            yield pause
-            # This query takes no write lock, so idle workers don't slow down senders.
-            if (yield from self._has_ready(queue)):
-                deliveries = yield from self._take(queue, limit, lease_seconds)
-            if deliveries:
-                break
-        return deliveries
+        take = partial(self._take, queue, limit, lease_seconds)
+        seconds_until_next = partial(self._seconds_until_next, queue)
+        listener = Listener()
+        try:
+            return (
+                yield from receive_in_time(
+                    take, seconds_until_next, wait_seconds, partial(self._listen, queue, listener)
+                )
+            )
+        finally:
+            listener.close()
 
     def settle(self, settlements: Sequence[Settlement]) -> Flow[list[Refused | None]]:
         """Settle deliveries, all in one transaction; see ``Broker.settle``."""
         if settlements:
             now = self._clock()
-            queues = _queue_names(settlement.delivery for settlement in settlements)
-            yield from self._write(queues, now, [_settle_statement(settlement, now) for settlement in settlements])
+            about = _queue_names(settlement.delivery for settlement in settlements)
+            statements = [_settle_statement(settlement, now) for settlement in settlements]
+            yield from self._write(about, now, statements, queues_with_more(settlements))
         return [None] * len(settlements)
 
     def extend(self, deliveries: Sequence[Delivery], lease_seconds: float) -> Flow[list[Refused | None]]:
@@ -121,12 +128,12 @@ class SQLiteBroker:
             (sql.EXTEND, {**_receipt_parameters(delivery), "now": now, "visible_at": now + lease_seconds})
             for delivery in deliveries
         ]
-        rows = yield from self._write(_queue_names(deliveries), now, statements)
+        rows = yield from self._lease(_queue_names(deliveries), now, statements)
         return [None if extended else lost_lease(delivery) for delivery, extended in zip(deliveries, rows, strict=True)]
 
     def depth(self, queue: str) -> Flow[Depth]:
         """Count a queue's messages; see ``Broker.depth``."""
-        [[row]] = yield from self._call(
+        [[row]] = yield from self._run(
             "query", f"queue {queue!r}", [(sql.DEPTH, {"queue": queue, "now": self._clock()})]
         )
         return Depth(**row)
@@ -141,7 +148,7 @@ class SQLiteBroker:
             "after_sequence": after_sequence,
             "limit": limit + 1,
         }
-        [rows] = yield from self._call("query", "listing delayed messages", [(sql.LIST_HELD, parameters)])
+        [rows] = yield from self._run("query", "listing delayed messages", [(sql.LIST_HELD, parameters)])
         page = rows[:limit]
         found = [HeldMessage(row["queue"], row["body"], row["visible_at"]) for row in page]
         more = len(rows) > limit
@@ -151,7 +158,7 @@ class SQLiteBroker:
         """Remove a queue's messages; see ``Broker.purge``."""
         parameters = {"queue": queue}
         statements = [(sql.COUNT, parameters), (sql.PURGE_GROUPS, parameters), (sql.PURGE, parameters)]
-        [[row], *_] = yield from self._call("transaction", f"queue {queue!r}", statements)
+        [[row], *_] = yield from self._run("transaction", f"queue {queue!r}", statements)
         count: int = row["messages"]
         return count
 
@@ -174,10 +181,15 @@ class SQLiteBroker:
             statements.append((sql.INSERT, row))
             answers.append(Sent(row["message_id"]))
         if statements:
-            rows = yield from self._write(f"queue {queue!r}", now, statements)
+            rows = yield from self._write(f"queue {queue!r}", now, statements, [queue])
             for position, message_position in remembered.items():
                 answers[message_position] = Sent(rows[position][0]["message_id"])
         return answers
+
+    def _listen(self, queue: str, listener: Listener) -> Flow[Listener | None]:
+        topics = {_topic(queue): queue}
+        heard = yield from self._call("listen", f"queue {queue!r}", listener=listener, topics=topics)
+        return listener if heard else None
 
     def _take(self, queue: str, limit: int, lease_seconds: float) -> Flow[list[Delivery]]:
         now = self._clock()
@@ -186,28 +198,60 @@ class SQLiteBroker:
         statements = [(sql.RECEIVE.format(ready=sql.READY), parameters)]
         if is_ordered(queue):
             statements = [(sql.UNBLOCK, parameters), (sql.RECEIVE.format(ready=sql.READY_IN_ORDER), parameters)]
-        [*_, rows] = yield from self._write(f"queue {queue!r}", now, statements)
+        [*_, rows] = yield from self._lease(f"queue {queue!r}", now, statements)
         # RETURNING guarantees no order (https://www.sqlite.org/lang_returning.html, section 3).
         rows.sort(key=lambda row: row["sequence"])
         return [_delivery(queue, row, now, lease_seconds) for row in rows]
 
-    def _has_ready(self, queue: str) -> Flow[bool]:
-        ready = sql.HAS_READY_IN_ORDER if is_ordered(queue) else sql.READY
-        parameters = {"queue": queue, "now": self._clock(), "limit": 1}
-        [rows] = yield from self._call("query", f"queue {queue!r}", [(ready, parameters)])
-        return bool(rows)
+    def _seconds_until_next(self, queue: str) -> Flow[float | None]:
+        # This query takes no write lock, so idle workers don't slow down senders.
+        now = self._clock()
+        ready = sql.NEXT_IN_ORDER if is_ordered(queue) else sql.NEXT
+        [[row]] = yield from self._run("query", f"queue {queue!r}", [(ready, {"queue": queue})], quick=True)
+        at: float | None = row["at"]
+        if at is None:
+            return None
+        if row["latest"] > now + CLOCK_SET_BACK_SECONDS:
+            return 0.0  # the clock was set back, which only a transaction sets right
+        return at - now
 
-    def _write(self, about: str, now: float, statements: Sequence[_Statement]) -> Flow[_Rows]:
-        """Run a transaction that first looks whether the clock was set back."""
-        [_, *rows] = yield from self._call("transaction", about, [(sql.SEE_TIME, {"now": now}), *statements])
+    def _write(self, about: str, now: float, statements: Sequence[_Statement], queues: Iterable[str]) -> Flow[_Rows]:
+        """Run a transaction that first looks whether the clock was set back, and announce it.
+
+        Args:
+            about: what the transaction is about, for errors.
+            now: the time.
+            statements: the statements.
+            queues: the queues that may have a message to receive afterwards.
+        """
+        seen = (sql.SEE_TIME, {"now": now})
+        announce = [*map(_topic, queues)]
+        [_, *rows] = yield from self._run("transaction", about, [seen, *statements], announce=announce)
         return rows
 
-    def _call(self, operation: str, about: str, statements: Sequence[_Statement]) -> Flow[_Rows]:
+    def _lease(self, about: str, now: float, statements: Sequence[_Statement]) -> Flow[_Rows]:
+        """Run a transaction about leases, which waits for no disk: after a loss of power, nobody has the messages.
+
+        Leases are on the disk as soon as a message is sent or settled after them.
+        """
+        seen = (sql.SEE_TIME, {"now": now})
+        [_, *rows] = yield from self._run("transaction", about, [seen, *statements], durable=False)
+        return rows
+
+    def _run(self, operation: str, about: str, statements: Sequence[_Statement], **more: Any) -> Flow[_Rows]:
+        rows: _Rows = yield from self._call(operation, about, schema=sql.SCHEMA, statements=statements, **more)
+        return rows
+
+    def _call(self, operation: str, about: str, **parameters: Any) -> Flow[Any]:
         try:
-            rows: _Rows = yield Call(self._service, operation, {"schema": sql.SCHEMA, "statements": statements})
+            return (yield Call(self._service, operation, parameters))
         except CallError as error:
             raise operational_error(about, error) from error
-        return rows
+
+
+def _topic(queue: str) -> str:
+    """What is announced when a queue may have a message to receive."""
+    return f"queue {queue}"
 
 
 def _insert_parameters(queue: str, message: Outgoing, now: float) -> dict[str, Any]:

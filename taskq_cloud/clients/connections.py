@@ -74,6 +74,7 @@ class Connections:
             CallError: the step is a call, and it failed.
             TypeError: the step has an unknown type.
         """
+        answer: Any = None
         match step:
             case Call():
                 return self._call(step)
@@ -84,7 +85,7 @@ class Connections:
 
                 return limited_waits.answers_within(step, self._gather)
             case Sleep():
-                time.sleep(step.seconds)
+                answer = time.sleep(step.seconds) if step.until is None else step.until.wait(step.seconds)
             case RenewCredentials():
                 self._close_expired(step.service)
             case Compute():
@@ -93,7 +94,7 @@ class Connections:
                 return self.run(step.operation([step.part]))[0]
             case _:
                 raise TypeError(f"a flow yielded {step!r}, which isn't a step of taskq_cloud.core.flows")
-        return None
+        return answer
 
     def open(self) -> None:
         """Open every client now, which takes longer than its first call; raises the errors of opening one."""
@@ -191,6 +192,7 @@ class AsyncConnections:
             CallError: the step is a call, and it failed.
             TypeError: the step has an unknown type.
         """
+        answer: Any = None
         match step:
             case Call():
                 return await self._call(step)
@@ -202,7 +204,7 @@ class AsyncConnections:
 
                 return await limited_waits.async_answers_within(step, self.perform)
             case Sleep():
-                await asyncio.sleep(step.seconds)
+                answer = await (asyncio.sleep if step.until is None else step.until.wait_on_loop)(step.seconds)
             case RenewCredentials():
                 clients = self._loops.get(asyncio.get_running_loop())
                 if clients is not None:
@@ -213,7 +215,7 @@ class AsyncConnections:
                 return await (await self._running_loop_clients()).combiner.perform(step)
             case _:
                 raise TypeError(f"a flow yielded {step!r}, which isn't a step of taskq_cloud.core.flows")
-        return None
+        return answer
 
     async def open(self) -> None:
         """Open every client of the running event loop now, so that a wrong setting shows before the first call.

@@ -1,13 +1,17 @@
-"""The SQLite client, which treats a database file as a service with two operations, each one transaction.
+"""The SQLite client, which treats a database file as a service: two of its operations are one transaction each.
 
 ``transaction`` runs its statements in one ``BEGIN IMMEDIATE``; ``query`` runs them in one deferred transaction, which
 never waits for a writer. Both take ``statements``, a sequence of ``(sql, parameters)``, and optionally ``schema``, a
 script of ``CREATE ... IF NOT EXISTS`` that runs before its first use on a connection. Both answer with a list of rows
 for each statement; a row is a dict.
 
+After its commit, a ``transaction`` announces the topics of ``announce`` to all processes of the file. ``listen`` lets a
+``listener`` hear of ``topics``, and answers whether it can (``file_announcements``).
+
 The database is in WAL mode with ``synchronous=FULL``: a committed transaction survives a killed process and a loss of
 power. ``NORMAL`` survives a kill too, but a loss of power may undo the last commits, and an accepted task must not be
-lost (https://www.sqlite.org/pragma.html#pragma_synchronous).
+lost (https://www.sqlite.org/pragma.html#pragma_synchronous). A ``transaction`` with ``durable=False`` is committed with
+``NORMAL``, which waits for no disk: for a transaction that a loss of power may undo, such as a lease.
 
 A file that is created can be read by its user alone, as can its folder, since messages and results may hold anything.
 SQLite gives its further files (``-wal``, ``-shm``) the permissions of the database. A symbolic link in place of the
@@ -36,6 +40,7 @@ from pathlib import Path
 from typing import Any
 
 from taskq_cloud.clients.base import ThreadedClient, shortest
+from taskq_cloud.clients.file_announcements import announcements_of
 from taskq_cloud.core.flows import Call, CallError, Trouble
 from taskq_cloud.errors import ImproperlyConfigured
 
@@ -84,10 +89,9 @@ def open_client(service: str, options: Mapping[str, Any]) -> SQLiteClient:
     return SQLiteClient(Path(options["path"]), shortest(BUSY_TIMEOUT_SECONDS, options))
 
 
-async def open_async_client(service: str, options: Mapping[str, Any]) -> ThreadedClient:
+async def open_async_client(service: str, options: Mapping[str, Any]) -> LoopClient:
     """Make the client of one database file for an event loop; see ``open_client``."""
-    # The client has one connection, so more than one thread would only wait for it.
-    return ThreadedClient(open_client(service, options), 1, "taskq-sqlite")
+    return LoopClient(open_client(service, options))
 
 
 class SQLiteClient:
@@ -104,22 +108,40 @@ class SQLiteClient:
         self._connection: sqlite3.Connection | None = None
         self._file: tuple[int, int] | None = None
         self._schemas: set[str] = set()
+        self._durable = True
         self._lock = threading.Lock()
+        self._announcements = announcements_of(path)
         _CLIENTS.add(self)
 
-    def call(self, call: Call) -> list[list[dict[str, Any]]]:
-        """Run one transaction.
+    def call(self, call: Call) -> Any:
+        """Run one transaction, or let a listener hear of others'.
 
         Raises:
             CallError: transient if another process kept the database locked, or the disk is full or fails; refused
                 otherwise.
         """
         opening = _OPEN_TRANSACTION.get(call.operation)
-        if opening is None:
-            raise CallError(call, "UnknownOperation", "the operation must be transaction or query", Trouble.REFUSED)
+        if opening is not None:
+            rows = self._run(call, opening)
+            announced = call.parameters.get("announce")
+            if announced:
+                self._announcements.announce(announced)
+            return rows
+        if call.operation == "listen":
+            if self._connection is None:  # there may be no file yet
+                self._run(Call(call.service, "query", {"statements": ()}), _OPEN_TRANSACTION["query"])
+            return self._announcements.listen(call.parameters["listener"], call.parameters["topics"])
+        text = "the operation must be transaction, query or listen"
+        raise CallError(call, "UnknownOperation", text, Trouble.REFUSED)
+
+    def _run(self, call: Call, opening: str) -> list[list[dict[str, Any]]]:
         with self._lock:
             try:
                 connection = self._open(call.parameters.get("schema"))
+                durable = call.parameters.get("durable", True)
+                if durable is not self._durable and call.operation == "transaction":
+                    connection.execute("PRAGMA synchronous = FULL" if durable else "PRAGMA synchronous = NORMAL")
+                    self._durable = durable
                 return _transact(connection, opening, call.parameters["statements"])
             except (sqlite3.Error, OSError) as error:
                 from taskq_cloud.clients.interruptions import interruption_in  # few calls fail
@@ -127,6 +149,11 @@ class SQLiteClient:
                 if interruption_in(error, None) is error:
                     raise
                 raise self._call_error(call, error) from error
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether the file is open, and no call is under way."""
+        return self._connection is not None and not self._lock.locked()
 
     def close(self) -> None:
         """Close the connection. A later call opens a new one."""
@@ -158,13 +185,12 @@ class SQLiteClient:
                 self._path, timeout=self._busy_timeout_seconds, isolation_level=None, check_same_thread=False
             )
             try:
-                connection.row_factory = _as_dict
                 connection.execute("PRAGMA journal_mode = WAL")
                 connection.execute("PRAGMA synchronous = FULL")
             except BaseException:
                 connection.close()
                 raise
-            self._connection, self._file = connection, _identity(self._path)
+            self._connection, self._file, self._durable = connection, _identity(self._path), True
         if schema is not None and schema not in self._schemas:
             with self._connection:
                 self._connection.executescript(f"BEGIN IMMEDIATE;\n{schema};")
@@ -203,6 +229,28 @@ class SQLiteClient:
         return CallError(call, name, message, Trouble.TRANSIENT if primary in _TRANSIENT else Trouble.REFUSED)
 
 
+class LoopClient(ThreadedClient):
+    """A client for an event loop, whose calls run in a thread, except for those that take less time than that.
+
+    Args:
+        client: the client that makes the calls.
+    """
+
+    def __init__(self, client: SQLiteClient) -> None:
+        # The client has one connection, so more than one thread would only wait for it.
+        super().__init__(client, 1, "taskq-sqlite")
+        self._sqlite = client
+
+    async def call(self, call: Call) -> Any:
+        """Run one transaction, or let a listener hear of others': see ``SQLiteClient.call``.
+
+        A ``query`` that says that it is ``quick`` and a ``listen`` run here, unless a call is under way.
+        """
+        if self._sqlite.is_idle and (call.operation == "listen" or call.parameters.get("quick")):
+            return self._sqlite.call(call)
+        return await super().call(call)
+
+
 class _LinkRefused(OSError):
     """A symbolic link is in place of the database's file or folder."""
 
@@ -239,7 +287,15 @@ def _transact(
 ) -> list[list[dict[str, Any]]]:
     with connection:
         connection.execute(opening)
-        return [connection.execute(sql, parameters).fetchall() for sql, parameters in statements]
+        return [_rows(connection.execute(sql, parameters)) for sql, parameters in statements]
+
+
+def _rows(cursor: sqlite3.Cursor) -> list[dict[str, Any]]:
+    rows = cursor.fetchall()
+    if not rows:
+        return rows
+    names = [column[0] for column in cursor.description]
+    return [dict(zip(names, row, strict=True)) for row in rows]
 
 
 def _identity(path: Path) -> tuple[int, int] | None:
@@ -249,10 +305,6 @@ def _identity(path: Path) -> tuple[int, int] | None:
     except FileNotFoundError:
         return None
     return status.st_dev, status.st_ino
-
-
-def _as_dict(cursor: sqlite3.Cursor, row: tuple[Any, ...]) -> dict[str, Any]:
-    return {column[0]: value for column, value in zip(cursor.description, row, strict=True)}
 
 
 _CLIENTS: weakref.WeakSet[SQLiteClient] = weakref.WeakSet()

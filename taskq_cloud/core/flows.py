@@ -15,7 +15,7 @@ import time
 from collections.abc import Awaitable, Callable, Generator, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import Enum
-from typing import Any, Final, TypeAlias, TypeVar
+from typing import Any, Final, Protocol, TypeAlias, TypeVar
 
 from taskq_cloud.core.backoff import DEFAULT_BACKOFF, RNG, Backoff
 
@@ -45,11 +45,29 @@ class Gather:
     calls: Sequence[Call]
 
 
+class CanWait(Protocol):
+    """A listener, as far as a driver knows it: something that can be waited for, in a thread or on an event loop."""
+
+    def wait(self, seconds: float, /) -> bool:
+        """Wait in this thread; True: something was heard within this time."""
+        ...
+
+    async def wait_on_loop(self, seconds: float, /) -> bool:
+        """Wait on the running event loop; True: something was heard within this time."""
+        ...
+
+
 @dataclass(frozen=True, slots=True)
 class Sleep:
-    """A pause. The answer is None."""
+    """A pause. It ends early when its listener hears something; then the answer is True, and otherwise False or None.
+
+    Args:
+        seconds: how long it lasts.
+        until: the listener that ends it (``core.model.announcements``); None: it lasts as long as it says.
+    """
 
     seconds: float
+    until: CanWait | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -220,8 +238,7 @@ def within(
                 else:
                     step = flow.send(answers[0])
             elif isinstance(step, Sleep):
-                yield Sleep(max(min(step.seconds, left()), 0))
-                step = flow.send(None)
+                step = flow.send((yield Sleep(max(min(step.seconds, left()), 0), step.until)))
             else:
                 step = flow.send((yield step))
     except StopIteration as stop:

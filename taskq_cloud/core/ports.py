@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 from taskq_cloud.core.flows import Flow
+from taskq_cloud.core.model.announcements import Listener
 from taskq_cloud.core.model.capabilities import BrokerCapabilities, ScheduleCapabilities, StoreCapabilities
 from taskq_cloud.core.model.message import Delivery, Outgoing, Refused, Sent, Settlement
 from taskq_cloud.core.model.payload_references import Payload, WantedPayload
@@ -230,6 +231,19 @@ class SavesTogether(Protocol):
 
     def save_each(self, records: Sequence[Record]) -> Flow[list[bool | Exception]]:
         """Write records as ``save`` does. The failure of one record is its answer, and costs no other record."""
+        ...
+
+
+@runtime_checkable
+class TellsOfEnds(Protocol):
+    """A result store that tells those who wait that a task has ended. The others are polled."""
+
+    def listen(self, ids: Sequence[str], listener: Listener, /) -> Flow[bool]:
+        """Let a listener hear each of these ids once its record is final, until it is closed.
+
+        The answer is False if the listener would not hear it here. Even if it is True, an end may go unheard: whoever
+        waits still looks now and then.
+        """
         ...
 
 

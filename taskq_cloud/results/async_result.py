@@ -6,19 +6,18 @@ Methods come in pairs, a synchronous and an asynchronous one over the same flow:
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any, Generic, Self, TypeAlias, TypeVar
 from uuid import UUID
 
-from taskq_cloud import errors
-from taskq_cloud.core.flows import Flow, Sleep
+from taskq_cloud.core.flows import Flow
 from taskq_cloud.core.model.option_values import ID, check
 from taskq_cloud.core.records import record as records
 from taskq_cloud.core.records.record import Record
 from taskq_cloud.core.workflows import signatures
 from taskq_cloud.core.workflows.stages import Stages, TaskStage
 from taskq_cloud.results import waiting
+from taskq_cloud.results.looks import wait_for_one
 from taskq_cloud.results.state import PENDING, TaskState
 from taskq_cloud.results.workflow import Result, TaskResult
 from taskq_cloud.runtime.protocols import Backend
@@ -288,18 +287,7 @@ class AsyncResult(TaskResult, Generic[T_co]):
         if self.known is not None:
             return self.known
         waiting.refuse_without_store(self.app)
-        deadline = waiting.deadline_after(timeout)
-        for pause in waiting.pauses(interval):
-            state = yield from waiting.in_time(self._load(), self.id, timeout, deadline)
-            if state.ready:
-                return state
-            if on_interval is not None:
-                on_interval()
-            left = deadline - time.monotonic()
-            if left <= 0:
-                raise errors.TimeoutError(f"task {self.id} is {state.state} after {timeout} s; it may still end")
-            yield Sleep(min(pause, left))
-        raise AssertionError("waiting.pauses() has no end")
+        return (yield from wait_for_one(self.app, self.id, self.seen, timeout, interval, on_interval))
 
     def _value(self, state: TaskState, *, propagate: bool) -> T_co:
         if propagate and state.state in records.PROPAGATE_STATES:

@@ -7,14 +7,17 @@ one over the same flow, as in ``async_result``.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import closing
 from typing import Any, Self, TypeAlias
 
 from taskq_cloud import errors
 from taskq_cloud.core.flows import Flow, Sleep
+from taskq_cloud.core.model.announcements import Listener
 from taskq_cloud.core.records import record
 from taskq_cloud.core.workflows.stages import GroupStage, Stages
 from taskq_cloud.results.async_result import AsyncResult, forget_all, revoke_all
+from taskq_cloud.results.looks import listening
 from taskq_cloud.results.state import TaskState
 from taskq_cloud.results.waiting import NoApplication, deadline_after, pauses, refuse_inside_a_task, refuse_on_message
 from taskq_cloud.results.workflow import Result, ResultTuple, TaskResult
@@ -214,25 +217,32 @@ class ResultSet(Result):
     ) -> Iterator[tuple[str, dict[str, Any]]]:
         """Yield the ids and result documents of the tasks, each as soon as the task is found to have ended.
 
-        Every poll reads the records of all tasks that are missing. Arguments and errors are those of ``get``.
+        Every poll reads the records of all tasks that are missing, or of those whose ends the store has told of.
+        Arguments and errors are those of ``get``.
         """
         refuse_on_message(on_message)
         refuse_inside_a_task(self._waits())
         missing = [leaf for leaf in self._leaves() if not leaf.ignored]
         deadline = deadline_after(timeout)
-        for pause in pauses(interval):
-            self.app.run(self._states())
-            ended = [leaf for leaf in missing if leaf.known is not None]
-            missing = [leaf for leaf in missing if leaf.known is None]
-            yield from ((leaf.id, leaf.load().document) for leaf in ended)
-            if not missing:
-                return
-            if on_interval is not None:
-                on_interval()
-            left = deadline - time.monotonic()
-            if left <= 0:
-                raise errors.TimeoutError(f"{len(missing)} tasks have not ended after {timeout} s; they may still end")
-            self.app.run(_sleep(min(pause, left)))
+        with closing(Listener()) as listener:
+            told = bool(missing) and self.app.run(listening(self.app.store, [leaf.id for leaf in missing], listener))
+            heard: list[str] = []
+            for pause in pauses(interval, interval if told else None):
+                self.app.run(self._states(heard))
+                ended = [leaf for leaf in missing if leaf.known is not None]
+                missing = [leaf for leaf in missing if leaf.known is None]
+                yield from ((leaf.id, leaf.load().document) for leaf in ended)
+                if not missing:
+                    return
+                if on_interval is not None:
+                    on_interval()
+                left = deadline - time.monotonic()
+                if left <= 0:
+                    raise errors.TimeoutError(
+                        f"{len(missing)} tasks have not ended after {timeout} s; they may still end"
+                    )
+                self.app.run(_sleep(min(pause, left), listener))
+                heard = listener.take()
 
     def then(
         self,
@@ -297,9 +307,13 @@ class ResultSet(Result):
 
     # -- flows
 
-    def _states(self) -> Flow[list[TaskState]]:
+    def _states(self, only: Sequence[str] = ()) -> Flow[list[TaskState]]:
+        """Read the states of all tasks, or of those with the given ids, if there are any."""
         leaves = self.leaves()
         unknown = [leaf for leaf in leaves if leaf.known is None and not leaf.ignored]
+        if only:
+            wanted = set(only)
+            unknown = [leaf for leaf in unknown if leaf.id in wanted]
         found = (yield from self.app.store.load([leaf.id for leaf in unknown])) if unknown else {}
         now = {leaf.id: leaf.seen(found.get(leaf.id)) for leaf in unknown}
         return [now.get(leaf.id) or leaf.seen(None) for leaf in leaves]
@@ -326,5 +340,5 @@ def _values(results: Iterable[Member]) -> list[Any]:
     return [_values(each.results) if isinstance(each, ResultSet) else each.seen(None).result for each in results]
 
 
-def _sleep(seconds: float) -> Flow[None]:
-    yield Sleep(seconds)
+def _sleep(seconds: float, listener: Listener) -> Flow[None]:
+    yield Sleep(seconds, listener)

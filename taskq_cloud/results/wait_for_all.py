@@ -2,7 +2,7 @@
 
 All tasks have to end, so one task that has not ended is enough to go on waiting. Each poll reads a page of tasks, the
 first that are missing. Only every eighth poll reads all of them, so that a failure is raised before the others have
-ended.
+ended. A store that tells of ends (``TellsOfEnds``) is read for the tasks it has told of, and is hardly polled.
 """
 
 from __future__ import annotations
@@ -10,14 +10,17 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from itertools import count
 from typing import Any, Final
 
 from taskq_cloud import errors
 from taskq_cloud.core.flows import Flow, Sleep
+from taskq_cloud.core.model.announcements import Listener
 from taskq_cloud.core.model.option_values import WAIT, check
 from taskq_cloud.core.records import record
 from taskq_cloud.results.async_result import AsyncResult
+from taskq_cloud.results.looks import listening
 from taskq_cloud.results.waiting import (
     FIRST_POLL_SECONDS,
     POLL_GROWTH,
@@ -64,35 +67,81 @@ def wait_for_all(
     if pages:
         refuse_without_store(app)
     deadline, interval = deadline_after(timeout), check(WAIT, "interval", interval)
-    polls, pause = count(1), min(FIRST_POLL_SECONDS, interval)
-    while pages:
-        everything = next(polls) % POLLS_UNTIL_ALL == 0
-        before = len(pages)
-        poll = _poll(app, pages, len(pages) if everything else 1, propagate=propagate)
-        pages = yield from in_time(poll, pages[0][0].id, timeout, deadline)
-        if len(pages) < before:
-            continue  # the next page may have ended too
-        left = deadline - time.monotonic()
-        if left <= 0:
-            pages = yield from _poll(app, pages, len(pages), propagate=propagate)
-            return _time_out(results, pages, timeout)
-        if on_interval is not None:
-            on_interval()
-        yield Sleep(min(pause, left))
-        pause = min(pause * POLL_GROWTH, interval * math.sqrt(len(pages)))
-    return None
+    listener = Listener()
+    try:
+        told = bool(pages) and (yield from listening(app.store, [each.id for each in _missing(results)], listener))
+        first_pause = interval if told else min(FIRST_POLL_SECONDS, interval)
+        polls = _Polls(app, listener, timeout, deadline, first_pause, interval, propagate, on_interval)
+        _time_out(results, (yield from polls.until_over(pages)), timeout)
+    finally:
+        listener.close()
 
 
-def _poll(app: Backend, pages: Sequence[Results], number: int, *, propagate: bool) -> Flow[Sequence[Results]]:
-    """Read the first ``number`` pages, and return the pages of the results that are still missing."""
-    left: list[Results] = []
-    for page in pages[:number]:
-        found = yield from app.store.load([each.id for each in page])
+@dataclass(frozen=True, slots=True)
+class _Polls:
+    """The polls of a wait for many tasks; see ``wait_for_all``.
+
+    Args:
+        app: the application.
+        listener: hears the ids of tasks that have ended, if the store tells of them.
+        timeout: the longest time to wait, in seconds, for errors.
+        deadline: the end of that time, by the monotonic clock.
+        first_pause: the first pause, in seconds.
+        interval: the longest pause, while one page is missing.
+        propagate: raise the exception of the first failed task that is found.
+        on_interval: called after each poll that finds a task still running.
+    """
+
+    app: Backend
+    listener: Listener
+    timeout: float | None
+    deadline: float
+    first_pause: float
+    interval: float
+    propagate: bool
+    on_interval: Callable[[], object] | None
+
+    def until_over(self, pages: Sequence[Results]) -> Flow[Sequence[Results]]:
+        """Poll until all tasks have ended or the time is over, and return the pages of those that have not ended."""
+        polls, pause, heard = count(1), self.first_pause, set[str]()
+        while pages:
+            everything = next(polls) % POLLS_UNTIL_ALL == 0
+            before = len(pages)
+            poll = self._look(pages, heard) if heard else self._poll(pages, len(pages) if everything else 1)
+            pages = yield from in_time(poll, pages[0][0].id, self.timeout, self.deadline)
+            if len(pages) < before:
+                heard = set()
+                continue  # the next page may have ended too
+            left = self.deadline - time.monotonic()
+            if left <= 0:
+                return (yield from self._poll(pages, len(pages)))
+            if self.on_interval is not None:
+                self.on_interval()
+            yield Sleep(min(pause, left), self.listener)
+            heard = set(self.listener.take())
+            pause = min(pause * POLL_GROWTH, self.interval * math.sqrt(len(pages)))
+        return pages
+
+    def _poll(self, pages: Sequence[Results], number: int) -> Flow[Sequence[Results]]:
+        """Read the first ``number`` pages, and return the pages of the results that are still missing."""
+        left: list[Results] = []
+        for page in pages[:number]:
+            yield from self._read(page)
+            left.append(_missing(page))
+        return [page for page in (*left, *pages[number:]) if page]
+
+    def _look(self, pages: Sequence[Results], heard: set[str]) -> Flow[Sequence[Results]]:
+        """Read the tasks that the store has told of, and return the pages of the results that are still missing."""
+        told_of = [each for page in pages for each in page if each.id in heard]
+        for some in _pages(told_of):
+            yield from self._read(some)
+        return [left for page in pages if (left := _missing(page))]
+
+    def _read(self, page: Results) -> Flow[None]:
+        found = yield from self.app.store.load([each.id for each in page])
         for each in page:
             each.seen(found.get(each.id))
-        _throw(page, propagate=propagate)
-        left.append(_missing(page))
-    return [page for page in (*left, *pages[number:]) if page]
+        _throw(page, propagate=self.propagate)
 
 
 def _pages(results: Results) -> Sequence[Results]:

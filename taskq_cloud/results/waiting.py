@@ -19,6 +19,11 @@ from taskq_cloud.runtime.protocols import Backend, V
 FIRST_POLL_SECONDS: Final = 0.02
 POLL_GROWTH: Final = 1.5
 
+TIGHT_POLL_SECONDS: Final = 0.001
+TIGHT_POLL_GROWTH: Final = 2
+"""A wait for one task looks after 1, 2, 4, 8 and 16 ms before it begins with the pauses above: a task that takes a
+millisecond is not to take twenty, and a wait for a longer task costs five reads more."""
+
 _joins_allowed: Final[ContextVar[bool]] = ContextVar("taskq_joins_allowed", default=False)
 
 
@@ -156,14 +161,19 @@ def in_time(flow: Flow[V], task: str, timeout: float | None, deadline: float) ->
     return within(flow, lambda: deadline - time.monotonic(), too_late)
 
 
-def pauses(longest: float) -> Iterator[float]:
+def pauses(longest: float, first: float | None = None) -> Iterator[float]:
     """Yield the seconds between polls of the store, which grow up to ``longest``, without end.
+
+    Args:
+        longest: the longest pause.
+        first: the first pause; None: ``FIRST_POLL_SECONDS``.
 
     Raises:
         OptionError: ``longest`` is not a number of seconds.
     """
     longest = check(WAIT, "interval", longest)
-    pause = min(FIRST_POLL_SECONDS, longest)
+    pause = min(FIRST_POLL_SECONDS if first is None else check(WAIT, "interval", first), longest)
     while True:
         yield pause
-        pause = min(pause * POLL_GROWTH, longest)
+        growth = POLL_GROWTH if pause >= FIRST_POLL_SECONDS else TIGHT_POLL_GROWTH
+        pause = min(pause * growth, longest)

@@ -105,7 +105,7 @@ def test_database_is_in_wal_mode_with_full_synchronous(client: clients.SQLiteCli
 
 
 def test_unknown_operation_is_refused(client: clients.SQLiteClient) -> None:
-    with pytest.raises(CallError, match="transaction or query"):
+    with pytest.raises(CallError, match="transaction, query or listen"):
         client.call(Call("sqlite", "vacuum", {}))
 
 
@@ -119,7 +119,7 @@ def test_many_clients_create_one_database_at_once(path: Path) -> None:
     opened = [clients.open_client("sqlite", {"path": str(path)}) for _ in range(8)]
     gate = threading.Barrier(8)
 
-    def write(client: clients.SQLiteClient) -> list[list[dict[str, Any]]]:
+    def write(client: clients.SQLiteClient) -> Any:
         gate.wait(10)
         return client.call(transaction((INSERT, ("word",))))
 

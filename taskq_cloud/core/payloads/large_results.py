@@ -17,12 +17,13 @@ from typing import Any, Final, TypeVar, cast
 
 from taskq_cloud.core import serializers
 from taskq_cloud.core.flows import Compute, Flow
+from taskq_cloud.core.model.announcements import Listener
 from taskq_cloud.core.model.capabilities import StoreCapabilities
 from taskq_cloud.core.model.message import Refused
 from taskq_cloud.core.model.outcome import ErrorInfo
 from taskq_cloud.core.model.payload_references import REFERENCE_KEY, Payload, PayloadReference, reference_from_json
 from taskq_cloud.core.payloads.policy import LARGEST_PAYLOAD_BYTES, RESULTS, Payloads, is_plain
-from taskq_cloud.core.ports import ResultStore, SavesTogether, Service
+from taskq_cloud.core.ports import ResultStore, SavesTogether, Service, TellsOfEnds
 from taskq_cloud.core.records import document as result_document
 from taskq_cloud.core.records.record import EXCEPTION_STATES, Record
 from taskq_cloud.core.serializers.compression import QUICK_CHARACTERS
@@ -117,6 +118,10 @@ class LargeResults:
                 failures[position] = stored.error
                 del small[position]
         return small, failures
+
+    def listen(self, ids: Sequence[str], listener: Listener) -> Flow[bool]:
+        """See ``TellsOfEnds.listen``: the store of the records tells, if it can."""
+        return (yield from self.store.listen(ids, listener)) if isinstance(self.store, TellsOfEnds) else False
 
     def delete(self, ids: Sequence[str]) -> Flow[None]:
         """Remove records, and then the documents they refer to."""

@@ -12,6 +12,7 @@ from typing import Any, ClassVar
 from urllib.parse import SplitResult
 
 from taskq_cloud.core.flows import Flow
+from taskq_cloud.core.model.announcements import Announcements, Listener
 from taskq_cloud.core.model.capabilities import StoreCapabilities
 from taskq_cloud.core.model.local_clock import LatestTime
 from taskq_cloud.core.model.rates import LocalSlots
@@ -57,6 +58,7 @@ class MemoryResults:
         self._clock = clock
         self._lock = threading.Lock()
         self._entries = _Entries()
+        self._ends = Announcements()
         self._slots = LocalSlots()
         self._swept_at = now = clock()
         self._latest = LatestTime(now)
@@ -86,7 +88,15 @@ class MemoryResults:
         now = self._clock()
         with self._lock:
             self._sweep(now)
-            return [self._save(record, now) for record in records]
+            saved = [self._save(record, now) for record in records]
+        self._ends.announce([record.id for record in records if record.final])
+        return saved
+
+    def listen(self, ids: Sequence[str], listener: Listener) -> Flow[bool]:
+        """Let a listener hear of the ends of tasks: see ``TellsOfEnds.listen``."""
+        yield from ()
+        self._ends.enter(listener, {each: each for each in ids})
+        return True
 
     def delete(self, ids: Sequence[str]) -> Flow[None]:
         """Remove records."""

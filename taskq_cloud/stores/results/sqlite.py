@@ -16,6 +16,7 @@ from urllib.parse import SplitResult
 
 from taskq_cloud.core.file_errors import operational_error
 from taskq_cloud.core.flows import Call, CallError, Flow
+from taskq_cloud.core.model.announcements import Listener
 from taskq_cloud.core.model.capabilities import StoreCapabilities
 from taskq_cloud.core.model.local_clock import STEP_BACK, clock_schema, see_time
 from taskq_cloud.core.model.rates import FARTHEST_SLOT_SECONDS
@@ -170,12 +171,19 @@ class SQLiteResults:
             return []
         now = self._clock()
         statements = [(_SAVE, {**_row(record), "now": now}) for record in records]
-        rows = yield from self._run("transaction", [*statements, (_SWEEP, {"now": now})])
+        ended = [_topic(record.id) for record in records if record.final]
+        rows = yield from self._run("transaction", [*statements, (_SWEEP, {"now": now})], ended)
         return [bool(each) for each in rows[: len(records)]]
 
     def save_each(self, records: Sequence[Record]) -> Flow[list[bool | Exception]]:
         """Write records in one transaction, which all of them are in or none: see ``SavesTogether.save_each``."""
         return [*(yield from self.save(records))]
+
+    def listen(self, ids: Sequence[str], listener: Listener) -> Flow[bool]:
+        """Let a listener hear of the ends of tasks: see ``TellsOfEnds.listen``."""
+        topics = {_topic(each): each for each in ids}
+        heard: bool = yield from self._call("listen", listener=listener, topics=topics)
+        return heard
 
     def delete(self, ids: Sequence[str]) -> Flow[None]:
         """Remove records."""
@@ -219,14 +227,22 @@ class SQLiteResults:
         rows = yield from self._run("transaction", statements)
         return rows[-1][0]["next_slot"] - interval_seconds if rows[-1] else None
 
-    def _run(self, operation: str, statements: Sequence[_Statement]) -> Flow[list[_Rows]]:
+    def _run(self, operation: str, statements: Sequence[_Statement], announce: Sequence[str] = ()) -> Flow[list[_Rows]]:
+        answer: list[_Rows] = yield from self._call(
+            operation, schema=_SCHEMA, statements=list(statements), announce=announce
+        )
+        return answer
+
+    def _call(self, operation: str, **parameters: Any) -> Flow[Any]:
         try:
-            answer: list[_Rows] = yield Call(
-                self._service, operation, {"schema": _SCHEMA, "statements": list(statements)}
-            )
+            return (yield Call(self._service, operation, parameters))
         except CallError as error:
             raise operational_error("the result store can't be used", error) from error
-        return answer
+
+
+def _topic(task_id: str) -> str:
+    """What is announced when a task has ended."""
+    return f"result {task_id}"
 
 
 def _row(record: Record) -> dict[str, Any]:
