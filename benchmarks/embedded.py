@@ -3,17 +3,17 @@
 Each part runs in processes of its own. With ``--before``, the parts run in turn with the package in another folder, such
 as a work tree of an earlier commit, so that both have the machine's drift in common.
 
-    python benchmarks/embedded.py [round-trips] [backlog] [crowd] [cpu] [--before FOLDER] [--rounds 3]
+    python benchmarks/embedded.py [round-trips] [backlog] [crowd] [--before FOLDER] [--rounds 3]
 
-``backlog`` fills a file with a million messages (``--messages``), about 500 MB, in a temporary folder.
+``backlog`` fills a file with a million messages, about 500 MB, in a temporary folder.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import multiprocessing
 import os
-import resource
 import statistics
 import subprocess
 import sys
@@ -106,6 +106,102 @@ def round_trips(folder: Path, *, memory: bool, pool: str, count: int = 400) -> d
     return {"p50, ms": percentile(took, 0.5), "p99, ms": percentile(took, 0.99)}
 
 
+def backlog(folder: Path, waiting: int, rounds: int = 400) -> dict[str, float]:
+    """Send, receive and settle while many messages wait, which are never fewer."""
+    from taskq_cloud.brokers.sqlite import SQLiteBroker
+    from taskq_cloud.clients.connections import Connections
+    from taskq_cloud.core.model.message import Acknowledge, Outgoing
+
+    broker = SQLiteBroker(folder / "broker.db")
+    connections = Connections(broker.services)
+    message = Outgoing(body="x" * 400)
+    for _ in range(0, waiting, 1000):
+        connections.run(broker.send("work", [message] * 1000))
+    took: dict[str, list[float]] = defaultdict(list)
+
+    def timed(name: str, flow: Any) -> Any:
+        began_at = time.process_time()
+        answer = connections.run(flow)
+        took[name].append(1e6 * (time.process_time() - began_at))
+        return answer
+
+    for _ in range(rounds):
+        timed("send one, CPU us", broker.send("work", [message]))
+        timed("send nine, CPU us", broker.send("work", [message] * 9))
+        deliveries = timed("receive ten, CPU us", broker.receive("work", 10, 0, 60))
+        timed("settle ten, CPU us", broker.settle([Acknowledge(each) for each in deliveries]))
+    connections.close()
+    size = (folder / "broker.db").stat().st_size
+    return {**{name: statistics.median(values) for name, values in took.items()}, "file, MB": size / 1e6}
+
+
+def crowd(folder: Path, producers: int = 10, workers: int = 2, count: int = 300) -> dict[str, float]:
+    """Let ten producers send one by one while two receivers take and settle, all in processes of their own."""
+    from taskq_cloud.core.model.message import Acknowledge
+
+    path = str(folder / "broker.db")
+    connections, broker = _opened(path)
+    connections.run(broker.depth("work"))
+    context = multiprocessing.get_context("spawn")
+    gate, waits = context.Barrier(producers + 1), context.Queue()
+    senders = [context.Process(target=_send_one_by_one, args=(path, gate, count, waits)) for _ in range(producers)]
+    receivers = [context.Process(target=_receive_all, args=(path,)) for _ in range(workers)]
+    for each in (*senders, *receivers):
+        each.start()
+    gate.wait()
+    began_at = time.perf_counter()
+    took = [seconds for _ in senders for seconds in waits.get()]
+    for each in senders:
+        each.join()
+    rate = len(took) / (time.perf_counter() - began_at)
+    for each in receivers:
+        each.join()
+    rest = connections.run(broker.receive("work", 1000, 0, 60))
+    connections.run(broker.settle([Acknowledge(each) for each in rest]))
+    connections.close()
+    milliseconds = [1000 * each for each in took]
+    return {
+        "send, p50 ms": percentile(milliseconds, 0.5),
+        "send, p99 ms": percentile(milliseconds, 0.99),
+        "send, longest ms": max(milliseconds),
+        "sends/s": rate,
+        "messages left": len(rest),
+    }
+
+
+def _opened(path: str) -> tuple[Any, Any]:
+    from taskq_cloud.brokers.sqlite import SQLiteBroker
+    from taskq_cloud.clients.connections import Connections
+
+    broker = SQLiteBroker(path)
+    return Connections(broker.services), broker
+
+
+def _send_one_by_one(path: str, gate: Any, count: int, waits: Any) -> None:
+    from taskq_cloud.core.model.message import Outgoing
+
+    connections, broker = _opened(path)
+    message, took = Outgoing(body="x" * 400), []
+    gate.wait()
+    for _ in range(count):
+        began_at = time.perf_counter()
+        connections.run(broker.send("work", [message]))
+        took.append(time.perf_counter() - began_at)
+    waits.put(took)
+
+
+def _receive_all(path: str) -> None:
+    from taskq_cloud.core.model.message import Acknowledge
+
+    connections, broker = _opened(path)
+    idle_since = time.monotonic()
+    while time.monotonic() - idle_since < 2:
+        deliveries = connections.run(broker.receive("work", 10, 0.5, 60))
+        if deliveries:
+            connections.run(broker.settle([Acknowledge(each) for each in deliveries]))
+            idle_since = time.monotonic()
+
+
 PARTS: dict[str, dict[str, Callable[[Path], dict[str, float]]]] = {
     "round-trips": {
         "memory, threads": lambda folder: round_trips(folder, memory=True, pool="threads"),
@@ -113,6 +209,11 @@ PARTS: dict[str, dict[str, Callable[[Path], dict[str, float]]]] = {
         "SQLite, threads": lambda folder: round_trips(folder, memory=False, pool="threads"),
         "SQLite, processes": lambda folder: round_trips(folder, memory=False, pool="processes"),
     },
+    "backlog": {
+        "1,000 messages wait": lambda folder: backlog(folder, 1_000),
+        "a million messages wait": lambda folder: backlog(folder, 1_000_000),
+    },
+    "crowd": {"ten producers, two receivers": crowd},
 }
 
 

@@ -175,16 +175,22 @@ RECEIVE: Final = """
     RETURNING sequence, receipt, receive_count, message_group, message_id, sent_at, attributes, body
 """
 
+# In steps, so that no send pays for all ids of a busy time.
 FORGET_OLD_IDS: Final = """
-    DELETE FROM taskq_deduplication INDEXED BY taskq_deduplication_by_time
-    WHERE queue = :queue AND seen_at <= :before
+    DELETE FROM taskq_deduplication WHERE queue = :queue AND id IN (
+        SELECT id FROM taskq_deduplication INDEXED BY taskq_deduplication_by_time
+        WHERE queue = :queue AND seen_at <= :before LIMIT :limit
+    )
 """
 
-# The update changes nothing. It is here because RETURNING returns only rows that were written.
+# An id that is too old counts as a new one. Otherwise the update changes nothing: it is here because RETURNING returns
+# only rows that were written.
 REMEMBER_ID: Final = """
     INSERT INTO taskq_deduplication (queue, id, message_id, seen_at)
     VALUES (:queue, :deduplication, :message_id, :now)
-    ON CONFLICT DO UPDATE SET seen_at = seen_at
+    ON CONFLICT DO UPDATE SET
+        message_id = CASE WHEN seen_at <= :before THEN excluded.message_id ELSE message_id END,
+        seen_at = CASE WHEN seen_at <= :before THEN excluded.seen_at ELSE seen_at END
     RETURNING message_id
 """
 
@@ -233,8 +239,18 @@ LIST_HELD: Final = """
     ORDER BY visible_at, sequence LIMIT :limit
 """
 
-COUNT: Final = "SELECT count(*) AS messages FROM taskq_messages WHERE queue = :queue"
+LAST: Final = "SELECT max(sequence) AS last FROM taskq_messages"
+
+# A step of a purge, up to the last message that was there when it began.
+PURGE_SOME: Final = """
+    DELETE FROM taskq_messages WHERE sequence IN (
+        SELECT sequence FROM taskq_messages INDEXED BY taskq_messages_by_time
+        WHERE queue = :queue AND sequence <= :last LIMIT :limit
+    )
+"""
 
 PURGE: Final = "DELETE FROM taskq_messages WHERE queue = :queue"
 
 PURGE_GROUPS: Final = "DELETE FROM taskq_groups WHERE queue = :queue"
+
+REMOVED: Final = "SELECT changes() AS messages"

@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Final
 from urllib.parse import SplitResult
 from uuid import uuid4
 
@@ -46,6 +46,9 @@ from taskq_cloud.core.model.message import (
 from taskq_cloud.core.ports import Depth, HeldMessage, HeldPage, Service
 from taskq_cloud.core.urls import file_of, query_of
 from taskq_cloud.errors import OperationalError
+
+PURGED_IN_A_STEP: Final = 10_000
+"""Messages that a purge removes in one transaction, which others wait for: some 30 ms."""
 
 _Statement = tuple[str, Mapping[str, Any]]
 _Rows = list[list[dict[str, Any]]]
@@ -156,11 +159,21 @@ class SQLiteBroker:
 
     def purge(self, queue: str) -> Flow[int | None]:
         """Remove a queue's messages; see ``Broker.purge``."""
-        parameters = {"queue": queue}
-        statements = [(sql.COUNT, parameters), (sql.PURGE_GROUPS, parameters), (sql.PURGE, parameters)]
-        [[row], *_] = yield from self._run("transaction", f"queue {queue!r}", statements)
-        count: int = row["messages"]
-        return count
+        about, parameters = f"queue {queue!r}", {"queue": queue}
+        if is_ordered(queue):
+            # In one step: messages whose groups are gone could not be received if the purge ended half-way.
+            statements = [(sql.PURGE_GROUPS, parameters), (sql.PURGE, parameters), (sql.REMOVED, {})]
+            [_, _, [row]] = yield from self._run("transaction", about, statements)
+            count: int = row["messages"]
+            return count
+        [[row]] = yield from self._run("query", about, [(sql.LAST, {})])
+        step = {"queue": queue, "last": row["last"], "limit": PURGED_IN_A_STEP}
+        removed: int = 0
+        while True:
+            [_, [row]] = yield from self._run("transaction", about, [(sql.PURGE_SOME, step), (sql.REMOVED, {})])
+            removed += row["messages"]
+            if row["messages"] < PURGED_IN_A_STEP:
+                return removed
 
     def _send_batch(self, queue: str, messages: Sequence[Outgoing]) -> Flow[list[Sent | Refused]]:
         now = self._clock()
@@ -168,7 +181,8 @@ class SQLiteBroker:
         statements: list[_Statement] = []
         remembered: dict[int, int] = {}  # position of a REMEMBER_ID statement -> position of its message
         if is_ordered(queue):
-            statements.append((sql.FORGET_OLD_IDS, {"queue": queue, "before": now - DEDUPLICATION_SECONDS}))
+            old = {"queue": queue, "before": now - DEDUPLICATION_SECONDS, "limit": 20 + len(messages)}
+            statements.append((sql.FORGET_OLD_IDS, old))
         for message in messages:
             refused = refusal(queue, message, self.capabilities)
             if refused:
@@ -261,6 +275,7 @@ def _insert_parameters(queue: str, message: Outgoing, now: float) -> dict[str, A
         "group": message.group or (DEFAULT_GROUP if is_ordered(queue) else None),
         "message_id": str(uuid4()),
         "now": now,
+        "before": now - DEDUPLICATION_SECONDS,
         "attributes": _as_json(message.attributes),
         "body": message.body,
         "deduplication": message.deduplication if is_ordered(queue) else None,

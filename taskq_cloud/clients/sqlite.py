@@ -34,15 +34,20 @@ import logging
 import os
 import sqlite3
 import threading
+import time
 import weakref
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from taskq_cloud.clients.base import ThreadedClient, shortest
 from taskq_cloud.clients.file_announcements import announcements_of
+from taskq_cloud.clients.sqlite_files import identity, make_file
 from taskq_cloud.core.flows import Call, CallError, Trouble
 from taskq_cloud.errors import ImproperlyConfigured
+
+if TYPE_CHECKING:
+    from taskq_cloud.clients.sqlite_queue import WriteQueue
 
 logger = logging.getLogger(__name__)
 
@@ -53,23 +58,20 @@ BUSY_TIMEOUT_SECONDS = 5.0
 """The longest wait for another process's transaction. This package's own take milliseconds; a backup or a shell may
 take longer. After that long the call fails as transient, and ``core.flows.retrying`` repeats it."""
 
-OWN_FOLDER = ".taskq"
-"""The folder of the local databases, which must not be a symbolic link either."""
+BUSY_PAUSE_SECONDS = 0.005
+
+LARGEST_LOG_BYTES = 16 * 1024 * 1024
+"""The size to which the write-ahead log shrinks again after a large transaction, or many during a long read."""
+
+CALLS_BETWEEN_CHECKS = 100
+CALLS_BETWEEN_STEPS = 10
+"""A file with too many free pages shrinks in steps, one after each so many calls."""
+PAGES_OF_A_STEP = 200
+"""800 KB, which takes a few milliseconds."""
+LEAST_FREE_PAGES = 2000
+"""8 MB, which a file may keep for what comes next. A larger file may keep half of its size."""
 
 _OPEN_TRANSACTION = {"transaction": "BEGIN IMMEDIATE", "query": "BEGIN"}
-
-_HINTS = {
-    sqlite3.SQLITE_FULL: "the disk is full: free some space",
-    sqlite3.SQLITE_IOERR: "the disk can't be read or written: check it and its file system",
-    sqlite3.SQLITE_READONLY: "the file or its directory isn't writable: check the permissions of both",
-    sqlite3.SQLITE_CANTOPEN: "the file can't be opened: check that its directory exists and is writable",
-    sqlite3.SQLITE_NOTADB: "the file isn't an SQLite database: name another path, or move the file away",
-    sqlite3.SQLITE_CORRUPT: "the database is damaged: restore it, or recover it with sqlite3's .recover",
-}
-"""SQLite's primary result code -> the remedy."""
-
-_TRANSIENT = frozenset({sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR})
-"""Errors of the disk, which may end while the caller waits: the call has changed nothing, and can be repeated."""
 
 
 def open_client(service: str, options: Mapping[str, Any]) -> SQLiteClient:
@@ -109,6 +111,8 @@ class SQLiteClient:
         self._file: tuple[int, int] | None = None
         self._schemas: set[str] = set()
         self._durable = True
+        self._queue: WriteQueue | None = None
+        self._calls_until_check = CALLS_BETWEEN_CHECKS
         self._lock = threading.Lock()
         self._announcements = announcements_of(path)
         _CLIENTS.add(self)
@@ -136,19 +140,49 @@ class SQLiteClient:
 
     def _run(self, call: Call, opening: str) -> list[list[dict[str, Any]]]:
         with self._lock:
-            try:
-                connection = self._open(call.parameters.get("schema"))
-                durable = call.parameters.get("durable", True)
-                if durable is not self._durable and call.operation == "transaction":
-                    connection.execute("PRAGMA synchronous = FULL" if durable else "PRAGMA synchronous = NORMAL")
-                    self._durable = durable
-                return _transact(connection, opening, call.parameters["statements"])
-            except (sqlite3.Error, OSError) as error:
-                from taskq_cloud.clients.interruptions import interruption_in  # few calls fail
+            ends_at = time.monotonic() + self._busy_timeout_seconds
+            while True:
+                try:
+                    return self._try(call, opening)
+                except (sqlite3.Error, OSError) as error:
+                    from taskq_cloud.clients.interruptions import interruption_in  # few calls fail
+                    from taskq_cloud.clients.sqlite_errors import call_error, is_busy
 
-                if interruption_in(error, None) is error:
-                    raise
-                raise self._call_error(call, error) from error
+                    if interruption_in(error, None) is error:
+                        raise
+                    if not is_busy(error) or time.monotonic() >= ends_at:
+                        raise call_error(call, error, self._path, self._busy_timeout_seconds) from error
+                time.sleep(BUSY_PAUSE_SECONDS)  # another process opens the file, or closes it as the last one
+
+    def _try(self, call: Call, opening: str) -> list[list[dict[str, Any]]]:
+        connection = self._open(call.parameters.get("schema"))
+        durable = call.parameters.get("durable", True)
+        if durable is not self._durable and call.operation == "transaction":
+            connection.execute("PRAGMA synchronous = FULL" if durable else "PRAGMA synchronous = NORMAL")
+            self._durable = durable
+        with connection:
+            self._begin(connection, opening)
+            rows = [_rows(connection.execute(sql, parameters)) for sql, parameters in call.parameters["statements"]]
+        self._calls_until_check -= 1
+        if self._calls_until_check <= 0:
+            self._calls_until_check = CALLS_BETWEEN_CHECKS if _shrink(connection) else CALLS_BETWEEN_STEPS
+        return rows
+
+    def _begin(self, connection: sqlite3.Connection, opening: str) -> None:
+        if self._queue is not None and opening != "BEGIN" and self._queue.is_busy:
+            self._queue.begin(connection, opening)
+            return
+        try:
+            connection.execute(opening)
+        except sqlite3.OperationalError as error:
+            from taskq_cloud.clients.sqlite_errors import is_busy  # many processes never meet another's lock
+            from taskq_cloud.clients.sqlite_queue import WriteQueue
+
+            if not is_busy(error):
+                raise
+            if self._queue is None:
+                self._queue = WriteQueue(self._path, self._busy_timeout_seconds)
+            self._queue.begin(connection, opening)
 
     @property
     def is_idle(self) -> bool:
@@ -173,24 +207,27 @@ class SQLiteClient:
     def give_up_connection(self) -> sqlite3.Connection | None:
         """Take the connection out of the client, so that the next call opens a new one. The lock must be held."""
         connection, self._connection = self._connection, None
+        queue, self._queue = self._queue, None
+        if queue is not None:
+            queue.close()
         self._schemas.clear()
         return connection
 
     def _open(self, schema: str | None) -> sqlite3.Connection:
-        if self._connection is not None and _identity(self._path) != self._file:
+        if self._connection is not None and identity(self._path) != self._file:
             self._abandon_connection()
         if self._connection is None:
-            _make_file(self._path)
-            connection = sqlite3.connect(
-                self._path, timeout=self._busy_timeout_seconds, isolation_level=None, check_same_thread=False
-            )
+            make_file(self._path)
+            connection = sqlite3.connect(self._path, timeout=0, isolation_level=None, check_same_thread=False)
             try:
+                connection.execute("PRAGMA auto_vacuum = INCREMENTAL")  # of a new file; an old one stays as it is
                 connection.execute("PRAGMA journal_mode = WAL")
+                connection.execute(f"PRAGMA journal_size_limit = {LARGEST_LOG_BYTES}")
                 connection.execute("PRAGMA synchronous = FULL")
             except BaseException:
                 connection.close()
                 raise
-            self._connection, self._file, self._durable = connection, _identity(self._path), True
+            self._connection, self._file, self._durable = connection, identity(self._path), True
         if schema is not None and schema not in self._schemas:
             with self._connection:
                 self._connection.executescript(f"BEGIN IMMEDIATE;\n{schema};")
@@ -208,25 +245,6 @@ class SQLiteClient:
         )
         if connection is not None:
             connection.close()  # SQLite sees that the file has gone, and leaves the new file's journal alone
-
-    def _call_error(self, call: Call, error: sqlite3.Error | OSError) -> CallError:
-        if isinstance(error, _LinkRefused):
-            return CallError(call, "SymbolicLink", str(error), Trouble.REFUSED)
-        if isinstance(error, OSError):
-            reason = error.strerror or error
-            message = f"{self._path}: {reason}: check that its directory can be created and is writable"
-            return CallError(call, type(error).__name__, message, Trouble.REFUSED)
-        # An error that Python's sqlite3 module found (a wrong number of parameters) has no SQLite result code.
-        name = getattr(error, "sqlite_errorname", type(error).__name__)
-        # The low byte is the primary result code; the other bytes give the details
-        # (https://www.sqlite.org/rescode.html).
-        primary = getattr(error, "sqlite_errorcode", 0) & 0xFF
-        if primary in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
-            message = f"{self._path}: another process kept the database locked for {self._busy_timeout_seconds:g} s"
-            return CallError(call, name, message, Trouble.TRANSIENT)
-        hint = _HINTS.get(primary)
-        message = f"{self._path}: {error}" + (f": {hint}" if hint else "")
-        return CallError(call, name, message, Trouble.TRANSIENT if primary in _TRANSIENT else Trouble.REFUSED)
 
 
 class LoopClient(ThreadedClient):
@@ -251,43 +269,17 @@ class LoopClient(ThreadedClient):
         return await super().call(call)
 
 
-class _LinkRefused(OSError):
-    """A symbolic link is in place of the database's file or folder."""
-
-
-def _make_file(path: Path) -> None:
-    """Create the file and its folder for this user alone, unless they exist, and refuse symbolic links.
-
-    Raises:
-        OSError: the file can't be created, or is a symbolic link.
-    """
-    folder = path.parent
-    for each in reversed([folder, *folder.parents]):
-        if not each.exists():
-            each.mkdir(mode=0o700, exist_ok=True)
-    _check_no_link(path)
-    if folder.name == OWN_FOLDER:
-        _check_no_link(folder)
+def _shrink(connection: sqlite3.Connection) -> bool:
+    """Take a step to make the file smaller if most of it is free, and return whether nothing is left to do."""
+    [free], [pages] = (connection.execute(f"PRAGMA {each}").fetchone() for each in ("freelist_count", "page_count"))
+    if free < LEAST_FREE_PAGES or free * 2 < pages:
+        return True
     try:
-        os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600))
-    except FileExistsError:
-        _check_no_link(path)  # it may have been made since the first look
-
-
-def _check_no_link(path: Path) -> None:
-    if path.is_symlink():
-        raise _LinkRefused(
-            f"{path} is a symbolic link, which is not followed, as somebody else may have made it: remove it, or name "
-            f"the place that it leads to, {path.resolve()}"
-        )
-
-
-def _transact(
-    connection: sqlite3.Connection, opening: str, statements: Sequence[tuple[str, Sequence[Any] | Mapping[str, Any]]]
-) -> list[list[dict[str, Any]]]:
-    with connection:
-        connection.execute(opening)
-        return [_rows(connection.execute(sql, parameters)) for sql, parameters in statements]
+        # The statement frees one page for each time that it is stepped, and ``execute`` steps it once.
+        connection.executescript(f"PRAGMA incremental_vacuum({PAGES_OF_A_STEP})")
+    except sqlite3.OperationalError:  # another connection writes; there are more calls to come
+        return False
+    return False
 
 
 def _rows(cursor: sqlite3.Cursor) -> list[dict[str, Any]]:
@@ -296,15 +288,6 @@ def _rows(cursor: sqlite3.Cursor) -> list[dict[str, Any]]:
         return rows
     names = [column[0] for column in cursor.description]
     return [dict(zip(names, row, strict=True)) for row in rows]
-
-
-def _identity(path: Path) -> tuple[int, int] | None:
-    """Return what tells the file at a path from other files; None if there is no file."""
-    try:
-        status = path.stat()
-    except FileNotFoundError:
-        return None
-    return status.st_dev, status.st_ino
 
 
 _CLIENTS: weakref.WeakSet[SQLiteClient] = weakref.WeakSet()

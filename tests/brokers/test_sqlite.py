@@ -17,11 +17,13 @@ from uuid import uuid4
 import pytest
 
 from taskq_cloud.brokers import _sqlite_statements as sql
+from taskq_cloud.brokers import sqlite as brokers
+from taskq_cloud.brokers._local import DEDUPLICATION_SECONDS
 from taskq_cloud.brokers.sqlite import SQLiteBroker
 from taskq_cloud.clients import sqlite as clients
 from taskq_cloud.core.flows import Flow, Sleep
 from taskq_cloud.core.flows import run as drive
-from taskq_cloud.core.model.message import Acknowledge, Outgoing, Refused, Release, Sent
+from taskq_cloud.core.model.message import Acknowledge, DeadLetter, Outgoing, Refused, Release, Sent
 from taskq_cloud.core.ports import Depth
 from taskq_cloud.errors import OperationalError, Unreachable
 from taskq_cloud.testing.clock import FakeClock
@@ -141,11 +143,11 @@ class CountedBroker:
         self._client = clients.open_client("sqlite", {"path": str(path)})
         self._steps = 0
 
-    def run(self, flow: Flow[T]) -> T:
-        def perform(step: Any) -> Any:
-            return self.clock.advance(step.seconds) if isinstance(step, Sleep) else self._client.call(step)
+    def perform(self, step: Any) -> Any:
+        return self.clock.advance(step.seconds) if isinstance(step, Sleep) else self._client.call(step)
 
-        return drive(flow, perform)
+    def run(self, flow: Flow[T]) -> T:
+        return drive(flow, self.perform)
 
     def steps(self, flow: Flow[Any]) -> int:
         def count() -> int:
@@ -160,8 +162,8 @@ class CountedBroker:
         connection.set_progress_handler(None, 1)
         return self._steps
 
-    def fill(self, messages: Sequence[Outgoing]) -> None:
-        self.run(self.broker.send("work.fifo", messages))
+    def fill(self, messages: Sequence[Outgoing], queue: str = "work.fifo") -> None:
+        self.run(self.broker.send(queue, messages))
 
     def close(self) -> None:
         self._client.close()
@@ -363,3 +365,70 @@ class TestTrouble:
                 self.use(path, lambda broker: broker.send("work", [Outgoing(body="y")]))
             other.execute("ROLLBACK")
         assert self.use(path, lambda broker: broker.depth("work")) == Depth(1, 0, 0)
+
+
+UNORDERED_BACKLOGS: dict[str, Callable[[int], Outgoing]] = {
+    "messages that are ready": lambda number: Outgoing(body="x"),
+    "delayed messages": lambda number: Outgoing(body="x", delay_seconds=1e6 if number > 20 else 0),
+}
+
+
+@pytest.mark.parametrize("leased", [False, True], ids=["", "in flight"])
+@pytest.mark.parametrize("backlog", UNORDERED_BACKLOGS)
+def test_calls_of_queue_take_as_many_steps_with_long_backlog_as_with_short(
+    tmp_path: Path, backlog: str, leased: bool
+) -> None:
+    def steps(length: int) -> dict[str, int]:
+        counted = CountedBroker(tmp_path / f"{length}.db")
+        broker = counted.broker
+        with closing(counted):
+            counted.fill([UNORDERED_BACKLOGS[backlog](number) for number in range(length)], "work")
+            if leased:
+                counted.run(broker.receive("work", 1000, 0, 1e6))
+                counted.run(broker.send("work", [Outgoing(body="x")] * 10))
+            found = {"receive": counted.steps(broker.receive("work", 5, 0, 30))}
+            deliveries = counted.run(broker.receive("work", 5, 0, 30))
+            found["poll of an idle worker"] = counted.steps(broker.receive("elsewhere", 10, 1, 30))
+            found["send"] = counted.steps(broker.send("work", [Outgoing(body="x")]))
+            found["extend"] = counted.steps(broker.extend(deliveries, 60))
+            found["release"] = counted.steps(broker.settle([Release(deliveries[0])]))
+            found["dead letter"] = counted.steps(broker.settle([DeadLetter(deliveries[1], "bad")]))
+            found["acknowledge"] = counted.steps(broker.settle([Acknowledge(each) for each in deliveries[2:]]))
+            found["listing"] = counted.steps(broker.held(["elsewhere"], limit=10))
+        return found
+
+    short, long = steps(100), steps(3000)
+    assert {name: count for name, count in long.items() if count > 1.2 * short[name] + 100} == {}, (short, long)
+
+
+def test_purge_of_long_backlog_is_made_in_steps_and_leaves_what_came_after_it_began(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(brokers, "PURGED_IN_A_STEP", 100)
+    counted = CountedBroker(tmp_path / "queues.db")
+    broker, steps = counted.broker, 0
+    with closing(counted):
+        counted.fill([Outgoing(body="x")] * 250, "work")
+
+        def perform(step: Any) -> Any:
+            nonlocal steps
+            answer = counted.perform(step)
+            if step.operation == "transaction":
+                steps += 1
+                counted.fill([Outgoing(body="later")], "work")
+            return answer
+
+        assert drive(broker.purge("work"), perform) == 250
+        assert steps == 3
+        assert [each.body for each in counted.run(broker.receive("work", 10, 0, 30))] == ["later"] * 3
+
+
+def test_id_that_was_not_swept_yet_counts_no_longer_than_five_minutes(tmp_path: Path) -> None:
+    counted = CountedBroker(tmp_path / "queues.db")
+    broker = counted.broker
+    with closing(counted):
+        counted.fill([Outgoing(body=str(number), deduplication=f"id {number}") for number in range(100)])
+        counted.clock.advance(DEDUPLICATION_SECONDS)
+        for body in ("again", "once more"):
+            counted.fill([Outgoing(body=body, deduplication="id 99")])
+        assert counted.run(broker.depth("work.fifo")) == Depth(waiting=101, delayed=0, in_flight=0)

@@ -342,3 +342,66 @@ def test_query_of_deleted_file_reads_none_of_its_rows(client: clients.SQLiteClie
     path.unlink()
     assert client.call(query((COUNT, ()))) == [[{"numbers": 0}]]
     assert path.exists()
+
+
+# -- the size of the file
+
+
+def pragma(client: clients.SQLiteClient, name: str) -> Any:
+    [[row]] = client.call(query((f"PRAGMA {name}", ())))
+    return row[name]
+
+
+def test_file_that_is_mostly_free_shrinks_in_steps(
+    client: clients.SQLiteClient, path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(clients, "LEAST_FREE_PAGES", 100)
+    client.call(transaction(*[(INSERT, ("x" * 3000,))] * 2000))
+    client.call(transaction(("DELETE FROM numbers WHERE number > 200", ())))
+    before, sizes = pragma(client, "page_count"), []
+    for _ in range(40 * clients.CALLS_BETWEEN_STEPS):
+        client.call(query((COUNT, ())))
+        sizes.append(pragma(client, "page_count"))
+    largest_step = max(earlier - later for earlier, later in zip([before, *sizes], sizes, strict=False))
+    assert 0 < largest_step <= clients.PAGES_OF_A_STEP + 1, "a page that tells where other pages are may go too"
+    assert pragma(client, "freelist_count") * 2 <= sizes[-1] + 2 < before / 4
+    assert client.call(query((COUNT, ()), ("PRAGMA integrity_check", ()))) == [
+        [{"numbers": 200}],
+        [{"integrity_check": "ok"}],
+    ]
+    client.call(query(("PRAGMA wal_checkpoint(TRUNCATE)", ())))
+
+
+def test_file_with_few_free_pages_keeps_them_for_what_comes_next(client: clients.SQLiteClient) -> None:
+    client.call(transaction(*[(INSERT, ("x" * 3000,))] * 1000))
+    client.call(transaction(("DELETE FROM numbers", ())))
+    before = pragma(client, "page_count")
+    for _ in range(3 * clients.CALLS_BETWEEN_CHECKS):
+        client.call(query((COUNT, ())))
+    assert pragma(client, "page_count") == before
+    client.call(transaction(*[(INSERT, ("x" * 3000,))] * 1000))
+    assert pragma(client, "page_count") == before, "the pages are used again"
+
+
+def test_file_of_earlier_version_is_used_as_it_is(client: clients.SQLiteClient, path: Path) -> None:
+    path.parent.mkdir(parents=True)
+    with closing(sqlite3.connect(path)) as earlier:
+        earlier.execute("PRAGMA journal_mode = WAL")
+        earlier.execute(SCHEMA)
+    client.call(transaction(*[(INSERT, ("x" * 3000,))] * 4000))
+    client.call(transaction(("DELETE FROM numbers", ())))
+    for _ in range(2 * clients.CALLS_BETWEEN_CHECKS):
+        client.call(query((COUNT, ())))
+    assert pragma(client, "auto_vacuum") == 0
+    assert client.call(transaction((INSERT, ("one",))))
+
+
+# -- leases and other transactions that a loss of power may undo
+
+
+def test_transaction_says_whether_it_waits_for_the_disk(client: clients.SQLiteClient) -> None:
+    asked: list[tuple[int, int]] = []
+    for durable in (True, False, False, True):
+        client.call(Call("sqlite", "transaction", {"schema": SCHEMA, "statements": (), "durable": durable}))
+        asked.append((durable, pragma(client, "synchronous")))
+    assert asked == [(True, 2), (False, 1), (False, 1), (True, 2)], "2 is FULL, and 1 is NORMAL"

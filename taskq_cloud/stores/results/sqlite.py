@@ -79,23 +79,40 @@ WHERE results.expires_at <= :now
 RETURNING id
 """  # noqa: S608 - the inserted value is a constant
 
-# Each save removes up to 20 expired rows: more than the save adds, so rows don't pile up, and too few to be slow.
-_SWEEP = "DELETE FROM results WHERE id IN (SELECT id FROM results WHERE expires_at <= :now LIMIT 20)"
+_SWEPT = 20
+"""Each write removes so many expired rows more than it adds: so rows don't pile up, and no write pays for all."""
+
+_SWEEP = "DELETE FROM results WHERE id IN (SELECT id FROM results WHERE expires_at <= :now LIMIT :swept)"
 
 _DELETE = "DELETE FROM results WHERE id IN (SELECT value FROM json_each(:ids))"
 
+_EXPIRED_JOIN = "(SELECT id FROM joins WHERE expires_at <= :now ORDER BY expires_at LIMIT 1)"
+
+# A member of the same join from before its expiry doesn't count. Other joins that have expired go one after the
+# other, in steps: first the members, and then the join.
 _JOIN = (
-    "DELETE FROM join_members WHERE join_id IN (SELECT id FROM joins WHERE expires_at <= :now)",
-    "DELETE FROM joins WHERE expires_at <= :now",
+    """
+    DELETE FROM join_members
+    WHERE join_id = :id AND EXISTS (SELECT 1 FROM joins WHERE id = :id AND expires_at <= :now)
+    """,
     """
     INSERT INTO joins (id, expires_at) VALUES (:id, :expires_at)
     ON CONFLICT (id) DO UPDATE SET expires_at = excluded.expires_at
     """,
     "INSERT OR IGNORE INTO join_members (join_id, member) VALUES (:id, :member)",
     "SELECT count(*) AS arrived FROM join_members WHERE join_id = :id",
+    f"""
+    DELETE FROM join_members WHERE join_id = {_EXPIRED_JOIN} AND member IN (
+        SELECT member FROM join_members WHERE join_id = {_EXPIRED_JOIN} LIMIT :swept
+    )
+    """,  # noqa: S608 - the inserted value of this and the following statement is a constant
+    f"""
+    DELETE FROM joins
+    WHERE id = {_EXPIRED_JOIN} AND NOT EXISTS (SELECT 1 FROM join_members WHERE join_id = joins.id)
+    """,  # noqa: S608
 )
 
-_REMOVE_OLD_LOCKS = "DELETE FROM claims WHERE lapses_at <= :forgotten_at"
+_REMOVE_OLD_LOCKS = "DELETE FROM claims WHERE key IN (SELECT key FROM claims WHERE lapses_at <= :forgotten_at LIMIT 20)"
 
 _LOCK = """
 INSERT INTO claims (key, owner, fence, lapses_at) VALUES (:key, :owner, 1, :lapses_at)
@@ -172,7 +189,9 @@ class SQLiteResults:
         now = self._clock()
         statements = [(_SAVE, {**_row(record), "now": now}) for record in records]
         ended = [_topic(record.id) for record in records if record.final]
-        rows = yield from self._run("transaction", [*statements, (_SWEEP, {"now": now})], ended)
+        rows = yield from self._run(
+            "transaction", [*statements, (_SWEEP, {"now": now, "swept": _SWEPT + len(records)})], ended
+        )
         return [bool(each) for each in rows[: len(records)]]
 
     def save_each(self, records: Sequence[Record]) -> Flow[list[bool | Exception]]:
@@ -192,9 +211,9 @@ class SQLiteResults:
 
     def join(self, join_id: str, member: str, size: int, expires_at: float | None) -> Flow[bool]:
         """Count a member: see ``ResultStore.join``."""
-        values = {"id": join_id, "member": member, "expires_at": expires_at, "now": self._clock()}
+        values = {"id": join_id, "member": member, "expires_at": expires_at, "now": self._clock(), "swept": _SWEPT}
         rows = yield from self._run("transaction", [(sql, values) for sql in _JOIN])
-        arrived: int = rows[-1][0]["arrived"]
+        arrived: int = rows[3][0]["arrived"]
         return arrived >= size
 
     def claim(self, key: str, owner: str, ttl_seconds: float) -> Flow[int | None]:
