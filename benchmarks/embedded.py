@@ -1,9 +1,9 @@
-"""Measure the embedded brokers and stores, SQLite and memory: round trips, a long backlog, many producers, CPU time.
+"""Measure SQLite and memory: round trips, a long backlog, CPU time, many producers.
 
-Each part runs in processes of its own. With ``--before``, the parts run in turn with the package in another folder, such
-as a work tree of an earlier commit, so that both have the machine's drift in common.
+Each part runs in processes of its own. With ``--before``, the parts run in turn with the package in another folder,
+such as a work tree of an earlier commit, so that both have the machine's drift in common.
 
-    python benchmarks/embedded.py [round-trips] [backlog] [crowd] [--before FOLDER] [--rounds 3]
+    python benchmarks/embedded.py [round-trips] [backlog] [cpu] [crowd] [--before FOLDER] [--rounds 3]
 
 ``backlog`` fills a file with a million messages, about 500 MB, in a temporary folder.
 """
@@ -14,6 +14,7 @@ import argparse
 import json
 import multiprocessing
 import os
+import resource
 import statistics
 import subprocess
 import sys
@@ -21,7 +22,7 @@ import tempfile
 import threading
 import time
 from collections import defaultdict
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -68,7 +69,7 @@ class WorkerProcess:
 
     def __init__(self, *options: str) -> None:
         command = [sys.executable, "-m", "taskq_cloud", "worker", "-A", "bench_app", *options]
-        environment = {**os.environ, "PYTHONPATH": os.pathsep.join([os.getcwd(), os.environ["PYTHONPATH"]])}
+        environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(Path.cwd()), os.environ["PYTHONPATH"]])}
         self.process = subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
 
     def end(self) -> None:
@@ -106,33 +107,37 @@ def round_trips(folder: Path, *, memory: bool, pool: str, count: int = 400) -> d
     return {"p50, ms": percentile(took, 0.5), "p99, ms": percentile(took, 0.99)}
 
 
-def backlog(folder: Path, waiting: int, rounds: int = 400) -> dict[str, float]:
-    """Send, receive and settle while many messages wait, which are never fewer."""
-    from taskq_cloud.brokers.sqlite import SQLiteBroker
-    from taskq_cloud.clients.connections import Connections
+def backlog(folder: Path, waiting: Sequence[int], rounds: int = 400) -> dict[str, float]:
+    """Send, receive and settle while many messages wait, which are never fewer, in turn on a file for each number."""
     from taskq_cloud.core.model.message import Acknowledge, Outgoing
 
-    broker = SQLiteBroker(folder / "broker.db")
-    connections = Connections(broker.services)
     message = Outgoing(body="x" * 400)
-    for _ in range(0, waiting, 1000):
-        connections.run(broker.send("work", [message] * 1000))
-    took: dict[str, list[float]] = defaultdict(list)
+    opened = {number: _opened(str(folder / f"{number}.db")) for number in waiting}
+    for number, (connections, broker) in opened.items():
+        for _ in range(0, number, 1000):
+            connections.run(broker.send("work", [message] * 1000))
+    took: dict[str, dict[int, list[float]]] = defaultdict(lambda: defaultdict(list))
 
-    def timed(name: str, flow: Any) -> Any:
+    def timed(name: str, number: int, flow: Any) -> Any:
         began_at = time.process_time()
-        answer = connections.run(flow)
-        took[name].append(1e6 * (time.process_time() - began_at))
+        answer = opened[number][0].run(flow)
+        took[name][number].append(1e6 * (time.process_time() - began_at))
         return answer
 
     for _ in range(rounds):
-        timed("send one, CPU us", broker.send("work", [message]))
-        timed("send nine, CPU us", broker.send("work", [message] * 9))
-        deliveries = timed("receive ten, CPU us", broker.receive("work", 10, 0, 60))
-        timed("settle ten, CPU us", broker.settle([Acknowledge(each) for each in deliveries]))
-    connections.close()
-    size = (folder / "broker.db").stat().st_size
-    return {**{name: statistics.median(values) for name, values in took.items()}, "file, MB": size / 1e6}
+        for number, (_, broker) in opened.items():
+            timed("send one", number, broker.send("work", [message]))
+            timed("send nine", number, broker.send("work", [message] * 9))
+            deliveries = timed("receive ten", number, broker.receive("work", 10, 0, 60))
+            timed("settle ten", number, broker.settle([Acknowledge(each) for each in deliveries]))
+    for connections, _ in opened.values():
+        connections.close()
+    found: dict[str, float] = {}
+    for name, of_number in took.items():
+        medians = [statistics.median(of_number[number]) for number in waiting]
+        found |= {f"{name}, CPU us, {number:,} wait": each for number, each in zip(waiting, medians, strict=True)}
+        found[f"{name}, ratio"] = medians[-1] / medians[0]
+    return found
 
 
 def crowd(folder: Path, producers: int = 10, workers: int = 2, count: int = 300) -> dict[str, float]:
@@ -166,6 +171,33 @@ def crowd(folder: Path, producers: int = 10, workers: int = 2, count: int = 300)
         "send, longest ms": max(milliseconds),
         "sends/s": rate,
         "messages left": len(rest),
+    }
+
+
+def cpu(folder: Path, pool: str, count: int = 5_000, *, results: bool = False) -> dict[str, float]:
+    """Let a worker run many tasks, and measure its CPU time without that of its start."""
+    module = app_in(folder)
+    kind = ("a" if pool == "asyncio" else "") + ("noop" if results else "quiet")
+    task = module.app.tasks[kind]
+    from taskq_cloud import group
+
+    def burst() -> float:
+        before = resource.getrusage(resource.RUSAGE_CHILDREN)
+        concurrency = {"solo": "1", "processes": "2"}.get(pool, "10")
+        worker = WorkerProcess("-P", pool, "-c", concurrency, "--prefetch-multiplier", "20", "--burst")
+        assert worker.process.wait(300) == 0
+        after = resource.getrusage(resource.RUSAGE_CHILDREN)
+        return after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+
+    start = burst()
+    before = time.process_time()
+    for begin in range(0, count, 1000):
+        group([task.s(number) for number in range(begin, begin + 1000)]).delay()
+    sending = time.process_time() - before
+    return {
+        "producer, CPU s per 1,000": sending * 1000 / count,
+        "worker, CPU s per 1,000": (burst() - start) * 1000 / count,
+        "worker's start, CPU s": start,
     }
 
 
@@ -210,8 +242,14 @@ PARTS: dict[str, dict[str, Callable[[Path], dict[str, float]]]] = {
         "SQLite, processes": lambda folder: round_trips(folder, memory=False, pool="processes"),
     },
     "backlog": {
-        "1,000 messages wait": lambda folder: backlog(folder, 1_000),
-        "a million messages wait": lambda folder: backlog(folder, 1_000_000),
+        "a thousand and a million messages wait": lambda folder: backlog(folder, (1_000, 1_000_000)),
+    },
+    "cpu": {
+        "no results, asyncio": lambda folder: cpu(folder, "asyncio"),
+        "no results, solo": lambda folder: cpu(folder, "solo"),
+        "no results, processes": lambda folder: cpu(folder, "processes"),
+        "results, asyncio": lambda folder: cpu(folder, "asyncio", results=True),
+        "results, solo": lambda folder: cpu(folder, "solo", results=True),
     },
     "crowd": {"ten producers, two receivers": crowd},
 }

@@ -6,6 +6,7 @@ shows how a broker is written; the contract suites that test it are in ``taskq_c
 
 from taskq_cloud.clients.base import AsyncClient, Client, ThreadedClient
 from taskq_cloud.core.flows import Call, CallError, Flow, Gather, RenewCredentials, Sleep, Step, Trouble
+from taskq_cloud.core.model.announcements import Listener
 from taskq_cloud.core.model.capabilities import (
     DEFAULT_GROUP,
     BrokerCapabilities,
@@ -39,6 +40,7 @@ from taskq_cloud.core.ports import (
     ResultStore,
     ScheduleStore,
     Service,
+    TellsOfEnds,
 )
 from taskq_cloud.core.records.record import FENCE_KEPT_SECONDS, FencedLock, Record, claimed, may_replace
 from taskq_cloud.core.urls import file_of, query_of, without_secrets
@@ -66,6 +68,7 @@ __all__ = [
     "HeldPage",
     "KnowsPhysicalNames",
     "KnowsTargets",
+    "Listener",
     "ListsHeld",
     "Outgoing",
     "PlatformSchedule",
@@ -83,6 +86,7 @@ __all__ = [
     "Sleep",
     "Step",
     "StoreCapabilities",
+    "TellsOfEnds",
     "ThreadedClient",
     "Trouble",
     "claimed",

@@ -144,16 +144,14 @@ UNBLOCK: Final = """
     )
 """
 
-_LATEST: Final = "(SELECT latest FROM taskq_clock WHERE id = 1) AS latest"
-
 # The smallest visible_at of the queue: one step in the index.
-NEXT: Final = f"""
+NEXT: Final = """
     SELECT (
         SELECT min(visible_at) FROM taskq_messages INDEXED BY taskq_messages_by_time WHERE queue = :queue
-    ) AS at, {_LATEST}
-"""  # noqa: S608 - the inserted value of this and the following statement is a constant
+    ) AS at, (SELECT latest FROM taskq_clock WHERE id = 1) AS latest
+"""
 
-NEXT_IN_ORDER: Final = f"""
+NEXT_IN_ORDER: Final = """
     SELECT CASE
         WHEN EXISTS (
             SELECT 1 FROM taskq_groups INDEXED BY taskq_groups_ready WHERE queue = :queue AND blocked_until IS NULL
@@ -162,8 +160,8 @@ NEXT_IN_ORDER: Final = f"""
             SELECT min(blocked_until) FROM taskq_groups INDEXED BY taskq_groups_blocked
             WHERE queue = :queue AND blocked_until IS NOT NULL
         )
-    END AS at, {_LATEST}
-"""  # noqa: S608
+    END AS at, (SELECT latest FROM taskq_clock WHERE id = 1) AS latest
+"""
 
 SEE_TIME: Final = see_time("taskq_clock")
 

@@ -5,14 +5,13 @@ Each broker object has its own queues, so code that shares the queues must share
 
 from __future__ import annotations
 
-import heapq
 import itertools
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from functools import partial
-from typing import Any, ClassVar, Final
+from typing import Any, ClassVar
 from urllib.parse import SplitResult
 from uuid import uuid4
 
@@ -27,6 +26,7 @@ from taskq_cloud.brokers._local import (
     refusal,
     write_cursor,
 )
+from taskq_cloud.brokers._memory_queue import MemoryMessage, MemoryQueue
 from taskq_cloud.core.flows import Flow
 from taskq_cloud.core.model.announcements import Announcements, Listener
 from taskq_cloud.core.model.capabilities import DEFAULT_GROUP, BrokerCapabilities, dead_letter_queue, is_ordered
@@ -46,75 +46,6 @@ from taskq_cloud.core.model.message import (
 from taskq_cloud.core.ports import Depth, HeldMessage, HeldPage, Service
 from taskq_cloud.core.urls import query_of
 
-MOST_VOID_TIMES: Final = 1000
-"""Void entries that a heap may have beyond the number of its messages before it is made anew."""
-
-
-@dataclass(slots=True)
-class _Message:
-    """A message in a queue.
-
-    Args:
-        turn: its place among messages with one time; it changes with the time.
-        receipt: the receipt of the last delivery; None before the first delivery and after a release.
-    """
-
-    message_id: str
-    body: str
-    group: str | None
-    attributes: Mapping[str, str]
-    sent_at: float
-    visible_at: float = 0.0
-    turn: int = 0
-    receipt: str | None = None
-    receive_count: int = 0
-
-
-@dataclass(slots=True)
-class _Queue:
-    """A queue.
-
-    Args:
-        messages: number -> message. An ordered queue delivers them in this order.
-        seen: deduplication id -> when it was first seen, and the id of the message that had it.
-        times: a heap of the times at which messages become visible, each with the message's turn and number. Messages
-            that are not ordered are delivered in this order. An entry is void if its message has another turn now.
-    """
-
-    messages: dict[int, _Message] = field(default_factory=dict)
-    seen: dict[str, tuple[float, str]] = field(default_factory=dict)
-    times: list[tuple[float, int, int]] = field(default_factory=list)
-    turns: Iterator[int] = field(default_factory=itertools.count)
-
-    def show(self, number: int, at: float) -> None:
-        """Let a message be visible from a time on."""
-        message = self.messages[number]
-        message.visible_at, message.turn = at, next(self.turns)
-        heapq.heappush(self.times, (at, message.turn, number))
-        if len(self.times) > 2 * len(self.messages) + MOST_VOID_TIMES:
-            self.sort_times()
-
-    def sort_times(self) -> None:
-        """Make the heap anew, without void entries."""
-        self.times = sorted((each.visible_at, each.turn, number) for number, each in self.messages.items())
-
-    def next_at(self) -> float | None:
-        """The time at which the next message becomes visible, or has become so; None: there is no message."""
-        while self.times:
-            at, turn, number = self.times[0]
-            message = self.messages.get(number)
-            if message is not None and message.turn == turn:
-                return at
-            heapq.heappop(self.times)
-        return None
-
-    def pop_visible(self, now: float, limit: int) -> list[int]:
-        """Take up to ``limit`` messages that are visible out of the heap, and return their numbers."""
-        numbers: list[int] = []
-        while len(numbers) < limit and (at := self.next_at()) is not None and at <= now:
-            numbers.append(heapq.heappop(self.times)[2])
-        return numbers
-
 
 class MemoryBroker:
     """The broker of ``memory://`` URLs. Threads may share it.
@@ -130,7 +61,7 @@ class MemoryBroker:
     def __init__(self, clock: Callable[[], float] = time.time) -> None:
         self._clock = clock
         self._lock = threading.Lock()
-        self._queues: dict[str, _Queue] = {}
+        self._queues: dict[str, MemoryQueue] = {}
         self._numbers = itertools.count(1)
         self._latest = LatestTime(clock())
         self._receipts = itertools.count(1)
@@ -223,7 +154,7 @@ class MemoryBroker:
         """Remove a queue's messages; see ``Broker.purge``."""
         yield from ()
         with self._lock:
-            found = self._queues.get(queue, _Queue())
+            found = self._queues.get(queue, MemoryQueue())
             count = len(found.messages)
             found.messages.clear()
             found.times.clear()
@@ -241,13 +172,13 @@ class MemoryBroker:
                 queue.sort_times()
         return now
 
-    def _messages(self, queue: str) -> dict[int, _Message]:
+    def _messages(self, queue: str) -> dict[int, MemoryMessage]:
         found = self._queues.get(queue)
         return found.messages if found else {}
 
     def _put(self, queue: str, message: Outgoing) -> Sent:
         now = self._now()
-        target = self._queues.setdefault(queue, _Queue())
+        target = self._queues.setdefault(queue, MemoryQueue())
         message_id = str(uuid4())
         if is_ordered(queue) and message.deduplication is not None:
             _forget_old_ids(target.seen, now)
@@ -255,7 +186,7 @@ class MemoryBroker:
             if first_id != message_id:
                 return Sent(first_id)
         number = next(self._numbers)
-        target.messages[number] = _Message(
+        target.messages[number] = MemoryMessage(
             message_id=message_id,
             body=message.body,
             group=message.group or (DEFAULT_GROUP if is_ordered(queue) else None),
@@ -272,7 +203,7 @@ class MemoryBroker:
             if found is None:
                 return []
             if is_ordered(queue):
-                numbers = list(itertools.islice(_ordered_ready(found.messages, now), limit))
+                numbers = list(itertools.islice(found.ordered_ready(now), limit))
             else:
                 numbers = found.pop_visible(now, limit)
             return [self._deliver(found, queue, number, now, lease_seconds) for number in numbers]
@@ -286,13 +217,13 @@ class MemoryBroker:
             if not is_ordered(queue):
                 at = found.next_at()
                 return None if at is None else at - now
-            if next(_ordered_ready(found.messages, now), None) is not None:
+            if next(found.ordered_ready(now), None) is not None:
                 return 0.0
             return min(
                 (each.visible_at - now for each in found.messages.values() if each.visible_at > now), default=None
             )
 
-    def _deliver(self, found: _Queue, queue: str, number: int, now: float, lease_seconds: float) -> Delivery:
+    def _deliver(self, found: MemoryQueue, queue: str, number: int, now: float, lease_seconds: float) -> Delivery:
         message = found.messages[number]
         message.receive_count += 1
         message.receipt = f"{number}.{next(self._receipts)}"
@@ -343,28 +274,11 @@ class MemoryBroker:
         self._queues[delivery.queue].show(int(delivery.receipt.partition(".")[0]), now + lease_seconds)
         return None
 
-    def _find(self, delivery: Delivery) -> tuple[int, _Message | None]:
+    def _find(self, delivery: Delivery) -> tuple[int, MemoryMessage | None]:
         """Find a delivery's number and message; the message is None if it was delivered again or settled since."""
         number = int(delivery.receipt.partition(".")[0])
         message = self._messages(delivery.queue).get(number)
         return number, message if message is not None and message.receipt == delivery.receipt else None
-
-
-def _ordered_ready(messages: Mapping[int, _Message], now: float) -> Iterator[int]:
-    """The numbers of the messages that an ordered queue can deliver.
-
-    A group with a message in flight delivers none; another group delivers its messages up to the first delayed one.
-    """
-    blocked = {
-        message.group for message in messages.values() if message.receipt is not None and message.visible_at > now
-    }
-    for number, message in messages.items():
-        if message.group in blocked:
-            continue
-        if message.visible_at > now:
-            blocked.add(message.group)
-            continue
-        yield number
 
 
 def _forget_old_ids(seen: dict[str, tuple[float, str]], now: float) -> None:

@@ -12,7 +12,6 @@ turn, or a file that can't be locked, costs the others a second, or nothing. A p
 from __future__ import annotations
 
 import os
-import random
 import sqlite3
 import time
 from collections.abc import Iterator
@@ -21,6 +20,7 @@ from pathlib import Path
 from typing import Final
 
 from taskq_cloud.clients.sqlite_errors import is_busy
+from taskq_cloud.core.backoff import RNG
 
 try:
     import fcntl
@@ -118,7 +118,7 @@ class WriteQueue:
                 if now >= ends_at:
                     return
                 pause = LONGEST_PAUSE_SECONDS / (1 + (now - began_at) / PATIENCE_SECONDS)
-                time.sleep(random.uniform(0.5, 1.0) * pause)
+                time.sleep(RNG.uniform(0.5, 1.0) * pause)
             else:
                 return
 

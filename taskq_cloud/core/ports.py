@@ -13,13 +13,13 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 from taskq_cloud.core.flows import Flow
-from taskq_cloud.core.model.announcements import Listener
 from taskq_cloud.core.model.capabilities import BrokerCapabilities, ScheduleCapabilities, StoreCapabilities
 from taskq_cloud.core.model.message import Delivery, Outgoing, Refused, Sent, Settlement
 from taskq_cloud.core.model.payload_references import Payload, WantedPayload
 from taskq_cloud.core.records.record import Record
 
-if TYPE_CHECKING:  # few processes have to do with schedules
+if TYPE_CHECKING:  # few processes wait, or have to do with schedules
+    from taskq_cloud.core.model.announcements import Listener
     from taskq_cloud.core.model.platform_schedule import PlatformSchedule, SchedulePage
 
 

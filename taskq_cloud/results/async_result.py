@@ -17,7 +17,6 @@ from taskq_cloud.core.records.record import Record
 from taskq_cloud.core.workflows import signatures
 from taskq_cloud.core.workflows.stages import Stages, TaskStage
 from taskq_cloud.results import waiting
-from taskq_cloud.results.looks import wait_for_one
 from taskq_cloud.results.state import PENDING, TaskState
 from taskq_cloud.results.workflow import Result, TaskResult
 from taskq_cloud.runtime.protocols import Backend
@@ -287,6 +286,8 @@ class AsyncResult(TaskResult, Generic[T_co]):
         if self.known is not None:
             return self.known
         waiting.refuse_without_store(self.app)
+        from taskq_cloud.results.looks import wait_for_one  # a process that only sends doesn't wait
+
         return (yield from wait_for_one(self.app, self.id, self.seen, timeout, interval, on_interval))
 
     def _value(self, state: TaskState, *, propagate: bool) -> T_co:

@@ -12,12 +12,10 @@ from contextlib import closing
 from typing import Any, Self, TypeAlias
 
 from taskq_cloud import errors
-from taskq_cloud.core.flows import Flow, Sleep
-from taskq_cloud.core.model.announcements import Listener
+from taskq_cloud.core.flows import CanWait, Flow, Sleep
 from taskq_cloud.core.records import record
 from taskq_cloud.core.workflows.stages import GroupStage, Stages
 from taskq_cloud.results.async_result import AsyncResult, forget_all, revoke_all
-from taskq_cloud.results.looks import listening
 from taskq_cloud.results.state import TaskState
 from taskq_cloud.results.waiting import NoApplication, deadline_after, pauses, refuse_inside_a_task, refuse_on_message
 from taskq_cloud.results.workflow import Result, ResultTuple, TaskResult
@@ -220,6 +218,9 @@ class ResultSet(Result):
         Every poll reads the records of all tasks that are missing, or of those whose ends the store has told of.
         Arguments and errors are those of ``get``.
         """
+        from taskq_cloud.core.model.announcements import Listener  # a process that only sends groups doesn't wait
+        from taskq_cloud.results.looks import listening
+
         refuse_on_message(on_message)
         refuse_inside_a_task(self._waits())
         missing = [leaf for leaf in self._leaves() if not leaf.ignored]
@@ -340,5 +341,5 @@ def _values(results: Iterable[Member]) -> list[Any]:
     return [_values(each.results) if isinstance(each, ResultSet) else each.seen(None).result for each in results]
 
 
-def _sleep(seconds: float, listener: Listener) -> Flow[None]:
+def _sleep(seconds: float, listener: CanWait) -> Flow[None]:
     yield Sleep(seconds, listener)

@@ -144,6 +144,7 @@ def test_pipe_is_removed_once_nobody_has_listened_for_a_while(
     assert again.wait(LONG)
 
 
+@pytest.mark.skipif(not Path("/proc/self/fd").exists(), reason="open files are counted in /proc")
 def test_pipe_goes_with_the_last_client_of_the_file(path: Path) -> None:
     announcements = announcements_of(path)
     assert announcements_of(path) is announcements
@@ -156,7 +157,7 @@ def test_pipe_goes_with_the_last_client_of_the_file(path: Path) -> None:
 
 
 def open_files() -> int:
-    return len(os.listdir("/dev/fd"))  # noqa: PTH208 - a Path would open the folder once more
+    return len(list(Path("/proc/self/fd").iterdir()))
 
 
 # -- forks

@@ -86,8 +86,6 @@ _SWEEP = "DELETE FROM results WHERE id IN (SELECT id FROM results WHERE expires_
 
 _DELETE = "DELETE FROM results WHERE id IN (SELECT value FROM json_each(:ids))"
 
-_EXPIRED_JOIN = "(SELECT id FROM joins WHERE expires_at <= :now ORDER BY expires_at LIMIT 1)"
-
 # A member of the same join from before its expiry doesn't count. Other joins that have expired go one after the
 # other, in steps: first the members, and then the join.
 _JOIN = (
@@ -101,15 +99,18 @@ _JOIN = (
     """,
     "INSERT OR IGNORE INTO join_members (join_id, member) VALUES (:id, :member)",
     "SELECT count(*) AS arrived FROM join_members WHERE join_id = :id",
-    f"""
-    DELETE FROM join_members WHERE join_id = {_EXPIRED_JOIN} AND member IN (
-        SELECT member FROM join_members WHERE join_id = {_EXPIRED_JOIN} LIMIT :swept
+    """
+    DELETE FROM join_members
+    WHERE join_id = (SELECT id FROM joins WHERE expires_at <= :now ORDER BY expires_at LIMIT 1) AND member IN (
+        SELECT member FROM join_members
+        WHERE join_id = (SELECT id FROM joins WHERE expires_at <= :now ORDER BY expires_at LIMIT 1) LIMIT :swept
     )
-    """,  # noqa: S608 - the inserted value of this and the following statement is a constant
-    f"""
+    """,
+    """
     DELETE FROM joins
-    WHERE id = {_EXPIRED_JOIN} AND NOT EXISTS (SELECT 1 FROM join_members WHERE join_id = joins.id)
-    """,  # noqa: S608
+    WHERE id = (SELECT id FROM joins WHERE expires_at <= :now ORDER BY expires_at LIMIT 1)
+        AND NOT EXISTS (SELECT 1 FROM join_members WHERE join_id = joins.id)
+    """,
 )
 
 _REMOVE_OLD_LOCKS = "DELETE FROM claims WHERE key IN (SELECT key FROM claims WHERE lapses_at <= :forgotten_at LIMIT 20)"
