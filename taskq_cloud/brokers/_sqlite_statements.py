@@ -194,15 +194,18 @@ REMEMBER_ID: Final = """
 
 INSERT: Final = """
     INSERT INTO taskq_messages (queue, visible_at, message_group, message_id, sent_at, attributes, body)
+    VALUES (:queue, :visible_at, :group, :message_id, :now, :attributes, :body)
+"""
+
+INSERT_ONCE: Final = """
+    INSERT INTO taskq_messages (queue, visible_at, message_group, message_id, sent_at, attributes, body)
     SELECT :queue, :visible_at, :group, :message_id, :now, :attributes, :body
     WHERE NOT EXISTS (
         SELECT 1 FROM taskq_deduplication WHERE queue = :queue AND id = :deduplication AND message_id <> :message_id
     )
 """
 
-ACKNOWLEDGE: Final = """
-    DELETE FROM taskq_messages WHERE sequence = :sequence AND receipt = :receipt AND queue = :queue
-"""
+ACKNOWLEDGE: Final = "DELETE FROM taskq_messages WHERE sequence = ? AND receipt = ? AND queue = ?"
 
 RELEASE: Final = """
     UPDATE taskq_messages SET visible_at = :visible_at, receipt = NULL, receive_count = receive_count - :taken_back

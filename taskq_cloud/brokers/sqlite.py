@@ -7,13 +7,13 @@ The file can't be on a network file system, as SQLite's write-ahead log needs me
 from __future__ import annotations
 
 import json
+import os
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any, ClassVar, Final
 from urllib.parse import SplitResult
-from uuid import uuid4
 
 from taskq_cloud.brokers import _sqlite_statements as sql
 from taskq_cloud.brokers._local import (
@@ -50,7 +50,8 @@ from taskq_cloud.errors import OperationalError
 PURGED_IN_A_STEP: Final = 10_000
 """Messages that a purge removes in one transaction, which others wait for: some 30 ms."""
 
-_Statement = tuple[str, Mapping[str, Any]]
+_Statement = tuple[str, Mapping[str, Any] | Sequence[Mapping[str, Any] | tuple[Any, ...]]]
+_NO_ATTRIBUTES: Final = "{}"
 _Rows = list[list[dict[str, Any]]]
 
 
@@ -118,7 +119,9 @@ class SQLiteBroker:
         if settlements:
             now = self._clock()
             about = _queue_names(settlement.delivery for settlement in settlements)
-            statements = [_settle_statement(settlement, now) for settlement in settlements]
+            done = [_receipt(each.delivery) for each in settlements if isinstance(each, Acknowledge)]
+            others = [_settle_statement(each, now) for each in settlements if not isinstance(each, Acknowledge)]
+            statements = [(sql.ACKNOWLEDGE, done), *others] if done else others
             yield from self._write(about, now, statements, queues_with_more(settlements))
         return [None] * len(settlements)
 
@@ -179,6 +182,7 @@ class SQLiteBroker:
         now = self._clock()
         answers: list[Sent | Refused] = []
         statements: list[_Statement] = []
+        inserted: list[Mapping[str, Any]] = []
         remembered: dict[int, int] = {}  # position of a REMEMBER_ID statement -> position of its message
         if is_ordered(queue):
             old = {"queue": queue, "before": now - DEDUPLICATION_SECONDS, "limit": 20 + len(messages)}
@@ -189,11 +193,17 @@ class SQLiteBroker:
                 answers.append(refused)
                 continue
             row = _insert_parameters(queue, message, now)
-            if row["deduplication"] is not None:
-                remembered[len(statements)] = len(answers)
-                statements.append((sql.REMEMBER_ID, row))
-            statements.append((sql.INSERT, row))
             answers.append(Sent(row["message_id"]))
+            if row["deduplication"] is None:
+                inserted.append(row)
+                continue
+            if inserted:  # an ordered queue keeps the order of the messages
+                statements.append((sql.INSERT, inserted))
+                inserted = []
+            remembered[len(statements)] = len(answers) - 1
+            statements += [(sql.REMEMBER_ID, row), (sql.INSERT_ONCE, row)]
+        if inserted:
+            statements.append((sql.INSERT, inserted))
         if statements:
             rows = yield from self._write(f"queue {queue!r}", now, statements, [queue])
             for position, message_position in remembered.items():
@@ -273,7 +283,7 @@ def _insert_parameters(queue: str, message: Outgoing, now: float) -> dict[str, A
         "queue": queue,
         "visible_at": now + message.delay_seconds,
         "group": message.group or (DEFAULT_GROUP if is_ordered(queue) else None),
-        "message_id": str(uuid4()),
+        "message_id": os.urandom(16).hex(),
         "now": now,
         "before": now - DEDUPLICATION_SECONDS,
         "attributes": _as_json(message.attributes),
@@ -293,17 +303,15 @@ def _delivery(queue: str, row: Mapping[str, Any], now: float, lease_seconds: flo
         received_at=now,
         lease_seconds=lease_seconds,
         group=row["message_group"],
-        attributes=json.loads(row["attributes"]),
+        attributes=json.loads(row["attributes"]) if row["attributes"] != _NO_ATTRIBUTES else {},
     )
 
 
-def _settle_statement(settlement: Settlement, now: float) -> _Statement:
+def _settle_statement(settlement: Release | DeadLetter, now: float) -> _Statement:
     """The statement that settles a delivery; it changes no row if the message has been delivered again or settled."""
     delivery = settlement.delivery
     parameters = _receipt_parameters(delivery)
     match settlement:
-        case Acknowledge():
-            return sql.ACKNOWLEDGE, parameters
         case Release(after_seconds=after_seconds, counts=counts):
             return sql.RELEASE, {**parameters, "visible_at": now + after_seconds, "taken_back": int(not counts)}
         case DeadLetter(reason=reason):
@@ -317,8 +325,11 @@ def _settle_statement(settlement: Settlement, now: float) -> _Statement:
 
 
 def _receipt_parameters(delivery: Delivery) -> dict[str, Any]:
-    sequence = int(delivery.receipt.partition(".")[0])
-    return {"sequence": sequence, "receipt": delivery.receipt, "queue": delivery.queue}
+    return dict(zip(("sequence", "receipt", "queue"), _receipt(delivery), strict=True))
+
+
+def _receipt(delivery: Delivery) -> tuple[int, str, str]:
+    return int(delivery.receipt.partition(".")[0]), delivery.receipt, delivery.queue
 
 
 def _queue_names(deliveries: Iterable[Delivery]) -> str:
@@ -327,4 +338,4 @@ def _queue_names(deliveries: Iterable[Delivery]) -> str:
 
 
 def _as_json(attributes: Mapping[str, str]) -> str:
-    return json.dumps(dict(attributes))
+    return json.dumps(dict(attributes)) if attributes else _NO_ATTRIBUTES

@@ -3,7 +3,8 @@
 ``transaction`` runs its statements in one ``BEGIN IMMEDIATE``; ``query`` runs them in one deferred transaction, which
 never waits for a writer. Both take ``statements``, a sequence of ``(sql, parameters)``, and optionally ``schema``, a
 script of ``CREATE ... IF NOT EXISTS`` that runs before its first use on a connection. Both answer with a list of rows
-for each statement; a row is a dict.
+for each statement; a row is a dict. A list of parameters in place of parameters runs a statement once for each, with no
+rows as its answer.
 
 After its commit, a ``transaction`` announces the topics of ``announce`` to all processes of the file. ``listen`` lets a
 ``listener`` hear of ``topics``, and answers whether it can (``file_announcements``).
@@ -162,7 +163,7 @@ class SQLiteClient:
             self._durable = durable
         with connection:
             self._begin(connection, opening)
-            rows = [_rows(connection.execute(sql, parameters)) for sql, parameters in call.parameters["statements"]]
+            rows = [_run_statement(connection, *statement) for statement in call.parameters["statements"]]
         self._calls_until_check -= 1
         if self._calls_until_check <= 0:
             self._calls_until_check = CALLS_BETWEEN_CHECKS if _shrink(connection) else CALLS_BETWEEN_STEPS
@@ -282,7 +283,11 @@ def _shrink(connection: sqlite3.Connection) -> bool:
     return False
 
 
-def _rows(cursor: sqlite3.Cursor) -> list[dict[str, Any]]:
+def _run_statement(connection: sqlite3.Connection, sql: str, parameters: Any) -> list[dict[str, Any]]:
+    if isinstance(parameters, list):
+        connection.executemany(sql, parameters)
+        return []
+    cursor = connection.execute(sql, parameters)
     rows = cursor.fetchall()
     if not rows:
         return rows
