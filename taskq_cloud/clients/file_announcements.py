@@ -76,6 +76,8 @@ class FileAnnouncements:
             topics: what is announced -> the topic that the listener hears.
         """
         with self._lock:
+            if self._pipe is not None and not self._pipe.is_there:
+                self._pipe.end()  # somebody has removed the folder
             if self._pipe is None or self._pipe.ended:
                 try:
                     self._pipe = _Pipe(self._path, self._folder, self)
@@ -135,6 +137,8 @@ class _Pipe:
     def __init__(self, database: Path, folder: Path, owner: FileAnnouncements) -> None:
         self.name = f"{os.getpid()}-{uuid4().hex[:12]}"
         self.ended = False
+        self._closed = False
+        self._closing = threading.RLock()  # the end of the owner may come while the thread closes the pipe
         self._place = folder / self.name
         status = database.stat()
         _make_folder(folder, status)
@@ -159,7 +163,12 @@ class _Pipe:
                 with suppress(OSError):
                     place.unlink()
             raise
-        self._finalizer = weakref.finalize(owner, self._end)
+        self._finalizer = weakref.finalize(owner, self.end)
+
+    @property
+    def is_there(self) -> bool:
+        """Whether the pipe still has its name."""
+        return self._place.exists()
 
     def remove(self) -> None:
         """Remove the pipe's name: nobody writes into it from now on."""
@@ -172,24 +181,27 @@ class _Pipe:
         """Close a forked process's copies, and leave the pipe to the parent."""
         self._finalizer.detach()
         self.ended = True
-        self.close()
-
-    def close(self) -> None:
-        """Close both ends."""
         os.close(self._read_end)
         os.close(self._write_end)
+
+    def close(self) -> None:
+        """Remove the pipe and close both ends."""
+        self.remove()
+        with self._closing:
+            self._closed = True
+            os.close(self._read_end)
+            os.close(self._write_end)
 
     def read(self) -> bytes:
         """Wait until something is written, and return it."""
         return os.read(self._read_end, 65536)
 
-    def _end(self) -> None:
-        # The owner is gone, or Python ends. The thread wakes, finds no owner, and closes the pipe.
-        self.ended = True
-        with suppress(OSError):
-            self._place.unlink()
-        with suppress(OSError):
-            os.write(self._write_end, _KEY.pack(_EVERYTHING))
+    def end(self) -> None:
+        """Remove the pipe, and let the thread close it: its owner is gone, or Python ends."""
+        self.remove()
+        with self._closing, suppress(OSError):
+            if not self._closed:  # otherwise the number may be another file's by now
+                os.write(self._write_end, _KEY.pack(_EVERYTHING))
 
 
 def _read(pipe: _Pipe, owner: weakref.ref[FileAnnouncements]) -> None:
@@ -261,11 +273,11 @@ def _for_writers(database: os.stat_result, permission: int) -> int:
 
 
 def _give(place: Path, mode: int, database: os.stat_result) -> None:
-    """Give a file or folder its mode, whatever the umask is, and the group of the database, as SQLite does."""
+    """Give a file or folder its mode, whatever the umask is, and to the database's owner and group, as SQLite does."""
     place.chmod(mode)
-    if place.lstat().st_gid != database.st_gid:
-        with suppress(OSError):
-            os.chown(place, -1, database.st_gid)
+    owner = database.st_uid if os.geteuid() == 0 else -1  # what root makes is the database's owner's, too
+    with suppress(OSError):
+        os.chown(place, owner, database.st_gid)
 
 
 def _key(topic: str) -> int:

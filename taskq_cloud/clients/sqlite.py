@@ -139,21 +139,41 @@ class SQLiteClient:
         text = "the operation must be transaction, query or listen"
         raise CallError(call, "UnknownOperation", text, Trouble.REFUSED)
 
+    def call_at_once(self, call: Call) -> tuple[Any] | None:
+        """Make a call whose answer takes no time: a ``quick`` query, or a ``listen``.
+
+        Returns:
+            The answer, in a tuple; None: it is another call, or it would have to wait for a call under way.
+        """
+        if self._connection is None:
+            return None
+        if call.operation == "listen":
+            return (self.call(call),)
+        if not call.parameters.get("quick") or not self._lock.acquire(blocking=False):
+            return None
+        try:
+            return (self._run_locked(call, _OPEN_TRANSACTION[call.operation]),)
+        finally:
+            self._lock.release()
+
     def _run(self, call: Call, opening: str) -> list[list[dict[str, Any]]]:
         with self._lock:
-            ends_at = time.monotonic() + self._busy_timeout_seconds
-            while True:
-                try:
-                    return self._try(call, opening)
-                except (sqlite3.Error, OSError) as error:
-                    from taskq_cloud.clients.interruptions import interruption_in  # few calls fail
-                    from taskq_cloud.clients.sqlite_errors import call_error, is_busy
+            return self._run_locked(call, opening)
 
-                    if interruption_in(error, None) is error:
-                        raise
-                    if not is_busy(error) or time.monotonic() >= ends_at:
-                        raise call_error(call, error, self._path, self._busy_timeout_seconds) from error
-                time.sleep(BUSY_PAUSE_SECONDS)  # another process opens the file, or closes it as the last one
+    def _run_locked(self, call: Call, opening: str) -> list[list[dict[str, Any]]]:
+        ends_at = time.monotonic() + self._busy_timeout_seconds
+        while True:
+            try:
+                return self._try(call, opening)
+            except (sqlite3.Error, OSError) as error:
+                from taskq_cloud.clients.interruptions import interruption_in  # few calls fail
+                from taskq_cloud.clients.sqlite_errors import call_error, is_busy
+
+                if interruption_in(error, None) is error:
+                    raise
+                if not is_busy(error) or time.monotonic() >= ends_at:
+                    raise call_error(call, error, self._path, self._busy_timeout_seconds) from error
+            time.sleep(BUSY_PAUSE_SECONDS)  # another process opens the file, or closes it as the last one
 
     def _try(self, call: Call, opening: str) -> list[list[dict[str, Any]]]:
         connection = self._open(call.parameters.get("schema"))
@@ -184,11 +204,6 @@ class SQLiteClient:
             if self._queue is None:
                 self._queue = WriteQueue(self._path, self._busy_timeout_seconds)
             self._queue.begin(connection, opening)
-
-    @property
-    def is_idle(self) -> bool:
-        """Whether the file is open, and no call is under way."""
-        return self._connection is not None and not self._lock.locked()
 
     def close(self) -> None:
         """Close the connection. A later call opens a new one."""
@@ -261,13 +276,9 @@ class LoopClient(ThreadedClient):
         self._sqlite = client
 
     async def call(self, call: Call) -> Any:
-        """Run one transaction, or let a listener hear of others': see ``SQLiteClient.call``.
-
-        A ``query`` that says that it is ``quick`` and a ``listen`` run here, unless a call is under way.
-        """
-        if self._sqlite.is_idle and (call.operation == "listen" or call.parameters.get("quick")):
-            return self._sqlite.call(call)
-        return await super().call(call)
+        """Run one transaction, or let a listener hear of others': see ``SQLiteClient.call``."""
+        answer = self._sqlite.call_at_once(call)
+        return await super().call(call) if answer is None else answer[0]
 
 
 def _shrink(connection: sqlite3.Connection) -> bool:

@@ -133,7 +133,7 @@ class WriteQueue:
                 mode = database.st_mode & 0o666
                 if os.fstat(made).st_mode & 0o777 != mode:
                     os.fchmod(made, mode)
-                    os.fchown(made, -1, database.st_gid)
+                os.fchown(made, database.st_uid if os.geteuid() == 0 else -1, database.st_gid)
             except OSError:  # the folder can't be written to; or the file is another user's, and has its permissions
                 pass
         return self._file

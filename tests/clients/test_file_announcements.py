@@ -6,6 +6,7 @@ Two objects for one file stand for two processes: each has a pipe and a thread o
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -158,6 +159,27 @@ def test_pipe_goes_with_the_last_client_of_the_file(path: Path) -> None:
 
 def open_files() -> int:
     return len(list(Path("/proc/self/fd").iterdir()))
+
+
+def test_process_whose_pipe_was_removed_makes_another(
+    here: FileAnnouncements, there: FileAnnouncements, path: Path
+) -> None:
+    listener_of(here, "work")
+    before = open_files()
+    shutil.rmtree(f"{path}{FOLDER_SUFFIX}")
+    listener = listener_of(here, "work")
+    there.announce(["work"])
+    assert listener.wait(LONG)
+    until(lambda: open_files() == before)
+
+
+@pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() != 0, reason="only root can give files away")
+def test_pipe_that_root_makes_belongs_to_the_owner_of_the_database(here: FileAnnouncements, path: Path) -> None:
+    os.chown(path, 1234, 2345)
+    listener_of(here, "work")
+    folder = Path(f"{path}{FOLDER_SUFFIX}")
+    made = [folder, *folder.iterdir()]
+    assert [(each.stat().st_uid, each.stat().st_gid) for each in made] == [(1234, 2345)] * 2
 
 
 # -- forks

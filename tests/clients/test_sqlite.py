@@ -405,3 +405,24 @@ def test_transaction_says_whether_it_waits_for_the_disk(client: clients.SQLiteCl
         client.call(Call("sqlite", "transaction", {"schema": SCHEMA, "statements": (), "durable": durable}))
         asked.append((durable, pragma(client, "synchronous")))
     assert asked == [(True, 2), (False, 1), (False, 1), (True, 2)], "2 is FULL, and 1 is NORMAL"
+
+
+# -- on an event loop
+
+
+def quick(*statements: Any) -> Call:
+    return Call("sqlite", "query", {"schema": SCHEMA, "statements": statements, "quick": True})
+
+
+async def test_quick_query_runs_without_a_thread_unless_a_call_is_under_way(path: Path) -> None:
+    client = await clients.open_async_client("sqlite", {"path": str(path)})
+    assert await client.call(quick((COUNT, ()))) == [[{"numbers": 0}]], "it opens the file, in a thread"
+    with pytest.raises(StopIteration):  # it is done without a turn of the loop
+        client.call(quick((COUNT, ()))).send(None)
+    client._sqlite.lock_for_fork()
+    waiting = asyncio.create_task(client.call(quick((COUNT, ()))))
+    await asyncio.sleep(0)
+    assert not waiting.done()
+    client._sqlite.unlock_after_fork()
+    assert await waiting == [[{"numbers": 0}]]
+    await client.close()
