@@ -83,7 +83,7 @@ class Connections:
             case Within():
                 from taskq_cloud.clients import limited_waits  # few processes wait for results
 
-                return limited_waits.answers_within(step, self._gather)
+                return limited_waits.answers_within(step, self._gather, self._client)
             case Sleep():
                 answer = time.sleep(step.seconds) if step.until is None else step.until.wait(step.seconds)
             case RenewCredentials():

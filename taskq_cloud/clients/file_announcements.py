@@ -26,7 +26,6 @@ from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Final
-from uuid import uuid4
 from zlib import crc32
 
 from taskq_cloud.core.model.announcements import Announcements, Listener
@@ -132,38 +131,27 @@ class _Pipe:
 
     Raises:
         OSError: the pipe can't be made.
+        RuntimeError: the thread can't be started.
     """
 
     def __init__(self, database: Path, folder: Path, owner: FileAnnouncements) -> None:
-        self.name = f"{os.getpid()}-{uuid4().hex[:12]}"
+        self.name = f"{os.getpid()}-{os.urandom(6).hex()}"
         self.ended = False
         self._closed = False
         self._closing = threading.RLock()  # the end of the owner may come while the thread closes the pipe
         self._place = folder / self.name
         status = database.stat()
         _make_folder(folder, status)
-        unfinished = folder / f".{self.name}"
-        os.mkfifo(unfinished, 0o600)
-        descriptors: list[int] = []
-        try:
-            _give(unfinished, _for_writers(status, 0o6), status)
-            descriptors.append(os.open(unfinished, os.O_RDONLY | os.O_NONBLOCK))
-            descriptors.append(os.open(unfinished, os.O_WRONLY | os.O_NONBLOCK))  # so that reading never ends
-            self._read_end, self._write_end = descriptors
-            os.set_blocking(self._read_end, True)
-            unfinished.rename(self._place)
-            thread = threading.Thread(
-                target=_read, args=(self, weakref.ref(owner)), name="taskq-announcements", daemon=True
-            )
-            thread.start()
-        except BaseException:
-            for each in descriptors:
-                os.close(each)
-            for place in (unfinished, self._place):
-                with suppress(OSError):
-                    place.unlink()
-            raise
+        self._read_end, self._write_end = _open_pipe(self._place, status)
         self._finalizer = weakref.finalize(owner, self.end)
+        thread = threading.Thread(
+            target=_read, args=(self, weakref.ref(owner)), name="taskq-announcements", daemon=True
+        )
+        try:
+            thread.start()
+        except RuntimeError:  # there can be no more threads
+            self.close()
+            raise
 
     @property
     def is_there(self) -> bool:
@@ -202,6 +190,30 @@ class _Pipe:
         with self._closing, suppress(OSError):
             if not self._closed:  # otherwise the number may be another file's by now
                 os.write(self._write_end, _KEY.pack(_EVERYTHING))
+
+
+def _open_pipe(place: Path, database: os.stat_result) -> list[int]:
+    """Make a named pipe, and return both ends of it, which are open before it gets its name.
+
+    Raises:
+        OSError: the pipe can't be made.
+    """
+    unfinished = place.with_name(f".{place.name}")
+    os.mkfifo(unfinished, 0o600)
+    ends: list[int] = []
+    try:
+        _give(unfinished, _for_writers(database, 0o6), database)
+        ends.append(os.open(unfinished, os.O_RDONLY | os.O_NONBLOCK))
+        ends.append(os.open(unfinished, os.O_WRONLY | os.O_NONBLOCK))  # so that reading never ends
+        os.set_blocking(ends[0], True)
+        unfinished.rename(place)
+    except BaseException:
+        for end in ends:
+            os.close(end)
+        with suppress(OSError):
+            unfinished.unlink()
+        raise
+    return ends
 
 
 def _read(pipe: _Pipe, owner: weakref.ref[FileAnnouncements]) -> None:

@@ -8,11 +8,18 @@ import threading
 from collections.abc import Awaitable, Callable
 from typing import Any
 
+from taskq_cloud.clients.base import Client
 from taskq_cloud.core.flows import NO_ANSWER_YET, CallError, Gather, Trouble, Within
 
 
-def answers_within(step: Within, gather: Callable[[Gather], list[Any]]) -> list[Any]:
-    """Make the calls in a thread of their own: a call under way can't be ended from outside."""
+def answers_within(step: Within, gather: Callable[[Gather], list[Any]], client: Callable[[str], Client]) -> list[Any]:
+    """Make the calls in a thread of their own: a call under way can't be ended from outside.
+
+    Clients of this machine's files (``is_local``) are called here. They never wait for long, and for them the thread
+    would take longer than the call.
+    """
+    if all(getattr(client(call.service), "is_local", False) for call in step.calls):
+        return gather(Gather(step.calls))
     answers: queue.SimpleQueue[Any] = queue.SimpleQueue()
 
     def make_calls() -> None:

@@ -105,6 +105,9 @@ class SQLiteClient:
         busy_timeout_seconds: the longest wait for another process's transaction.
     """
 
+    is_local = True
+    """No call has to wait for an answer from a network."""
+
     def __init__(self, path: Path, busy_timeout_seconds: float) -> None:
         self._path = path
         self._busy_timeout_seconds = busy_timeout_seconds

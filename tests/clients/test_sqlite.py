@@ -18,7 +18,9 @@ from typing import Any
 import pytest
 
 from taskq_cloud.clients import sqlite as clients
-from taskq_cloud.core.flows import Call, CallError, Trouble
+from taskq_cloud.clients.connections import Connections
+from taskq_cloud.core.flows import Call, CallError, Trouble, Within
+from taskq_cloud.core.ports import Service
 
 SCHEMA = "CREATE TABLE IF NOT EXISTS numbers (number INTEGER PRIMARY KEY, word TEXT NOT NULL)"
 INSERT = "INSERT INTO numbers (word) VALUES (?) RETURNING number"
@@ -426,3 +428,20 @@ async def test_quick_query_runs_without_a_thread_unless_a_call_is_under_way(path
     client._sqlite.unlock_after_fork()
     assert await waiting == [[{"numbers": 0}]]
     await client.close()
+
+
+def test_caller_who_waits_a_limited_time_needs_no_thread(path: Path) -> None:
+    connections = Connections({"sqlite": Service("sqlite", (("path", str(path)),))})
+    threads: list[str] = []
+
+    def note() -> int:
+        threads.append(threading.current_thread().name)
+        return 1
+
+    connections.perform(transaction((INSERT, ("one",))))
+    client: Any = connections._client("sqlite")
+    client._connection.create_function("note", 0, note)
+    answers = connections.perform(Within([query(("SELECT note() AS noted", ()))], 5))
+    assert answers == [[[{"noted": 1}]]]
+    assert threads == [threading.current_thread().name]
+    connections.close()
