@@ -100,7 +100,7 @@ lint: $(STAMP)  ## Check style
 types: $(STAMP)  ## Check types
 	$(BIN)/mypy
 	MYPYPATH=examples $(BIN)/mypy -p demo -p shop
-	MYPYPATH=benchmarks/apps $(BIN)/mypy benchmarks/run.py benchmarks/apps/*.py
+	MYPYPATH=benchmarks/apps $(BIN)/mypy benchmarks/run.py benchmarks/embedded.py benchmarks/apps/*.py
 	MYPYPATH=benchmarks:benchmarks/functions $(BIN)/mypy benchmarks/cold_starts.py benchmarks/lambda_batches.py benchmarks/functions/*.py
 	for script in infra/terraform/examples/*/shop.py docs/site_hooks.py docs/diagrams/draw.py; do \
 	    $(BIN)/mypy --no-error-summary $$script || exit 1; \

@@ -23,10 +23,13 @@ import threading
 import time
 from collections import defaultdict
 from collections.abc import Callable, Sequence
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
 HERE = Path(__file__).resolve()
+SCALE = float(os.environ.get("BENCH_SCALE", "1"))
+"""The part of the usual numbers of messages and rounds that is measured; a test of this script measures few."""
 APP = """
 from taskq_cloud import TaskQ
 app = TaskQ("bench", broker={broker!r}, results={results!r})
@@ -55,9 +58,7 @@ def app_in(folder: Path, broker: str = "sqlite:///broker.db", results: str = "sq
     (folder / "bench_app.py").write_text(APP.format(broker=broker, results=results))
     os.chdir(folder)
     sys.path.insert(0, str(folder))
-    import bench_app
-
-    return bench_app
+    return import_module("bench_app")
 
 
 class WorkerProcess:
@@ -78,7 +79,7 @@ class WorkerProcess:
         self.process.wait(30)
 
 
-def round_trips(folder: Path, *, memory: bool, pool: str, count: int = 400) -> dict[str, float]:
+def round_trips(folder: Path, *, memory: bool, pool: str, count: int = int(400 * SCALE)) -> dict[str, float]:
     """Call a task and wait for its value, again and again, with nothing else to do."""
     places = ("memory://", "memory://") if memory else ("sqlite:///broker.db", "sqlite:///results.db")
     module = app_in(folder, *places)
@@ -114,7 +115,7 @@ def backlog(folder: Path, waiting: Sequence[int], rounds: int = 400) -> dict[str
     message = Outgoing(body="x" * 400)
     opened = {number: _opened(str(folder / f"{number}.db")) for number in waiting}
     for number, (connections, broker) in opened.items():
-        for _ in range(0, number, 1000):
+        for _ in range(0, int(number * SCALE), 1000):
             connections.run(broker.send("work", [message] * 1000))
     took: dict[str, dict[int, list[float]]] = defaultdict(lambda: defaultdict(list))
 
@@ -124,7 +125,7 @@ def backlog(folder: Path, waiting: Sequence[int], rounds: int = 400) -> dict[str
         took[name][number].append(1e6 * (time.process_time() - began_at))
         return answer
 
-    for _ in range(rounds):
+    for _ in range(int(rounds * SCALE)):
         for number, (_, broker) in opened.items():
             timed("send one", number, broker.send("work", [message]))
             timed("send nine", number, broker.send("work", [message] * 9))
@@ -140,7 +141,7 @@ def backlog(folder: Path, waiting: Sequence[int], rounds: int = 400) -> dict[str
     return found
 
 
-def crowd(folder: Path, producers: int = 10, workers: int = 2, count: int = 300) -> dict[str, float]:
+def crowd(folder: Path, producers: int = 10, workers: int = 2, count: int = int(300 * SCALE)) -> dict[str, float]:
     """Let ten producers send one by one while two receivers take and settle, all in processes of their own."""
     from taskq_cloud.core.model.message import Acknowledge
 
@@ -174,7 +175,7 @@ def crowd(folder: Path, producers: int = 10, workers: int = 2, count: int = 300)
     }
 
 
-def cpu(folder: Path, pool: str, count: int = 5_000, *, results: bool = False) -> dict[str, float]:
+def cpu(folder: Path, pool: str, count: int = int(5_000 * SCALE), *, results: bool = False) -> dict[str, float]:
     """Let a worker run many tasks, and measure its CPU time without that of its start."""
     module = app_in(folder)
     kind = ("a" if pool == "asyncio" else "") + ("noop" if results else "quiet")

@@ -46,6 +46,19 @@ def test_benchmark_of_cold_starts_has_a_value_for_every_function() -> None:
     assert printed["send: taskq_cloud, `--producer`"] < printed["send: taskq_cloud"] < printed["send: Celery"]
 
 
+def test_benchmark_of_sqlite_has_a_value_for_every_measure() -> None:
+    command = [sys.executable, "benchmarks/embedded.py", "backlog", "crowd", "--rounds", "1"]
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "BENCH_SCALE": "0.02"}
+    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    measured = {line.split(" | ")[2]: float(line.split(" | ")[4]) for line in done.stdout.splitlines()}
+    assert {name for name in measured if "ratio" in name} == {
+        f"{call}, ratio" for call in ("send one", "send nine", "receive ten", "settle ten")
+    }
+    assert all(value > 0 for name, value in measured.items() if name != "messages left"), measured
+    assert measured["messages left"] == 0
+
+
 def rows(text: str) -> list[tuple[str, str]]:
     """Return the measures of a printed table, each with the first contender's value."""
     return re.findall(r"^\| ([a-zA-Z][^|]*?) \| ([\d.,]+)[ |]", text, re.MULTILINE)
