@@ -115,7 +115,7 @@ class Looks:
             together = self._begin(wait)
             if together:
                 break
-            if not (yield from wait.rest(LONGEST_LOOK_SECONDS)):
+            if not (yield from wait.rest(min(LONGEST_LOOK_SECONDS, max(deadline - time.monotonic(), 0.0)))):
                 wait.looker = None
         found: Mapping[str, Record] | None = None
         try:

@@ -16,7 +16,7 @@ from taskq_cloud.core.flows import Call, Compute, Sleep
 from taskq_cloud.core.model.message import Message
 from taskq_cloud.core.records import document
 from taskq_cloud.core.records.record import FINAL_VERSION, Record
-from taskq_cloud.results import looks
+from taskq_cloud.results import looks, waiting
 
 LONG = 60.0
 """The pause of a wait that hears of the end, and the timeout of a test that fails."""
@@ -196,7 +196,8 @@ class Clock:
 @pytest.fixture
 def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     made = Clock()
-    monkeypatch.setattr(looks, "time", made)
+    for module in (looks, waiting):
+        monkeypatch.setattr(module, "time", made)
     return made
 
 
@@ -309,6 +310,22 @@ def test_look_that_hangs_holds_up_no_other_wait(polled: TaskQ, two_waits: tuple[
     second.go_on(answer=False)  # it has waited for that look long enough
     second.go_on()
     assert second.answer.result == "t-2"
+
+
+def test_wait_relies_on_another_look_for_no_longer_than_its_own_timeout(polled: TaskQ, clock: Clock) -> None:
+    store: Any = polled.store
+    first, second = Waiting(polled, "t-1"), Waiting(polled, "t-2", timeout=0.25)
+    load = store.load
+
+    def held(ids: Any) -> Any:
+        yield Compute(lambda: None)
+        return (yield from load(ids))
+
+    store.load = held
+    clock.now += first.step.seconds
+    first.go_on(answer=False)
+    second.go_on(answer=False)
+    assert second.step.seconds <= 0.25
 
 
 def test_answer_of_a_look_that_began_before_the_end_was_told_is_not_the_last(
