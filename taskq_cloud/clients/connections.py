@@ -85,7 +85,10 @@ class Connections:
 
                 return limited_waits.answers_within(step, self._gather, self._client)
             case Sleep():
-                answer = time.sleep(step.seconds) if step.until is None else step.until.wait(step.seconds)
+                if step.until is None:
+                    time.sleep(step.seconds)
+                else:
+                    answer = step.until.wait(step.seconds)
             case RenewCredentials():
                 self._close_expired(step.service)
             case Compute():

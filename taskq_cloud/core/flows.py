@@ -212,46 +212,6 @@ async def arun(flow: Generator[S, Any, T], perform: Callable[[S], Awaitable[Any]
         flow.close()
 
 
-def within(
-    flow: Generator[Step, Any, T], left: Callable[[], float], too_late: Callable[[], Exception]
-) -> Generator[Step, Any, T]:
-    """Wrap a flow so that neither a call nor its repetitions take longer than the caller waits.
-
-    Args:
-        flow: the flow; its failed calls are repeated while there is time.
-        left: the seconds that are left.
-        too_late: makes the error that is raised when there is no time left.
-    """
-    flow = retrying(flow)
-    try:
-        step = next(flow)
-        while True:
-            if isinstance(step, Call | Gather):
-                calls = [step] if isinstance(step, Call) else step.calls
-                answers = yield Within(calls, max(left(), LEAST_WAIT_SECONDS))
-                if left() <= 0 and any(isinstance(each, CallError) for each in answers):
-                    raise too_late()
-                if isinstance(step, Gather):
-                    step = flow.send(answers)
-                elif isinstance(answers[0], CallError):
-                    step = flow.throw(answers[0])
-                else:
-                    step = flow.send(answers[0])
-            elif isinstance(step, Sleep):
-                step = flow.send((yield Sleep(max(min(step.seconds, left()), 0), step.until)))
-            else:
-                step = flow.send((yield step))
-    except StopIteration as stop:
-        result: T = stop.value
-        return result
-    finally:
-        flow.close()
-
-
-LEAST_WAIT_SECONDS: Final = 0.5
-"""The least time for a call's answer: a caller who doesn't want to wait at all does want an answer."""
-
-
 def retrying(
     flow: Generator[S, Any, T],
     backoff: Backoff = DEFAULT_BACKOFF,

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Generator, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
-from typing import Final
+from typing import Any, Final
 
 from taskq_cloud import errors
 from taskq_cloud.core.execution.runner import current_invocation
-from taskq_cloud.core.flows import Flow, Step, run, within
+from taskq_cloud.core.flows import Call, CallError, Flow, Gather, Sleep, Step, Within, retrying, run
 from taskq_cloud.core.model.option_values import DELAY, WAIT, check
 from taskq_cloud.core.ports import ResultStore, ScheduleStore
 from taskq_cloud.runtime.protocols import Backend, V
@@ -23,6 +23,9 @@ TIGHT_POLL_SECONDS: Final = 0.001
 TIGHT_POLL_GROWTH: Final = 2
 """A wait for one task looks after 1, 2, 4, 8 and 16 ms before it begins with the pauses above: a task that takes a
 millisecond is not to take twenty, and a wait for a longer task costs five reads more."""
+
+LEAST_WAIT_SECONDS: Final = 0.5
+"""The least time for a call's answer: a caller who doesn't want to wait at all does want an answer."""
 
 _joins_allowed: Final[ContextVar[bool]] = ContextVar("taskq_joins_allowed", default=False)
 
@@ -158,7 +161,43 @@ def in_time(flow: Flow[V], task: str, timeout: float | None, deadline: float) ->
             f"task {task} is unknown after {timeout} s: the result store gave no answer; it may still end"
         )
 
-    return within(flow, lambda: deadline - time.monotonic(), too_late)
+    return _within(flow, lambda: deadline - time.monotonic(), too_late)
+
+
+def _within(
+    flow: Generator[Step, Any, V], left: Callable[[], float], too_late: Callable[[], Exception]
+) -> Generator[Step, Any, V]:
+    """Wrap a flow so that neither a call nor its repetitions take longer than the caller waits.
+
+    Args:
+        flow: the flow; its failed calls are repeated while there is time.
+        left: the seconds that are left.
+        too_late: makes the error that is raised when there is no time left.
+    """
+    flow = retrying(flow)
+    try:
+        step = next(flow)
+        while True:
+            if isinstance(step, Call | Gather):
+                calls = [step] if isinstance(step, Call) else step.calls
+                answers = yield Within(calls, max(left(), LEAST_WAIT_SECONDS))
+                if left() <= 0 and any(isinstance(each, CallError) for each in answers):
+                    raise too_late()
+                if isinstance(step, Gather):
+                    step = flow.send(answers)
+                elif isinstance(answers[0], CallError):
+                    step = flow.throw(answers[0])
+                else:
+                    step = flow.send(answers[0])
+            elif isinstance(step, Sleep):
+                step = flow.send((yield Sleep(max(min(step.seconds, left()), 0), step.until)))
+            else:
+                step = flow.send((yield step))
+    except StopIteration as stop:
+        result: V = stop.value
+        return result
+    finally:
+        flow.close()
 
 
 def pauses(longest: float, first: float | None = None) -> Iterator[float]:
