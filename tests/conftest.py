@@ -158,7 +158,7 @@ def aws_environment(local_stack: StackAddress, monkeypatch: pytest.MonkeyPatch) 
 def _aws_client(service: str, endpoint_url: str) -> Any:
     from botocore.session import Session  # an optional requirement: without it, the tests without AWS still run
 
-    from taskq_cloud.clients.aws import with_shared_models
+    from taskq_cloud.clients.aws_sdk import with_shared_models
 
     return with_shared_models(Session()).create_client(
         service,

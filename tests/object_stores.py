@@ -95,7 +95,7 @@ def gcs_environment(gcs_url: str, monkeypatch: pytest.MonkeyPatch) -> str:
 def s3_client(aws_environment: dict[str, str]) -> Iterator[Any]:
     from botocore.session import Session  # an optional requirement: without it, the tests without AWS still run
 
-    from taskq_cloud.clients.aws import with_shared_models
+    from taskq_cloud.clients.aws_sdk import with_shared_models
 
     client = with_shared_models(Session()).create_client("s3")
     yield client

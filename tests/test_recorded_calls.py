@@ -76,9 +76,10 @@ def test_forbidden_call_in_one_of_several_processes_fails_the_run(tmp_path: Path
     test.write_text(
         "from unittest.mock import Mock\n"
         "from taskq_cloud.clients.aws import AWSClient\n"
+        "from taskq_cloud.clients.aws_sdk import BotocoreClient\n"
         "from taskq_cloud.core.flows import Call\n"
         "def test_call():\n"
-        f"    AWSClient(Mock(**{{'{operation}.return_value': {{}}}})).call(\n"
+        f"    AWSClient(None, sdk=BotocoreClient(Mock(**{{'{operation}.return_value': {{}}}}))).call(\n"
         f"        Call('sqs', '{operation}', {{'QueueUrl': 'https://sqs/1/work'}}))\n"
     )
     command = ["-p", "tests.recorded_calls", "-p", "no:cacheprovider", "-n", "2", "-c", ROOT / "pyproject.toml", test]

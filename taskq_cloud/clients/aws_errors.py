@@ -1,64 +1,20 @@
 """What the errors of AWS's SDKs mean: for a client that can't be opened, and for the retry of a call that failed.
 
-The module is imported with the first error. ``clients.aws`` knows the exceptions, so that it can catch them.
+The module is imported with the first error. ``clients.aws_sdk`` knows the exceptions, so that it can catch them.
 """
 
 from __future__ import annotations
 
-from http import HTTPStatus
 from typing import Final
 
 from botocore import exceptions as sdk
 from botocore.parsers import ResponseParserError
 
+from taskq_cloud.clients.aws_trouble import trouble_of
 from taskq_cloud.clients.base import FILE_ERRORS, MALFORMED
 from taskq_cloud.clients.interruptions import interruption_in
 from taskq_cloud.core.flows import Call, CallError, Trouble
 from taskq_cloud.errors import AccessDenied, ImproperlyConfigured
-
-_THROTTLED: Final = frozenset(
-    {
-        "BandwidthLimitExceeded",
-        "KMS.ThrottlingException",
-        "KmsThrottled",
-        "PriorRequestNotComplete",
-        "ProvisionedThroughputExceededException",
-        "RequestLimitExceeded",
-        "RequestThrottled",
-        "RequestThrottledException",
-        "SlowDown",
-        "ThrottledException",
-        "Throttling",
-        "ThrottlingException",
-        "TooManyRequestsException",
-    }
-)
-"""AWS SDKs and Tools Reference Guide, "Retry behavior", and the SQS and DynamoDB API references, "Common Errors"."""
-
-_TRANSIENT: Final = frozenset(
-    {
-        "InternalError",
-        "InternalFailure",
-        "InternalServerError",
-        "RequestTimeout",
-        "RequestTimeoutException",
-        "ServiceUnavailable",
-    }
-)
-"""Codes of errors within the service, whatever their HTTP status."""
-
-_EXPIRED_CREDENTIALS: Final = frozenset(
-    {
-        "ExpiredToken",
-        "ExpiredTokenException",
-        "RequestExpired",
-        "TokenRefreshRequired",
-        # The key was rotated while the client was open; the environment or the profile may have the new one by now.
-        "InvalidAccessKeyId",
-        "InvalidClientTokenId",
-        "UnrecognizedClientException",
-    }
-)
 
 _CREDENTIALS_HINT: Final = (
     "set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, name a profile with AWS_PROFILE, or run under a role"
@@ -114,7 +70,7 @@ def call_error(call: Call, error: Exception) -> CallError:
         description = error.response.get("Error", {})
         code, message = description.get("Code", "Unknown"), description.get("Message", "")
         status = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
-        return CallError(call, code, message, _trouble(code, status))
+        return CallError(call, code, message, trouble_of(code, status))
     name = type(error).__name__
     if isinstance(error, _CONNECTION_ERRORS):
         return CallError(call, name, str(error), Trouble.TRANSIENT)
@@ -122,13 +78,3 @@ def call_error(call: Call, error: Exception) -> CallError:
         # The next look may find some: the endpoint that serves a role's credentials can start later than this process.
         return CallError(call, name, f"{error}: {_CREDENTIALS_HINT}", Trouble.CREDENTIALS)
     return CallError(call, name, str(error), Trouble.REFUSED)
-
-
-def _trouble(code: str, status: int) -> Trouble:
-    if code in _THROTTLED:
-        return Trouble.THROTTLED
-    if code in _EXPIRED_CREDENTIALS:
-        return Trouble.CREDENTIALS
-    if code in _TRANSIENT or status >= HTTPStatus.INTERNAL_SERVER_ERROR:
-        return Trouble.TRANSIENT
-    return Trouble.REFUSED

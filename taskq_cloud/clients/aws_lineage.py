@@ -14,6 +14,7 @@ from __future__ import annotations
 import os
 from collections.abc import MutableMapping
 from typing import Any, Final
+from urllib.parse import quote
 
 RECURSIVE_LOOP_VARIABLE: Final = "TASKQ_RECURSIVE_LOOP"
 """The function's recursion configuration, as far as it differs from ``Allow``."""
@@ -25,6 +26,14 @@ def leave_out_lineage(client: Any) -> None:
     """Let a client of botocore or aiobotocore send the trace header of traced invocations only."""
     if os.environ.get(RECURSIVE_LOOP_VARIABLE) != "Terminate":
         client.meta.events.register_last("before-call", _leave_out)  # last: after the handler that adds the header
+
+
+def trace_header() -> str | None:
+    """Return the trace header with which a request of the lean driver is sent; None: without one."""
+    trace = os.environ.get("_X_AMZN_TRACE_ID", "")
+    if "Sampled=1" in trace or os.environ.get(RECURSIVE_LOOP_VARIABLE) == "Terminate":
+        return quote(trace, safe="-=;:+&[]{}\"',") or None  # as the SDKs write it
+    return None
 
 
 def _leave_out(params: MutableMapping[str, Any], **_: Any) -> None:

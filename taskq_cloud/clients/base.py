@@ -8,11 +8,9 @@ called, and what an exception means, is defined in the module of each SDK.
 
 from __future__ import annotations
 
-import asyncio
 import logging
 import sys
 from collections.abc import Awaitable, Callable, Generator, Iterator, Mapping
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, replace
@@ -45,6 +43,10 @@ LONGEST_CALL: Final = "longest_call_seconds"
 """The option that tells a client of this package how long a call may take, unless the call is a long poll."""
 
 
+LEAN: Final = "lean"
+"""The option that tells a client of AWS whether it may make calls without the SDK."""
+
+
 def shortest(timeout_seconds: float, options: Mapping[str, Any], *, parts: int = 1) -> float:
     """Return a timeout of a client, or less if the longest call allows less.
 
@@ -71,6 +73,14 @@ def with_longest_call(services: Mapping[str, Service], longest_seconds: float | 
 def client_module(service: Service) -> Any:
     """Import the module that opens the clients of a service."""
     return import_module(service.module if "." in service.module else f"taskq_cloud.clients.{service.module}")
+
+
+def without_lean_driver(services: Mapping[str, Service]) -> dict[str, Service]:
+    """Tell the clients of AWS to make every call by the SDK."""
+    return {
+        name: replace(service, options=(*service.options, (LEAN, False))) if service.module == "aws" else service
+        for name, service in services.items()
+    }
 
 
 def too_large(call: Call, size: str) -> CallError:
@@ -175,7 +185,7 @@ class SDKClient:
         try:
             return run(sdk.operation(self._client, call), _finished)
         except sdk.failures as error:
-            failure, own = _failure(sdk, call, error, before)
+            failure, own = failure_of(sdk, call, error, before)
             if own and sdk.chain_errors:
                 raise failure from error
         # Raised outside the handler, so that the SDK's exception isn't even the context of this one.
@@ -212,7 +222,7 @@ class AsyncSDKClient:
         try:
             return await arun(sdk.operation(self._client, call), _awaitable)
         except sdk.failures as error:
-            failure, own = _failure(sdk, call, error, before)
+            failure, own = failure_of(sdk, call, error, before)
             if own and sdk.chain_errors:
                 raise failure from error
         raise failure
@@ -232,6 +242,8 @@ class ThreadedClient:
     """
 
     def __init__(self, client: Client, threads: int, name: str) -> None:
+        from concurrent.futures import ThreadPoolExecutor  # event loops only, as below
+
         self._client = client
         self._threads = ThreadPoolExecutor(threads, thread_name_prefix=name)
 
@@ -241,16 +253,27 @@ class ThreadedClient:
         Raises:
             CallError: the call failed.
         """
+        import asyncio
+
         return await asyncio.get_running_loop().run_in_executor(self._threads, self._client.call, call)
 
     async def close(self) -> None:
         """Close the client after the calls that were made before."""
+        import asyncio
+
         await asyncio.get_running_loop().run_in_executor(self._threads, self._client.close)
         self._threads.shutdown(wait=False)
 
 
-def _failure(sdk: SDK, call: Call, error: Exception, before: BaseException | None) -> tuple[BaseException, bool]:
-    """Return the exception to raise in place of an SDK's, and whether it means that the call has failed."""
+def failure_of(sdk: SDK, call: Call, error: Exception, before: BaseException | None) -> tuple[BaseException, bool]:
+    """Return the exception to raise in place of an SDK's, and whether it means that the call has failed.
+
+    Args:
+        sdk: the SDK.
+        call: the call.
+        error: the SDK's exception.
+        before: the exception that was being handled before.
+    """
     from taskq_cloud.clients.interruptions import interruption_in  # few calls fail
 
     interruption = interruption_in(error, before, sdk.wrapper)

@@ -16,7 +16,7 @@ from botocore.parsers import ResponseParserError
 from botocore.session import Session
 
 from emulators.call_counter import CallCounter, Fault
-from taskq_cloud.clients import aws
+from taskq_cloud.clients import aws, aws_sdk
 from taskq_cloud.clients.connections import AsyncConnections, Connections
 from taskq_cloud.core.flows import Call, CallError, Flow, Gather, Trouble
 from taskq_cloud.core.ports import Service
@@ -37,11 +37,11 @@ def _services(endpoint_url: str | None, **options: Any) -> dict[str, Service]:
     return {name: Service("aws", tuple(sorted(options.items()))) for name in ("sqs", "dynamodb")}
 
 
-@pytest.fixture(params=["sync", "async"])
+@pytest.fixture(params=["sync", "async", "sync-sdk", "async-sdk"])
 async def run(request: pytest.FixtureRequest, counter: CallCounter) -> Any:
-    """Run a flow with the synchronous or the asynchronous driver and SDK; ``await run(flow)`` works for both."""
-    services = _services(counter.endpoint_url)
-    if request.param == "async":
+    """Run a flow in this thread or on the loop, with the lean driver or the SDK; ``await run(flow)`` works for all."""
+    services = _services(counter.endpoint_url, lean=not request.param.endswith("sdk"))
+    if request.param.startswith("async"):
         connections = AsyncConnections(services)
         yield connections.run
         await connections.close()
@@ -269,7 +269,7 @@ def test_sdk_exception_without_an_answer_has_its_trouble(error: Exception, troub
             raise error
 
     with pytest.raises(CallError) as caught:
-        aws.AWSClient(Failing()).call(_send("x"))
+        aws_sdk.BotocoreClient(Failing()).call(_send("x"))
     assert caught.value.trouble is trouble
     assert caught.value.code == type(error).__name__
 
@@ -295,20 +295,45 @@ def test_service_error_code_has_its_trouble(code: str, status: int, trouble: Tro
             raise ClientError(answer, "SendMessage")
 
     with pytest.raises(CallError, match=rf"sqs\.send_message: {code}: why") as caught:
-        aws.AWSClient(Failing()).call(_send("x"))
+        aws_sdk.BotocoreClient(Failing()).call(_send("x"))
     assert caught.value.trouble is trouble
 
 
-def test_synchronous_client_imports_neither_boto3_nor_aiohttp() -> None:
-    code = (
-        "import sys\n"
-        "from taskq_cloud.clients.aws import open_client\n"
-        "open_client('sqs', {'region': 'eu-west-1'}).close()\n"
-        "print(*sorted({name.partition('.')[0] for name in sys.modules}))"
+def _packages(code: str) -> set[str]:
+    """The packages that a new process imports for the client, without what the rest of this package needs."""
+    program = (
+        "import sys, types\n"
+        "import taskq_cloud.clients\n"
+        "folder = sys.modules['taskq_cloud'].__path__\n"
+        "for name in [name for name in sys.modules if name not in before]: del sys.modules[name]\n"
+        "sys.modules['taskq_cloud'] = types.ModuleType('taskq_cloud')\n"
+        "sys.modules['taskq_cloud'].__path__ = folder\n"
+        "started = set(sys.modules)\n"
+        f"{code}\n"
+        "print(*sorted({name.partition('.')[0] for name in set(sys.modules) - started}))"
     )
     environment = {**os.environ, "AWS_ACCESS_KEY_ID": "test", "AWS_SECRET_ACCESS_KEY": "test"}
-    printed = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True)
-    packages = set(printed.stdout.split())
+    program = "import sys\nbefore = set(sys.modules)\n" + program
+    printed = subprocess.run(
+        [sys.executable, "-c", program], env=environment, capture_output=True, text=True, check=True
+    )
+    return set(printed.stdout.split())
+
+
+OPEN = (
+    "from taskq_cloud.clients.aws import open_client; open_client('sqs', {{'region': 'eu-west-1', 'lean': {}}}).close()"
+)
+
+
+def test_synchronous_client_imports_no_sdk_and_no_event_loop() -> None:
+    packages = _packages(OPEN.format(True))
+    assert {"socket", "hmac"} <= packages
+    assert packages.isdisjoint({"boto3", "botocore", "aiobotocore", "aiohttp", "urllib3", "pydantic"})
+    assert packages.isdisjoint({"asyncio", "concurrent", "email", "ssl"})
+
+
+def test_sdk_of_synchronous_client_is_botocore_alone() -> None:
+    packages = _packages(OPEN.format(False))
     assert "botocore" in packages
     assert packages.isdisjoint({"boto3", "s3transfer", "aiobotocore", "aiohttp"})
 

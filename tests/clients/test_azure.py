@@ -189,7 +189,9 @@ def test_missing_sdk_error_names_the_extra(module: str, package: str, extra: str
     program = (
         f"import sys; sys.modules[{package!r}] = None\n"
         "from taskq_cloud.errors import MissingExtra\n"
-        f"try: import taskq_cloud.clients.{module}\n"
+        f"try:\n"
+        f"    from taskq_cloud.clients import {module}\n"
+        f"    {module}.open_client('sqs', {{'region': 'eu-west-1'}})\n"
         "except MissingExtra as error: print(error)"
     )
     shown = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True).stdout

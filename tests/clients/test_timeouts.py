@@ -14,8 +14,10 @@ import pytest
 
 from taskq_cloud import TaskQ
 from taskq_cloud.clients import aws
-from taskq_cloud.clients.base import SDKClient
+from taskq_cloud.clients.base import SDKClient, without_lean_driver
 from taskq_cloud.clients.connections import AsyncConnections, Connections
+from taskq_cloud.clients.lean import json_protocol
+from taskq_cloud.clients.lean.sockets import Sockets
 from taskq_cloud.core.flows import Call, CallError, Trouble
 from taskq_cloud.core.ports import Service
 from taskq_cloud.errors import TimeoutError as TaskTimeoutError
@@ -83,15 +85,19 @@ async def test_answer_that_is_not_utf8_is_a_transient_failure_on_an_event_loop(n
     assert (caught.value.code, caught.value.trouble) == ("UnicodeDecodeError", Trouble.TRANSIENT)
 
 
+@pytest.mark.parametrize("lean", [True, False])
 @pytest.mark.parametrize(
     ("wait_seconds", "expected"), [(None, aws.READ_TIMEOUT_SECONDS), (0, 5.0), (20, aws.POLL_TIMEOUT_SECONDS)]
 )
 def test_only_long_polls_wait_long_for_an_answer(
-    silent: str, wait_seconds: int | None, expected: float, monkeypatch: pytest.MonkeyPatch
+    silent: str, wait_seconds: int | None, expected: float, lean: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     seen: list[float] = []
+    if lean:
+        monkeypatch.setattr(Sockets, "exchange", lambda self, head, body, seconds, look: seen.append(seconds))
+        monkeypatch.setattr(json_protocol, "_read", lambda *_: {})
     monkeypatch.setattr(SDKClient, "call", lambda self, call: seen.append(self._client.meta.config.read_timeout))
-    connections = Connections(services(silent))
+    connections = Connections(services(silent) if lean else without_lean_driver(services(silent)))
     more = {} if wait_seconds is None else {"WaitTimeSeconds": wait_seconds}
     connections.perform(Call("sqs", "receive_message", {"QueueUrl": silent, **more}))
     connections.close()

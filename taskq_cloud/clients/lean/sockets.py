@@ -1,0 +1,133 @@
+"""Exchanges requests for answers in the calling thread, over connections that are kept alive."""
+
+from __future__ import annotations
+
+import select
+import socket
+from typing import Any, Final
+
+from taskq_cloud.clients.lean.answers import Answer, AnswerReader, BrokenAnswerError, Look
+from taskq_cloud.clients.lean.endpoints import LARGEST_POOL, Endpoint, broken, not_connected, tls_context, too_slow
+
+_AT_ONCE_BYTES: Final = 256 * 1024
+"""The most bytes that one read takes."""
+
+_IN_ONE_PIECE_BYTES: Final = 64 * 1024
+"""A body up to this size is sent together with the head."""
+
+
+class Sockets:
+    """The connections to one endpoint. Threads may share it; each exchange has a connection of its own.
+
+    Args:
+        endpoint: the endpoint.
+        connect_seconds: how long it may take to open a connection.
+    """
+
+    def __init__(self, endpoint: Endpoint, connect_seconds: float) -> None:
+        self._endpoint = endpoint
+        self._connect_seconds = connect_seconds
+        self._idle: list[_Connection] = []
+        self._closed = False
+
+    def exchange(self, head: bytes, body: bytes, seconds: float, look: Look | None = None) -> Answer:
+        """Send a request once, and return its answer.
+
+        Args:
+            head: the head of the request.
+            body: its body.
+            seconds: the longest wait for the next bytes of the answer.
+            look: looks at the answer's head before its body is read.
+
+        Raises:
+            TransportError: no answer came, or only a part of one.
+            CallError: ``look`` has refused the answer.
+        """
+        connection = self._take()
+        try:
+            reader = AnswerReader(look)
+            connection.exchange(head, body, seconds, reader)
+        except BaseException as error:
+            # Also when an exception was raised into this thread: the rest of the answer must not be the next call's.
+            connection.close()
+            if isinstance(error, TimeoutError):
+                raise too_slow(self._endpoint) from error
+            if isinstance(error, OSError | BrokenAnswerError):
+                raise broken(self._endpoint, error) from error
+            raise
+        if reader.keeps_connection and not self._closed and len(self._idle) < LARGEST_POOL:
+            self._idle.append(connection)
+        else:
+            connection.close()
+        return reader.answer()
+
+    def close(self) -> None:
+        """Close the connections; those in use are closed after their exchange."""
+        self._closed = True
+        while self._idle:
+            self._idle.pop().close()
+
+    def _take(self) -> _Connection:
+        """Return the connection that was used last, since the others may be closed sooner, or a new one."""
+        while True:
+            try:
+                connection = self._idle.pop()
+            except IndexError:
+                return self._open()
+            if connection.is_open():
+                return connection
+            connection.close()
+
+    def _open(self) -> _Connection:
+        endpoint = self._endpoint
+        opened: socket.socket | None = None
+        try:
+            opened = socket.create_connection((endpoint.host, endpoint.port), self._connect_seconds)
+            opened.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            if endpoint.scheme == "https":
+                context = tls_context(endpoint.ca_bundle)
+                opened = context.wrap_socket(opened, server_hostname=endpoint.host)
+        except BaseException as error:
+            if opened is not None:
+                opened.close()
+            if isinstance(error, OSError):
+                raise not_connected(endpoint, error) from error
+            raise
+        return _Connection(opened, self._connect_seconds)
+
+
+class _Connection:
+    def __init__(self, opened: socket.socket, seconds: float) -> None:
+        self._socket = opened
+        self._seconds = seconds
+        self._poll: Any = None
+        if hasattr(select, "poll"):
+            self._poll = select.poll()
+            self._poll.register(opened, select.POLLIN)
+
+    def is_open(self) -> bool:
+        """Whether an idle connection can be used: a server that closes it makes it readable."""
+        if self._poll is not None:
+            return not self._poll.poll(0)
+        return not select.select([self._socket], [], [], 0)[0]
+
+    def exchange(self, head: bytes, body: bytes, seconds: float, reader: AnswerReader) -> None:
+        if seconds != self._seconds:
+            self._socket.settimeout(seconds)
+            self._seconds = seconds
+        if len(body) <= _IN_ONE_PIECE_BYTES:
+            self._socket.sendall(head + body)
+        else:
+            self._socket.sendall(head)
+            self._socket.sendall(body)
+        while True:
+            data = self._socket.recv(_AT_ONCE_BYTES)
+            if not data:
+                if reader.end():
+                    return
+                raise BrokenAnswerError("its end is missing" if reader.begun else "there is no answer")
+            if reader.feed(data):
+                return
+
+    def close(self) -> None:
+        self._socket.close()
