@@ -92,6 +92,9 @@ class Settings(BaseSettings):
     service_timeout: Duration = 10
     """How long a caller waits for a call to the broker or a store that gives no answer, with all repetitions of the
     call. Then the caller gets ``Unreachable``."""
+    aws_lean_client: bool = True
+    """Whether calls on SQS, DynamoDB and S3 may be made without AWS's SDK, which needs several times as much CPU time.
+    False: the SDK makes every call."""
     payloads: str | None = None
     """The URL of a bucket for messages and results that are too large for the broker and the store (see
     ``core.payloads``). None: they are refused."""

@@ -123,6 +123,7 @@ SETTINGS: Final[Mapping[str, tuple[Kind, Any]]] = {
     "visibility_timeout": (_ABOVE_0, 60.0),
     "wait_time_seconds": (_FROM_0, 10.0),
     "service_timeout": (_ABOVE_0, 10.0),
+    "aws_lean_client": (_flag, True),
     "payloads": (_or_none(_text), None),
     "payload_compression": (_or_none(_text), "gzip"),
     "payload_format": (_text, "taskq"),

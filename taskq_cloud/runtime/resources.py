@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from taskq_cloud.brokers.registry import broker_from_url
+from taskq_cloud.clients.base import without_lean_driver
 from taskq_cloud.clients.connections import AsyncConnections, Connections
 from taskq_cloud.core.flows import Flow
 from taskq_cloud.core.lazy import lazy
@@ -102,7 +103,7 @@ class Resources:
                 raise ImproperlyConfigured(
                     f"TASKQ_RESULTS and TASKQ_PAYLOADS share one client of {name!r}: give both URLs the same options"
                 )
-        return services
+        return services if self.conf.aws_lean_client else without_lean_driver(services)
 
     def run(self, flow: Flow[T]) -> T:
         """Drive a flow in the calling thread."""

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import os
 import re
 from functools import cache
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from taskq_cloud.clients.lean.signing import Keys
@@ -127,7 +127,7 @@ def tls_context(ca_bundle: str | None) -> ssl.SSLContext:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)  # checks certificates and host names
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     path = ca_bundle or _certificates()
-    if os.path.isdir(path):  # noqa: PTH112 - as the SDK does
+    if Path(path).is_dir():
         context.load_verify_locations(capath=path)
     else:
         context.load_verify_locations(cafile=path)

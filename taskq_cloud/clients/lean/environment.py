@@ -11,6 +11,7 @@ import os
 import re
 import sys
 from collections.abc import Mapping
+from pathlib import Path
 from types import FunctionType
 from typing import Any, Final
 
@@ -70,7 +71,7 @@ def target_of(service: str, options: Mapping[str, Any]) -> Target | None:
     url = given or regional_endpoint(service, region)
     ca_bundle = variables.get("AWS_CA_BUNDLE", variables.get("REQUESTS_CA_BUNDLE"))
     endpoint = endpoint_of(url, ca_bundle) if url else None
-    if endpoint is None or not is_known(region) or (ca_bundle is not None and not os.path.exists(ca_bundle)):  # noqa: PTH110
+    if endpoint is None or not is_known(region) or (ca_bundle is not None and not Path(ca_bundle).exists()):
         return None
     keys = Keys(
         variables["AWS_ACCESS_KEY_ID"], variables["AWS_SECRET_ACCESS_KEY"], variables.get("AWS_SESSION_TOKEN") or None
@@ -132,7 +133,7 @@ def _is_plain(variables: Mapping[str, str]) -> bool:
 
 
 def _is_there(path: str) -> bool:
-    return path != os.devnull and os.path.exists(os.path.expanduser(path))  # noqa: PTH110, PTH111 - pathlib takes longer
+    return path != os.devnull and Path(path).expanduser().exists()
 
 
 def _is_usable(text: str) -> bool:

@@ -6,7 +6,6 @@ import os
 import sys
 import time
 from collections.abc import Callable, Sequence
-from http import HTTPStatus
 from typing import Any, Final, NamedTuple, Protocol
 
 from taskq_cloud.clients.aws_waits import Waits
@@ -17,6 +16,9 @@ from taskq_cloud.core.flows import Call, CallError, Trouble
 
 FAILED: Final = 300
 """The least status of a refusal. An answer that leads elsewhere is one, too."""
+
+SERVICES_FAULT: Final = 500
+"""The least status of a failure within the service, or in front of it."""
 
 
 class Setting(NamedTuple):
@@ -109,13 +111,15 @@ def service_error(call: Call, code: str, message: str, status: int) -> CallError
 def generic_error(call: Call, answer: Answer) -> CallError | None:
     """Return the error for an answer that isn't the service's but a load balancer's; None: it is the service's."""
     body = answer.body.strip()
-    if answer.status < HTTPStatus.INTERNAL_SERVER_ERROR or (body and not body.startswith(b"<html>")):
+    if answer.status < SERVICES_FAULT or (body and not body.startswith(b"<html>")):
         return None
     return status_error(call, answer)
 
 
 def status_error(call: Call, answer: Answer) -> CallError:
     """Return the error for a refusal of which nothing is known but its status."""
+    from http import HTTPStatus  # few calls fail
+
     try:
         phrase = HTTPStatus(answer.status).phrase
     except ValueError:

@@ -5,11 +5,18 @@ from __future__ import annotations
 from collections.abc import Callable
 from contextlib import suppress
 from datetime import UTC, datetime
-from http import HTTPStatus
 from typing import Any, Final
 
 from taskq_cloud.clients.lean.answers import Answer
-from taskq_cloud.clients.lean.requests import FAILED, generic_error, metadata, nonsense, service_error, status_error
+from taskq_cloud.clients.lean.requests import (
+    FAILED,
+    SERVICES_FAULT,
+    generic_error,
+    metadata,
+    nonsense,
+    service_error,
+    status_error,
+)
 from taskq_cloud.core.flows import Call, CallError
 
 _MONTHS: Final = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
@@ -131,7 +138,7 @@ def is_error(body: bytes) -> bool:
 
 def error_of(call: Call, answer: Answer) -> CallError:
     """Return the error of a refusal."""
-    status = answer.status if answer.status >= FAILED else HTTPStatus.INTERNAL_SERVER_ERROR
+    status = answer.status if answer.status >= FAILED else SERVICES_FAULT
     generic = generic_error(call, answer)
     if generic is not None:
         return generic

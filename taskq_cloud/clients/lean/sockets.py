@@ -82,7 +82,8 @@ class Sockets:
         endpoint = self._endpoint
         opened: socket.socket | None = None
         try:
-            opened = socket.create_connection((endpoint.host, endpoint.port), self._connect_seconds)
+            host: Any = endpoint.host.encode()  # Python would import its tables of Unicode to encode a text
+            opened = socket.create_connection((host, endpoint.port), self._connect_seconds)
             opened.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             if endpoint.scheme == "https":
                 context = tls_context(endpoint.ca_bundle)

@@ -49,10 +49,14 @@ class Twin:
             protocol_version = "HTTP/1.1"
             disable_nagle_algorithm = True
 
-            def handle_one(self) -> None:
+            def do_GET(self) -> None:
                 twin._handle(self)
 
-            do_GET = do_POST = do_PUT = handle_one  # noqa: N815 - their names in the base class
+            def do_POST(self) -> None:
+                twin._handle(self)
+
+            def do_PUT(self) -> None:
+                twin._handle(self)
 
             def log_message(self, *_: Any) -> None:
                 pass

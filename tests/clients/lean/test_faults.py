@@ -1,0 +1,345 @@
+"""Tests of connections that break, stay silent, are kept or are closed, with both kinds of lean clients."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import socket
+import threading
+import time
+from collections.abc import AsyncIterator, Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
+from typing import Any
+
+import pytest
+
+from taskq_cloud.clients import aws
+from taskq_cloud.core.flows import Call, CallError, Trouble
+
+GET = Call("dynamodb", "get_item", {"TableName": "t", "Key": {"id": {"S": "1"}}})
+BODY = b'{"Item": {"id": {"S": "1"}}}'
+ANSWER = b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%s" % (len(BODY), BODY)
+Serve = Callable[[socket.socket, "Server"], None]
+
+
+class Server:
+    """Serves each connection on loopback by a function, in a thread of its own.
+
+    Args:
+        serve: takes a connection and this server.
+    """
+
+    def __init__(self, serve: Serve) -> None:
+        self.requests: list[bytes] = []
+        self.connections: list[socket.socket] = []
+        self.end = threading.Event()
+        self._serve = serve
+        self._listening = socket.create_server(("127.0.0.1", 0))
+        self._threads: list[threading.Thread] = [threading.Thread(target=self._accept)]
+        self._threads[0].start()
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self._listening.getsockname()[1]}"
+
+    def close(self) -> None:
+        self.end.set()
+        self._listening.shutdown(socket.SHUT_RDWR)
+        self._listening.close()
+        for connection in self.connections:
+            with closing(connection):
+                shut(connection)
+        for thread in self._threads:
+            thread.join()
+
+    def read(self, connection: socket.socket) -> bool:
+        """Read one request, and return whether there was one."""
+        data = b""
+        while b"\r\n\r\n" not in data:
+            part = connection.recv(65_536)
+            if not part:
+                return False
+            data += part
+        head, _, body = data.partition(b"\r\n\r\n")
+        length = int(head.lower().partition(b"content-length: ")[2].partition(b"\r\n")[0])
+        while len(body) < length:
+            body += connection.recv(65_536)
+        self.requests.append(data)
+        return True
+
+    def _accept(self) -> None:
+        while True:
+            try:
+                connection, _ = self._listening.accept()
+            except OSError:
+                return
+            self.connections.append(connection)
+            self._threads.append(threading.Thread(target=self._serve_one, args=(connection,)))
+            self._threads[-1].start()
+
+    def _serve_one(self, connection: socket.socket) -> None:
+        try:
+            self._serve(connection, self)
+        except OSError:
+            return
+
+
+def shut(connection: socket.socket) -> None:
+    try:
+        connection.shutdown(socket.SHUT_RDWR)
+    except OSError:
+        return
+
+
+@pytest.fixture
+def serving(aws_environment: dict[str, str]) -> Iterator[Callable[[Serve], Server]]:
+    servers: list[Server] = []
+
+    def make(serve: Serve) -> Server:
+        servers.append(Server(serve))
+        return servers[-1]
+
+    yield make
+    for server in servers:
+        server.close()
+
+
+class Asker:
+    """Makes calls by a client of one kind."""
+
+    def __init__(self, kind: str) -> None:
+        self.kind = kind
+        self._clients: dict[str, Any] = {}
+
+    async def __call__(self, server: Server, call: Call = GET, **options: Any) -> Any:
+        client = self._clients.get(server.url)
+        if client is None:
+            given = {"region": "eu-west-1", "endpoint_url": server.url, **options}
+            if self.kind == "sync":
+                client = aws.open_client(call.service, given)
+            else:
+                client = await aws.open_async_client(call.service, given)
+            self._clients[server.url] = client
+            assert client._lean is not None
+        return await asyncio.to_thread(client.call, call) if self.kind == "sync" else await client.call(call)
+
+    async def close(self) -> None:
+        for client in self._clients.values():
+            if self.kind == "sync":
+                client.close()
+            else:
+                await client.close()
+
+
+@pytest.fixture(params=["sync", "async"])
+async def ask(request: pytest.FixtureRequest) -> AsyncIterator[Asker]:
+    asker = Asker(request.param)
+    yield asker
+    await asker.close()
+
+
+def answering(*parts: bytes, pause: float = 0.0) -> Serve:
+    """Answer each request in these parts."""
+
+    def serve(connection: socket.socket, server: Server) -> None:
+        while server.read(connection):
+            for part in parts:
+                connection.sendall(part)
+                if pause:
+                    server.end.wait(pause)
+
+    return serve
+
+
+async def test_connection_is_kept_for_the_next_call(ask: Asker, serving: Callable[[Serve], Server]) -> None:
+    server = serving(answering(ANSWER))
+    for _ in range(3):
+        assert (await ask(server))["Item"] == {"id": {"S": "1"}}
+    assert (len(server.requests), len(server.connections)) == (3, 1)
+
+
+async def test_request_asks_for_no_compression_and_names_no_other_client(
+    ask: Asker, serving: Callable[[Serve], Server]
+) -> None:
+    server = serving(answering(ANSWER))
+    await ask(server)
+    head = server.requests[0].partition(b"\r\n\r\n")[0].decode()
+    assert "\r\nAccept-Encoding: identity\r\n" in head
+    assert "\r\nUser-Agent: taskq-cloud " in head
+    assert "botocore" not in head.lower()
+
+
+async def test_call_on_a_connection_that_the_server_has_closed_is_made_once_on_a_new_one(
+    ask: Asker, serving: Callable[[Serve], Server]
+) -> None:
+    def serve(connection: socket.socket, server: Server) -> None:
+        server.read(connection)
+        connection.sendall(ANSWER)
+        connection.shutdown(socket.SHUT_RDWR)
+        closed.set()
+
+    closed = threading.Event()
+    server = serving(serve)
+    for _ in range(3):
+        closed.clear()
+        await ask(server)
+        await asyncio.to_thread(closed.wait, 5)
+        await asyncio.sleep(0.01)  # the loop has to hear of it
+    assert (len(server.requests), len(server.connections)) == (3, 3)
+
+
+@pytest.mark.parametrize(
+    "sent", [b"", ANSWER[:9], ANSWER[:-1], b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nab"]
+)
+async def test_answer_that_breaks_off_is_a_transient_failure_and_not_asked_for_again(
+    ask: Asker, serving: Callable[[Serve], Server], sent: bytes
+) -> None:
+    def serve(connection: socket.socket, server: Server) -> None:
+        if server.read(connection):
+            connection.sendall(sent)
+            connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")  # reset it
+            connection.close()
+
+    server = serving(serve)
+    with pytest.raises(CallError) as caught:
+        await ask(server)
+    assert (caught.value.code, caught.value.trouble) == ("ConnectionClosedError", Trouble.TRANSIENT)
+    assert len(server.requests) == 1
+
+
+async def test_nonsense_is_a_transient_failure_and_ends_the_connection(
+    ask: Asker, serving: Callable[[Serve], Server]
+) -> None:
+    server = serving(answering(b"SSH-2.0-OpenSSH_9.6\r\n\r\n"))
+    for _ in range(2):
+        with pytest.raises(CallError) as caught:
+            await ask(server)
+        assert caught.value.trouble is Trouble.TRANSIENT
+    assert len(server.connections) == 2
+
+
+async def test_answer_that_does_not_come_in_time_is_a_transient_failure(
+    ask: Asker, serving: Callable[[Serve], Server]
+) -> None:
+    server = serving(answering(ANSWER[:20], pause=10))
+    begin = time.monotonic()
+    with pytest.raises(CallError) as caught:
+        await ask(server, read_timeout_seconds=0.1)
+    assert (caught.value.code, caught.value.trouble) == ("ReadTimeoutError", Trouble.TRANSIENT)
+    assert time.monotonic() - begin < 5
+    assert len(server.requests) == 1
+
+
+async def test_slow_answer_whose_bytes_come_in_time_is_read(ask: Asker, serving: Callable[[Serve], Server]) -> None:
+    parts = [ANSWER[at : at + 10] for at in range(0, len(ANSWER), 10)]
+    server = serving(answering(*parts, pause=0.03))
+    assert (await ask(server, read_timeout_seconds=0.2))["Item"] == {"id": {"S": "1"}}
+
+
+async def test_answer_in_chunks_is_read_and_its_connection_kept(ask: Asker, serving: Callable[[Serve], Server]) -> None:
+    chunks = b"".join(b"%x\r\n%s\r\n" % (len(BODY[at : at + 5]), BODY[at : at + 5]) for at in range(0, len(BODY), 5))
+    server = serving(answering(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n" + chunks + b"0\r\n\r\n"))
+    for _ in range(2):
+        assert (await ask(server))["Item"] == {"id": {"S": "1"}}
+    assert len(server.connections) == 1
+
+
+async def test_object_that_is_too_large_ends_the_connection_before_its_body_is_read(
+    ask: Asker, serving: Callable[[Serve], Server]
+) -> None:
+    def serve(connection: socket.socket, server: Server) -> None:
+        connection.recv(65_536)
+        connection.sendall(b"HTTP/1.1 206 OK\r\nContent-Length: 101\r\nContent-Range: bytes 0-100/2000000000\r\n\r\n")
+        server.end.wait(10)
+
+    server = serving(serve)
+    with pytest.raises(CallError, match="2,000,000,000 bytes") as caught:
+        await ask(server, Call("s3", "get_object", {"Bucket": "bucket", "Key": "k", "Range": "bytes=0-100"}))
+    assert (caught.value.code, caught.value.trouble) == ("ObjectTooLarge", Trouble.REFUSED)
+
+
+async def test_bucket_in_another_region_is_left_to_the_sdk(ask: Asker, serving: Callable[[Serve], Server]) -> None:
+    def serve(connection: socket.socket, server: Server) -> None:
+        while data := connection.recv(65_536):
+            server.requests.append(data)
+            status = b"307 Temporary Redirect" if b"taskq-cloud" in data else b"200 OK"
+            connection.sendall(b"HTTP/1.1 %s\r\nContent-Length: 0\r\nETag: x\r\n\r\n" % status)
+
+    server = serving(serve)
+    call = Call("s3", "get_object", {"Bucket": "bucket", "Key": "k"})
+    for _ in range(2):
+        assert (await ask(server, call))["ETag"] == "x"
+    assert [b"taskq-cloud" in each for each in server.requests] == [True, False, False]
+
+
+async def test_cancelled_call_does_not_leave_its_answer_to_the_next(serving: Callable[[Serve], Server]) -> None:
+    def serve(connection: socket.socket, server: Server) -> None:
+        while server.read(connection):
+            if len(server.requests) == 1:
+                first.set()
+                release.wait(10)
+                connection.sendall(ANSWER.replace(b'"1"', b'"0"'))
+            connection.sendall(ANSWER)
+
+    first, release = threading.Event(), threading.Event()
+    ask, server = Asker("async"), serving(serve)
+    task = asyncio.ensure_future(ask(server))
+    await asyncio.to_thread(first.wait, 5)
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    release.set()
+    assert (await ask(server))["Item"] == {"id": {"S": "1"}}
+    await ask.close()
+
+
+async def test_exception_raised_into_a_call_ends_its_connection(serving: Callable[[Serve], Server]) -> None:
+    class LimitError(Exception):
+        pass
+
+    def look(status: int, headers: dict[str, str]) -> None:
+        raise LimitError
+
+    server = serving(answering(ANSWER))
+    client = aws.open_client("dynamodb", {"region": "eu-west-1", "endpoint_url": server.url})
+    assert client._lean is not None
+    request = client._lean._wire.request(GET, client._lean._keys)  # type: ignore[arg-type]
+    assert request is not None
+    with pytest.raises(LimitError):
+        client._lean._sockets.exchange(request.head, request.body, 5, look)
+    assert client._lean._sockets._idle == []
+    client.close()
+
+
+def test_threads_share_a_client_and_not_a_connection(serving: Callable[[Serve], Server]) -> None:
+    def serve(connection: socket.socket, server: Server) -> None:
+        while data := connection.recv(65_536):
+            number = data.rpartition(b'"S":"')[2].partition(b'"')[0]
+            body = b'{"Item": {"id": {"S": "%s"}}}' % number
+            connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%s" % (len(body), body))
+
+    server = serving(serve)
+    client = aws.open_client("dynamodb", {"region": "eu-west-1", "endpoint_url": server.url})
+
+    def read(number: int) -> Any:
+        key = {"id": {"S": str(number)}}
+        return client.call(Call("dynamodb", "get_item", {"TableName": "t", "Key": key}))["Item"]["id"]["S"]
+
+    with ThreadPoolExecutor(8) as threads:
+        assert list(threads.map(read, range(400))) == [str(number) for number in range(400)]
+    assert len(server.connections) <= 8
+    client.close()
+
+
+def test_loop_that_ends_without_closing_its_client_leaves_no_warning(serving: Callable[[Serve], Server]) -> None:
+    server = serving(answering(ANSWER))
+
+    async def main() -> None:
+        client = await aws.open_async_client("dynamodb", {"region": "eu-west-1", "endpoint_url": server.url})
+        await asyncio.gather(*(client.call(GET) for _ in range(3)))
+        await client.close()
+
+    asyncio.run(main())
+    gc.collect()  # an open socket would warn now
+    assert len(server.connections) == 3
