@@ -7,6 +7,7 @@ import ctypes
 import functools
 import hashlib
 import json
+import os
 import signal
 import socket
 import threading
@@ -79,13 +80,17 @@ def serving(meanwhile: Callable[[], object], *, answers: bool = False) -> Iterat
         server.close()
 
 
-@pytest.fixture(autouse=True)
-def environment(aws_environment: dict[str, str]) -> None:
-    """The clients find credentials."""
+@pytest.fixture(autouse=True, params=["lean", "sdk"])
+def environment(
+    aws_environment: dict[str, str], request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The clients find credentials; both drivers of AWS's calls are tested."""
+    monkeypatch.setenv("TASKQ_AWS_LEAN_CLIENT", str(request.param == "lean"))
 
 
 def services(url: str) -> dict[str, Service]:
-    return {"sqs": Service("aws", (("region", "eu-west-1"), ("endpoint_url", url)))}
+    lean = os.environ["TASKQ_AWS_LEAN_CLIENT"] == "True"
+    return {"sqs": Service("aws", (("region", "eu-west-1"), ("endpoint_url", url), ("lean", lean)))}
 
 
 def send(url: str) -> Flow[Any]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import select
 import socket
+from contextlib import suppress
 from typing import Any, Final
 
 from taskq_cloud.clients.lean.answers import Answer, AnswerReader, BrokenAnswerError, Look
@@ -116,11 +117,13 @@ class _Connection:
         if seconds != self._seconds:
             self._socket.settimeout(seconds)
             self._seconds = seconds
-        if len(body) <= _IN_ONE_PIECE_BYTES:
-            self._socket.sendall(head + body)
-        else:
-            self._socket.sendall(head)
-            self._socket.sendall(body)
+        # A server may refuse a large body before it has read it, and close the connection: then its answer is here.
+        with suppress(BrokenPipeError, ConnectionResetError):
+            if len(body) <= _IN_ONE_PIECE_BYTES:
+                self._socket.sendall(head + body)
+            else:
+                self._socket.sendall(head)
+                self._socket.sendall(body)
         while True:
             data = self._socket.recv(_AT_ONCE_BYTES)
             if not data:

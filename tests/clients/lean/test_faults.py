@@ -273,6 +273,21 @@ async def test_bucket_in_another_region_is_left_to_the_sdk(ask: Asker, serving: 
     assert [b"taskq-cloud" in each for each in server.requests] == [True, False, False]
 
 
+def test_refusal_of_a_large_object_before_it_is_read_is_the_answer(serving: Callable[[Serve], Server]) -> None:
+    def serve(connection: socket.socket, server: Server) -> None:
+        connection.recv(65_536)
+        connection.sendall(b"HTTP/1.1 412 Precondition Failed\r\nContent-Length: 0\r\n\r\n")
+        connection.close()  # with bytes that were not read: the client's next ones are reset
+
+    server = serving(serve)
+    client = aws.open_client("s3", {"region": "eu-west-1", "endpoint_url": server.url})
+    body = b"x" * 30_000_000
+    with pytest.raises(CallError) as caught:
+        client.call(Call("s3", "put_object", {"Bucket": "bucket", "Key": "k", "Body": body, "IfNoneMatch": "*"}))
+    client.close()
+    assert (caught.value.code, caught.value.trouble) == ("412", Trouble.REFUSED)
+
+
 async def test_cancelled_call_does_not_leave_its_answer_to_the_next(serving: Callable[[Serve], Server]) -> None:
     def serve(connection: socket.socket, server: Server) -> None:
         while server.read(connection):

@@ -1,0 +1,156 @@
+"""Tests of TLS connections: which certificates are trusted, with both kinds of lean clients and with the SDK."""
+
+from __future__ import annotations
+
+import asyncio
+import ssl
+import threading
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from ipaddress import ip_address
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from taskq_cloud.clients import aws
+from taskq_cloud.core.flows import Call, CallError, Trouble
+
+x509 = pytest.importorskip("cryptography.x509")
+
+GET = Call("dynamodb", "get_item", {"TableName": "t", "Key": {"id": {"S": "1"}}})
+
+
+def certificate(folder: Path, name: str, *names: str) -> Path:
+    """Write a self-signed certificate with its key, which is its own authority."""
+    from cryptography.hazmat.primitives import hashes, serialization
+    from cryptography.hazmat.primitives.asymmetric import ec
+
+    key = ec.generate_private_key(ec.SECP256R1())
+    subject = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, name)])
+    now = datetime.now(UTC)
+    alternative = [x509.IPAddress(ip_address(each)) if each[0].isdigit() else x509.DNSName(each) for each in names]
+    made = (
+        x509.CertificateBuilder()
+        .subject_name(subject)
+        .issuer_name(subject)
+        .public_key(key.public_key())
+        .serial_number(x509.random_serial_number())
+        .not_valid_before(now - timedelta(days=1))
+        .not_valid_after(now + timedelta(days=1))
+        .add_extension(x509.SubjectAlternativeName(alternative), critical=False)
+        .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
+        .sign(key, hashes.SHA256())
+    )
+    path = folder / f"{name}.pem"
+    private = key.private_bytes(
+        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+    )
+    path.write_bytes(private + made.public_bytes(serialization.Encoding.PEM))
+    return path
+
+
+class Handler(BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+
+    def do_POST(self) -> None:
+        self.rfile.read(int(self.headers["Content-Length"]))
+        self.send_response_only(200)
+        self.send_header("Content-Length", "12")
+        self.end_headers()
+        self.wfile.write(b'{"Item": {}}')
+
+    def log_message(self, *_: Any) -> None:
+        pass
+
+
+class QuietServer(ThreadingHTTPServer):
+    daemon_threads = True
+
+    def handle_error(self, *_: Any) -> None:
+        pass
+
+
+@pytest.fixture(scope="module")
+def certificates(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    folder = tmp_path_factory.mktemp("certificates")
+    return {"right": certificate(folder, "right", "localhost"), "other": certificate(folder, "other", "localhost")}
+
+
+@pytest.fixture(scope="module")
+def port(certificates: dict[str, Path]) -> Iterator[int]:
+    server = QuietServer(("127.0.0.1", 0), Handler)
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(certificates["right"])
+    server.socket = context.wrap_socket(server.socket, server_side=True, do_handshake_on_connect=False)
+    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
+    thread.start()
+    yield server.server_address[1]
+    server.shutdown()
+    server.server_close()
+    thread.join()
+
+
+async def outcomes(url: str) -> list[tuple[str, Trouble | None]]:
+    """What a call comes to with each driver: the code and the trouble of its error, or nothing."""
+    found: list[tuple[str, Trouble | None]] = []
+    for lean in (True, False):
+        options = {"region": "eu-west-1", "endpoint_url": url, "lean": lean}
+        client, on_loop = aws.open_client("dynamodb", options), await aws.open_async_client("dynamodb", options)
+        for call in (asyncio.to_thread(client.call, GET), on_loop.call(GET)):
+            try:
+                answer = await call
+            except CallError as error:
+                found.append((error.code, error.trouble))
+            else:
+                found.append((str(answer["Item"]), None))
+        client.close()
+        await on_loop.close()
+    return found
+
+
+@pytest.mark.parametrize("variable", ["AWS_CA_BUNDLE", "REQUESTS_CA_BUNDLE"])
+async def test_certificate_of_the_given_authority_is_trusted(
+    port: int, variable: str, certificates: dict[str, Path], aws_environment: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("AWS_CA_BUNDLE", raising=False)
+    monkeypatch.setenv(variable, str(certificates["right"]))
+    assert await outcomes(f"https://localhost:{port}") == [("{}", None)] * 4
+
+
+async def test_certificate_of_another_authority_is_refused(
+    port: int, certificates: dict[str, Path], aws_environment: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("AWS_CA_BUNDLE", str(certificates["other"]))
+    assert await outcomes(f"https://localhost:{port}") == [("SSLError", Trouble.TRANSIENT)] * 4
+
+
+async def test_certificate_of_an_unknown_authority_is_refused(
+    port: int, aws_environment: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("AWS_CA_BUNDLE", "REQUESTS_CA_BUNDLE"):
+        monkeypatch.delenv(name, raising=False)
+    assert await outcomes(f"https://localhost:{port}") == [("SSLError", Trouble.TRANSIENT)] * 4
+
+
+async def test_certificate_for_another_host_is_refused(
+    port: int, certificates: dict[str, Path], aws_environment: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("AWS_CA_BUNDLE", str(certificates["right"]))
+    lean = (await outcomes(f"https://127.0.0.1:{port}"))[:2]
+    assert lean == [("SSLError", Trouble.TRANSIENT)] * 2
+
+
+async def test_server_without_tls_is_a_transient_failure(aws_environment: None) -> None:
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.read(100)
+        writer.write(b"HTTP/1.1 400 Bad Request\r\n\r\n")
+        writer.close()
+
+    server = await asyncio.start_server(answer, "127.0.0.1", 0)
+    port = server.sockets[0].getsockname()[1]
+    found = await outcomes(f"https://localhost:{port}")
+    server.close()
+    assert [trouble for _, trouble in found] == [Trouble.TRANSIENT] * 4
+    assert found[0] == found[1] == ("SSLError", Trouble.TRANSIENT)
