@@ -26,6 +26,7 @@ _CREDENTIAL_ERRORS: Final = (
     sdk.CredentialRetrievalError,
     sdk.TokenRetrievalError,
     sdk.SSOError,
+    RuntimeError,  # the SDK's for renewed credentials that have expired; see ``aws_sdk``
 )
 
 _CONNECTION_ERRORS: Final = (

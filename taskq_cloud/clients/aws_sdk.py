@@ -46,6 +46,9 @@ _FOUND_CREDENTIALS: Final = ("botocore.credentials", "aiobotocore.credentials")
 
 _FAILURES: Final = (sdk.ClientError, sdk.BotoCoreError, ResponseParserError, UnicodeDecodeError, *FILE_ERRORS)
 
+_NOT_RENEWED: Final = (*_FAILURES, RuntimeError)
+"""What the SDK raises over credentials that it can't renew; RuntimeError where the new ones have expired, too."""
+
 
 def open_client(service: str, options: Mapping[str, Any]) -> BotocoreClient:
     """Open a client of one AWS service.
@@ -235,7 +238,7 @@ class BotocoreClient(SDKClient):
         before = sys.exception()
         try:
             return _keys(self._credentials.get_frozen_credentials())
-        except _FAILURES as error:
+        except _NOT_RENEWED as error:
             raise failure_of(_AWS, call, error, before)[0] from error
 
     def close(self) -> None:
@@ -293,7 +296,7 @@ class AiobotocoreClient(AsyncSDKClient):
         before = sys.exception()
         try:
             return _keys(await self._credentials.get_frozen_credentials())
-        except _FAILURES as error:
+        except _NOT_RENEWED as error:
             raise failure_of(_AWS, call, error, before)[0] from error
 
 

@@ -6,7 +6,7 @@ import sys
 from typing import Any, Protocol
 
 from taskq_cloud.clients.lean.client import NOT_MADE, transport_failure, wire_of
-from taskq_cloud.clients.lean.endpoints import TransportError
+from taskq_cloud.clients.lean.endpoints import Endpoint, TransportError
 from taskq_cloud.clients.lean.loop import LoopConnections
 from taskq_cloud.clients.lean.requests import OtherWayError, Setting
 from taskq_cloud.clients.lean.signing import Keys
@@ -33,7 +33,8 @@ class AsyncLeanClient:
         self._keys = setting.target.keys
         self._source = source
         self._wire = wire_of(setting)
-        self._connections = LoopConnections(setting.target.endpoint, setting.waits.connect)
+        self._connect_seconds = setting.waits.connect
+        self._connections: dict[str, LoopConnections] = {}
 
     async def call(self, call: Call) -> Any:
         """Make one call, once: see ``client.LeanClient.call``."""
@@ -46,7 +47,8 @@ class AsyncLeanClient:
             return NOT_MADE
         before = sys.exception()
         try:
-            answer = await self._connections.exchange(request.head, request.body, request.seconds, request.look)
+            connections = self._connections.get(request.endpoint.host) or self._connections_to(request.endpoint)
+            answer = await connections.exchange(request.head, request.body, request.seconds, request.look)
         except TransportError as error:
             raise transport_failure(call, error, before) from error
         try:
@@ -56,4 +58,9 @@ class AsyncLeanClient:
 
     async def close(self) -> None:
         """Close the connections."""
-        await self._connections.close()
+        for each in list(self._connections.values()):
+            await each.close()
+
+    def _connections_to(self, endpoint: Endpoint) -> LoopConnections:
+        """The connections to a host; a bucket of S3 has a host of its own."""
+        return self._connections.setdefault(endpoint.host, LoopConnections(endpoint, self._connect_seconds))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from typing import Any, Final, Protocol
 
-from taskq_cloud.clients.lean.endpoints import Target, TransportError
+from taskq_cloud.clients.lean.endpoints import Endpoint, Target, TransportError
 from taskq_cloud.clients.lean.requests import OtherWayError, Setting, Wire
 from taskq_cloud.clients.lean.signing import Keys
 from taskq_cloud.clients.lean.sockets import Sockets
@@ -51,7 +51,8 @@ class LeanClient:
         self._keys = target.keys
         self._source = source
         self._wire = wire_of(setting)
-        self._sockets = Sockets(target.endpoint, setting.waits.connect)
+        self._connect_seconds = setting.waits.connect
+        self._sockets: dict[str, Sockets] = {}
 
     def call(self, call: Call) -> Any:
         """Make one call, once, and return its answer; ``NOT_MADE``: the SDK has to make it.
@@ -66,7 +67,8 @@ class LeanClient:
             return NOT_MADE
         before = sys.exception()
         try:
-            answer = self._sockets.exchange(request.head, request.body, request.seconds, request.look)
+            sockets = self._sockets.get(request.endpoint.host) or self._sockets_of(request.endpoint)
+            answer = sockets.exchange(request.head, request.body, request.seconds, request.look)
         except TransportError as error:
             raise transport_failure(call, error, before) from error
         try:
@@ -76,7 +78,12 @@ class LeanClient:
 
     def close(self) -> None:
         """Close the connections."""
-        self._sockets.close()
+        for each in list(self._sockets.values()):
+            each.close()
+
+    def _sockets_of(self, endpoint: Endpoint) -> Sockets:
+        """The connections to a host; a bucket of S3 has a host of its own."""
+        return self._sockets.setdefault(endpoint.host, Sockets(endpoint, self._connect_seconds))
 
     def _source_keys(self, call: Call) -> Keys:
         assert self._source is not None

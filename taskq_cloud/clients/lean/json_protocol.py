@@ -77,6 +77,7 @@ class JSONProtocol:
         rest = self._lines if setting.trace is None else self._lines + trace_line(setting)
         polls = bool(parameters.get("WaitTimeSeconds"))
         return Request(
+            setting.target.endpoint,
             head_of("POST", "/", headers, body, rest),
             body,
             setting.waits.poll if polls else setting.waits.read,

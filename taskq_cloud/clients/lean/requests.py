@@ -10,7 +10,7 @@ from typing import Any, Final, NamedTuple, Protocol
 
 from taskq_cloud.clients.aws_waits import Waits
 from taskq_cloud.clients.lean.answers import Answer, Look
-from taskq_cloud.clients.lean.endpoints import Target
+from taskq_cloud.clients.lean.endpoints import Endpoint, Target
 from taskq_cloud.clients.lean.signing import Keys
 from taskq_cloud.core.flows import Call, CallError, Trouble
 
@@ -41,6 +41,7 @@ class Request(NamedTuple):
     """A request.
 
     Args:
+        endpoint: where it goes.
         head: its head, as bytes.
         body: its body.
         seconds: the longest wait for the next bytes of its answer.
@@ -48,6 +49,7 @@ class Request(NamedTuple):
         look: looks at the head of the answer.
     """
 
+    endpoint: Endpoint
     head: bytes
     body: bytes
     seconds: float

@@ -91,7 +91,7 @@ class S3Protocol:
         headers = _headers(call)
         if place is None or headers is None:
             return None
-        host, path = place
+        endpoint, path = place
         body = b""
         if call.operation == "get_object":
             method, body_hash = "GET", EMPTY_HASH
@@ -103,11 +103,12 @@ class S3Protocol:
             checksum = b64encode(zlib.crc32(body).to_bytes(4, "big")).decode()
             headers += [("x-amz-checksum-crc32", checksum), ("x-amz-sdk-checksum-algorithm", "CRC32")]
             # TLS and the checksum protect the body.
-            secure = self._setting.target.endpoint.scheme == "https"
+            secure = endpoint.scheme == "https"
             body_hash = UNSIGNED if secure else sha256(body).hexdigest()
-        headers += [("Host", host), ("X-Amz-Content-SHA256", body_hash)]
+        headers += [("Host", endpoint.authority), ("X-Amz-Content-SHA256", body_hash)]
         signed = self._signer.sign(keys, method, path, headers, body_hash)
         return Request(
+            endpoint,
             head_of(method, path, signed, body, self._lines + trace_line(self._setting)),
             body,
             self._setting.waits.read,
@@ -115,8 +116,8 @@ class S3Protocol:
             partial(refuse_large, call) if method == "GET" else None,
         )
 
-    def _place(self, bucket: Any, key: Any) -> tuple[str, str] | None:
-        """The host and the path of an object; None: the SDK knows them."""
+    def _place(self, bucket: Any, key: Any) -> tuple[Endpoint, str] | None:
+        """The endpoint and the path of an object; None: the SDK knows them."""
         if type(bucket) is not str or type(key) is not str or bucket in self._elsewhere:
             return None
         if not _BUCKET.fullmatch(bucket) or _SPECIAL.fullmatch(bucket) or not _PLAIN_KEY.fullmatch(key):
@@ -130,8 +131,10 @@ class S3Protocol:
             if dotted:
                 return None
             by_path = _is_address(target.endpoint)
-        host = target.endpoint.authority
-        return (host, f"/{bucket}{path}") if by_path else (f"{bucket}.{host}", path)
+        endpoint = target.endpoint
+        if by_path:
+            return endpoint, f"/{bucket}{path}"
+        return endpoint._replace(host=f"{bucket}.{endpoint.host}"), path
 
     def _read(self, call: Call, answer: Answer) -> dict[str, Any]:
         failed = answer.status >= FAILED or (call.operation == "put_object" and s3_answers.is_error(answer.body))

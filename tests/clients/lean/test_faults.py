@@ -15,6 +15,8 @@ from typing import Any
 import pytest
 
 from taskq_cloud.clients import aws
+from taskq_cloud.clients.lean.endpoints import endpoint_of
+from taskq_cloud.clients.lean.sockets import Sockets
 from taskq_cloud.core.flows import Call, CallError, Trouble
 
 GET = Call("dynamodb", "get_item", {"TableName": "t", "Key": {"id": {"S": "1"}}})
@@ -309,7 +311,7 @@ async def test_cancelled_call_does_not_leave_its_answer_to_the_next(serving: Cal
     await ask.close()
 
 
-async def test_exception_raised_into_a_call_ends_its_connection(serving: Callable[[Serve], Server]) -> None:
+def test_exception_raised_into_an_exchange_ends_its_connection(serving: Callable[[Serve], Server]) -> None:
     class LimitError(Exception):
         pass
 
@@ -317,14 +319,15 @@ async def test_exception_raised_into_a_call_ends_its_connection(serving: Callabl
         raise LimitError
 
     server = serving(answering(ANSWER))
-    client = aws.open_client("dynamodb", {"region": "eu-west-1", "endpoint_url": server.url})
-    assert client._lean is not None
-    request = client._lean._wire.request(GET, client._lean._keys)  # type: ignore[arg-type]
-    assert request is not None
+    endpoint = endpoint_of(server.url, None)
+    assert endpoint is not None
+    sockets = Sockets(endpoint, 5)
+    head = b"POST / HTTP/1.1\r\nContent-Length: 0\r\n\r\n"
     with pytest.raises(LimitError):
-        client._lean._sockets.exchange(request.head, request.body, 5, look)
-    assert client._lean._sockets._idle == []
-    client.close()
+        sockets.exchange(head, b"", 5, look)
+    assert sockets.exchange(head, b"", 5).body == BODY
+    assert len(server.connections) == 2
+    sockets.close()
 
 
 def test_threads_share_a_client_and_not_a_connection(serving: Callable[[Serve], Server]) -> None:
