@@ -96,9 +96,7 @@ def not_connected(endpoint: Endpoint, error: Exception) -> TransportError:
         return TransportError("ConnectTimeoutError", f'Connect timeout on endpoint URL: "{endpoint.url}"')
     if type(error).__module__ == "ssl":
         return TransportError("SSLError", f"SSL validation failed for {endpoint.url} {error}")
-    return TransportError(
-        "EndpointConnectionError", f'Could not connect to the endpoint URL: "{endpoint.url}": {error}'
-    )
+    return TransportError("EndpointConnectionError", f'Could not connect to the endpoint URL: "{endpoint.url}"')
 
 
 def too_slow(endpoint: Endpoint) -> TransportError:
