@@ -26,7 +26,7 @@ APP ?= shop
 localstack: export TASKQ_BROKER ?= sqs://eu-west-1/shop-
 localstack: export TASKQ_RESULTS ?= dynamodb://shop-results
 
-.PHONY: help demo test test-slow test-localstack localstack localstack-without-docker emulators lint types imports check
+.PHONY: help demo test test-slow test-sdk test-localstack localstack localstack-without-docker emulators lint types imports check
 .PHONY: format docs benchmark build changelog checkov clean diagrams
 
 help:  ## What can be made
@@ -58,6 +58,8 @@ demo: $(STAMP) $(DEMO_EMULATORS)  ## Run a small shop, here: BROKER=sqs|pubsub|s
 PYTEST = $(BIN)/pytest -n $(PROCESSES) --dist worksteal
 # The slow tests wait for most of their time.
 test-slow: PROCESSES = 5
+SDK_TESTS := tests/clients/test_aws.py tests/brokers/test_sqs.py tests/brokers/test_sqs_batches.py tests/faults \
+    tests/stores/results/test_dynamodb.py tests/stores/results/test_object_stores.py tests/worker/test_outages.py
 
 test: $(STAMP) $(AZURITE) $(PYRIGHT) emulators $(LOCALSTACK)  ## Run the fast tests, against emulators on loopback; STACK=localstack: those of AWS
 	TASKQ_TEST_STACK=$(STACK) $(PYTEST) -m 'not slow' $(PYTEST_ARGS)
@@ -70,6 +72,10 @@ test-slow: $(STAMP) $(AZURITE) emulators  ## Run the slow tests, and test-locals
 	    *) exit 1 ;; \
 	esac
 	$(PYTEST) -m slow $(PYTEST_ARGS)
+
+# Calls on AWS have two drivers, and the other tests are of the lean one.
+test-sdk: $(STAMP)  ## Run the tests of adapters and faults on AWS with the SDK in place of the lean client
+	TASKQ_TEST_AWS_DRIVER=sdk $(PYTEST) -m 'not slow' $(SDK_TESTS) $(PYTEST_ARGS)
 
 # An adapter's flows are the same lines on either driver: on the second stack, the synchronous ones.
 test-localstack: $(STAMP) localstack-without-docker  ## Run one test of each kind that touches AWS, on LocalStack
@@ -100,7 +106,7 @@ lint: $(STAMP)  ## Check style
 types: $(STAMP)  ## Check types
 	$(BIN)/mypy
 	MYPYPATH=examples $(BIN)/mypy -p demo -p shop
-	MYPYPATH=benchmarks/apps $(BIN)/mypy benchmarks/run.py benchmarks/embedded.py benchmarks/apps/*.py
+	MYPYPATH=benchmarks/apps $(BIN)/mypy benchmarks/run.py benchmarks/aws_requests.py benchmarks/embedded.py benchmarks/apps/*.py
 	MYPYPATH=benchmarks:benchmarks/functions $(BIN)/mypy benchmarks/cold_starts.py benchmarks/lambda_batches.py benchmarks/functions/*.py
 	for script in infra/terraform/examples/*/shop.py docs/site_hooks.py docs/diagrams/draw.py; do \
 	    $(BIN)/mypy --no-error-summary $$script || exit 1; \

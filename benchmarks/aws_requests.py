@@ -1,8 +1,8 @@
 """Measures the CPU time of one request to AWS: by both drivers of taskq_cloud, and by HTTP clients without AWS's rules.
 
-Run ``python benchmarks/aws_requests.py``; it prints tables for docs/design.md. The server is another process on
-loopback, which answers each request at once, and whose time isn't counted. Each figure is the least of some rounds,
-which alternate between the contenders, as other programs can only add to it.
+Run ``PYTHONPATH=. python benchmarks/aws_requests.py``; it prints tables for docs/design.md. The server is another
+process on loopback, which answers each request at once, and whose time isn't counted. Each figure is the least of some
+rounds, which alternate between the contenders, as other programs can only add to it.
 """
 
 from __future__ import annotations
@@ -28,7 +28,8 @@ from taskq_cloud.clients.lean.loop import LoopConnections
 from taskq_cloud.clients.lean.sockets import Sockets
 from taskq_cloud.core.flows import Call
 
-ROUNDS, REQUESTS = 7, 200
+ROUNDS = 15
+REQUESTS = int(os.environ.get("REQUESTS", "100"))
 ENTRIES = [{"Id": str(number), "MessageBody": "x" * 600, "DelaySeconds": 0} for number in range(10)]
 ITEM = {"id": {"S": "x" * 36}, "status": {"S": "SUCCESS"}, "result": {"B": b"x" * 300}, "ttl": {"N": "1800000000"}}
 CALLS = {

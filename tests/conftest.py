@@ -136,6 +136,21 @@ def _capable(request: pytest.FixtureRequest) -> None:
             pytest.skip(reason)
 
 
+@pytest.fixture(scope="session", autouse=True)
+def _aws_driver() -> Iterator[None]:
+    """Let the SDK make every call on AWS, in this process and in its children, if the run is one of make test-sdk."""
+    if os.environ.get("TASKQ_TEST_AWS_DRIVER") != "sdk":
+        yield
+        return
+    from taskq_cloud.clients.lean import environment, sdk_settings
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("TASKQ_AWS_LEAN_CLIENT", "false")
+        for module in (environment, sdk_settings):
+            patch.setattr(module, "target_of", lambda *_: None)
+        yield
+
+
 @pytest.fixture
 def own_stack() -> Iterator[stacks.Stack]:
     """Return a new stack, which the test may stop and start."""

@@ -32,6 +32,18 @@ def test_benchmark_of_taskq_cloud_has_a_value_for_every_measure() -> None:
     assert (ROOT / "docs" / "benchmarks.md").read_text(encoding="utf-8") == page
 
 
+def test_benchmark_of_requests_has_the_rows_of_the_page() -> None:
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "REQUESTS": "2"}
+    command = [sys.executable, "benchmarks/aws_requests.py"]
+    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    page = (
+        (ROOT / "docs" / "design.md").read_text(encoding="utf-8").partition("## Two drivers")[2].partition("\n## ")[0]
+    )
+    numbers = re.compile(r"\| ([\d,]+) \|(?: ([\d,]+) \|)?$", re.MULTILINE)
+    assert len(numbers.findall(done.stdout)) == len(numbers.findall(page)) == 11
+
+
 def test_benchmark_of_cold_starts_has_a_value_for_every_function() -> None:
     command = [sys.executable, "benchmarks/cold_starts.py", "--rounds", "1", "--dry-run"]
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}

@@ -6,9 +6,9 @@ import sys
 from typing import Any, Protocol
 
 from taskq_cloud.clients.lean.client import NOT_MADE, transport_failure, wire_of
-from taskq_cloud.clients.lean.endpoints import Endpoint, TransportError
+from taskq_cloud.clients.lean.endpoints import TransportError
 from taskq_cloud.clients.lean.loop import LoopConnections
-from taskq_cloud.clients.lean.requests import OtherWayError, Setting
+from taskq_cloud.clients.lean.requests import OtherWayError, Request, Setting
 from taskq_cloud.clients.lean.signing import Keys
 from taskq_cloud.core.flows import Call
 
@@ -34,7 +34,7 @@ class AsyncLeanClient:
         self._source = source
         self._wire = wire_of(setting)
         self._connect_seconds = setting.waits.connect
-        self._connections: dict[str, LoopConnections] = {}
+        self._connections: dict[tuple[str, float], LoopConnections] = {}
 
     async def call(self, call: Call) -> Any:
         """Make one call, once: see ``client.LeanClient.call``."""
@@ -47,7 +47,9 @@ class AsyncLeanClient:
             return NOT_MADE
         before = sys.exception()
         try:
-            connections = self._connections.get(request.endpoint.host) or self._connections_to(request.endpoint)
+            connections = self._connections.get((request.endpoint.host, request.seconds))
+            if connections is None:
+                connections = self._connections_for(request)
             answer = await connections.exchange(request.head, request.body, request.seconds, request.look)
         except TransportError as error:
             raise transport_failure(call, error, before) from error
@@ -61,6 +63,7 @@ class AsyncLeanClient:
         for each in list(self._connections.values()):
             await each.close()
 
-    def _connections_to(self, endpoint: Endpoint) -> LoopConnections:
-        """The connections to a host; a bucket of S3 has a host of its own."""
-        return self._connections.setdefault(endpoint.host, LoopConnections(endpoint, self._connect_seconds))
+    def _connections_for(self, request: Request) -> LoopConnections:
+        """The connections to a host, such as a bucket's; long polls have others, so that nothing waits for them."""
+        made = LoopConnections(request.endpoint, self._connect_seconds)
+        return self._connections.setdefault((request.endpoint.host, request.seconds), made)

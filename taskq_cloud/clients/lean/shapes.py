@@ -134,19 +134,22 @@ class Structure:
         self.required = frozenset(required)
         self.members: dict[str, Shape] = members
         self._readers = {name: None if shape.bare else shape.read for name, shape in members.items()}
+        # The values of most members are told by their class alone, without a call for each.
+        plain = [(name, each) for name, each in members.items() if isinstance(each, Scalar) and not each.least]
+        self._kinds = {name: each.kind for name, each in plain}
 
     def fits(self, value: Any) -> bool:
         """Whether a parameter has this shape, with no further members."""
-        if not isinstance(value, dict):
+        if not isinstance(value, dict) or not self.required <= value.keys():
             return False
-        missing = len(self.required)
+        kinds = self._kinds
         for name, each in value.items():
+            if type(each) is kinds.get(name):
+                continue
             shape = self.members.get(name)
             if shape is None or not shape.fits(each):
                 return False
-            if name in self.required:
-                missing -= 1
-        return missing == 0
+        return True
 
     def read(self, value: Any) -> Any:
         """Turn an object of an answer into the SDK's, which has the members that the model has."""

@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 
 from taskq_cloud.clients import aws
+from taskq_cloud.clients.lean import loop
 from taskq_cloud.clients.lean.endpoints import endpoint_of
 from taskq_cloud.clients.lean.sockets import Sockets
 from taskq_cloud.core.flows import Call, CallError, Trouble
@@ -288,6 +289,31 @@ def test_refusal_of_a_large_object_before_it_is_read_is_the_answer(serving: Call
         client.call(Call("s3", "put_object", {"Bucket": "bucket", "Key": "k", "Body": body, "IfNoneMatch": "*"}))
     client.close()
     assert (caught.value.code, caught.value.trouble) == ("412", Trouble.REFUSED)
+
+
+async def test_long_polls_leave_connections_for_other_calls(
+    serving: Callable[[Serve], Server], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def serve(connection: socket.socket, server: Server) -> None:
+        while server.read(connection):
+            if b"WaitTimeSeconds" in server.requests[-1]:
+                polls.release()
+                server.end.wait(10)
+            connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}")
+
+    monkeypatch.setattr(loop, "LARGEST_POOL", 2)
+    polls = threading.Semaphore(0)
+    server = serving(serve)
+    client = await aws.open_async_client("sqs", {"region": "eu-west-1", "endpoint_url": server.url})
+    poll = Call("sqs", "receive_message", {"QueueUrl": "https://q", "WaitTimeSeconds": 20})
+    waiting = [asyncio.ensure_future(client.call(poll)) for _ in range(2)]
+    for _ in waiting:
+        await asyncio.to_thread(polls.acquire)
+    await asyncio.wait_for(client.call(Call("sqs", "delete_message", {"QueueUrl": "q", "ReceiptHandle": "r"})), 5)
+    for each in waiting:
+        each.cancel()
+    await asyncio.gather(*waiting, return_exceptions=True)
+    await client.close()
 
 
 async def test_cancelled_call_does_not_leave_its_answer_to_the_next(serving: Callable[[Serve], Server]) -> None:
