@@ -59,7 +59,7 @@ PYTEST = $(BIN)/pytest -n $(PROCESSES) --dist worksteal
 # The slow tests wait for most of their time.
 test-slow: PROCESSES = 5
 SDK_TESTS := tests/clients/test_aws.py tests/brokers/test_sqs.py tests/brokers/test_sqs_batches.py tests/faults \
-    tests/stores/results/test_dynamodb.py tests/stores/results/test_object_stores.py tests/worker/test_outages.py
+    tests/stores/results/test_dynamodb.py tests/stores/results/test_object_stores.py tests/worker/test_outages.py tests/serverless/test_recursive_loops.py
 
 test: $(STAMP) $(AZURITE) $(PYRIGHT) emulators $(LOCALSTACK)  ## Run the fast tests, against emulators on loopback; STACK=localstack: those of AWS
 	TASKQ_TEST_STACK=$(STACK) $(PYTEST) -m 'not slow' $(PYTEST_ARGS)

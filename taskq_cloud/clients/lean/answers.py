@@ -52,7 +52,8 @@ class AnswerReader:
         self._status = 0
         self._headers: dict[str, str] = {}
         self._fields: list[tuple[str, str]] = []
-        self._rest = b""
+        self._data = b""
+        self._at = 0  # the bytes before it have been read
         self._parts: list[bytes] = []
         self._missing = 0
         self._step: Callable[[], bool | None] = self._read_head  # None: go on with the step that is now set
@@ -65,7 +66,8 @@ class AnswerReader:
             CallError: ``look`` has refused the answer.
         """
         self.begun = True
-        self._rest = self._rest + data if self._rest else data
+        self._data = self._data[self._at :] + data if self._at < len(self._data) else data
+        self._at = 0
         while (complete := self._step()) is None:
             pass
         return complete
@@ -82,12 +84,12 @@ class AnswerReader:
 
     def _read_head(self) -> bool | None:
         while True:
-            end = self._rest.find(b"\r\n\r\n")
+            end = self._data.find(b"\r\n\r\n", self._at)
             if end < 0:
-                if len(self._rest) > LARGEST_HEAD_BYTES:
+                if len(self._data) > LARGEST_HEAD_BYTES:
                     raise BrokenAnswerError("the answer's head has no end")
                 return False
-            head, self._rest = self._rest[:end], self._rest[end + 4 :]
+            head, self._at = self._data[self._at : end], end + 4
             self._take_head(head.decode("latin-1"))
             if self._status >= _FINAL:
                 break
@@ -135,13 +137,13 @@ class AnswerReader:
     def _read_length(self) -> bool:
         if not self._take():
             return False
-        if self._rest:  # an answer that nobody asked for
+        if self._at < len(self._data):  # an answer that nobody asked for
             self.keeps_connection = False
         return True
 
     def _read_to_end(self) -> bool:
-        self._parts.append(self._rest)
-        self._rest = b""
+        self._parts.append(self._data[self._at :])
+        self._at = len(self._data)
         return False
 
     def _read_chunk_size(self) -> bool | None:
@@ -156,11 +158,11 @@ class AnswerReader:
         return None
 
     def _read_chunk(self) -> bool | None:
-        if not self._take() or len(self._rest) < len(b"\r\n"):
+        if not self._take() or len(self._data) < self._at + len(b"\r\n"):
             return False
-        if not self._rest.startswith(b"\r\n"):
+        if not self._data.startswith(b"\r\n", self._at):
             raise BrokenAnswerError("a chunk of the answer is longer than its size")
-        self._rest = self._rest[2:]
+        self._at += len(b"\r\n")
         self._step = self._read_chunk_size
         return None
 
@@ -173,17 +175,17 @@ class AnswerReader:
     def _take(self) -> bool:
         """Take the bytes of the body that are there, and return whether all have come."""
         if self._missing:
-            taken = self._rest[: self._missing]
-            self._rest = self._rest[self._missing :]
+            taken = self._data[self._at : self._at + self._missing]
+            self._at += len(taken)
             self._missing -= len(taken)
             self._parts.append(taken)
         return self._missing == 0
 
     def _line(self) -> bytes | None:
-        line, end, rest = self._rest.partition(b"\r\n")
-        if not end:
-            if len(line) > LARGEST_HEAD_BYTES:
+        end = self._data.find(b"\r\n", self._at)
+        if end < 0:
+            if len(self._data) - self._at > LARGEST_HEAD_BYTES:
                 raise BrokenAnswerError("a line of the answer has no end")
             return None
-        self._rest = rest
+        line, self._at = self._data[self._at : end], end + len(b"\r\n")
         return line

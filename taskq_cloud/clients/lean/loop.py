@@ -11,6 +11,7 @@ from typing import Any
 
 from taskq_cloud.clients.lean.answers import Answer, AnswerReader, BrokenAnswerError, Look
 from taskq_cloud.clients.lean.endpoints import LARGEST_POOL, Endpoint, broken, not_connected, tls_context, too_slow
+from taskq_cloud.clients.lean.sockets import PIECE_BYTES
 from taskq_cloud.core.flows import CallError
 
 
@@ -90,6 +91,7 @@ class _Connection(asyncio.Protocol):
         self._reader: AnswerReader | None = None
         self._complete: asyncio.Future[None] | None = None
         self._heard = self._seconds = 0.0
+        self._unsent = 0
         self._timer: asyncio.TimerHandle | None = None
 
     async def exchange(self, head: bytes, body: bytes, seconds: float, reader: AnswerReader) -> None:
@@ -99,7 +101,12 @@ class _Connection(asyncio.Protocol):
         self._heard, self._seconds = self._loop.time(), seconds
         self._watch(self._heard + seconds)
         try:
-            self._transport.write(head + body)
+            if len(body) <= PIECE_BYTES:
+                self._transport.write(head + body)
+            else:
+                self._transport.write(head)
+                self._transport.write(body)
+            self._unsent = self._transport.get_write_buffer_size()
             await self._complete
         finally:
             self._reader = self._complete = None
@@ -152,12 +159,15 @@ class _Connection(asyncio.Protocol):
         self._timer = self._loop.call_at(due, self._check)
 
     def _check(self) -> None:
-        """End the exchange if nothing has come for too long, or look again later."""
+        """End the exchange if nothing has come or gone for too long, or look again later."""
         self._timer = None
         if self._complete is None:
             return
+        now, unsent = self._loop.time(), self._transport.get_write_buffer_size()
+        if unsent < self._unsent:  # a part of a large body has gone meanwhile
+            self._unsent, self._heard = unsent, now
         due = self._heard + self._seconds
-        if self._loop.time() < due:
+        if now < due:
             self._watch(due)
         else:
             self._finish(TimeoutError())

@@ -13,8 +13,8 @@ from taskq_cloud.clients.lean.endpoints import LARGEST_POOL, Endpoint, broken, n
 _AT_ONCE_BYTES: Final = 256 * 1024
 """The most bytes that one read takes."""
 
-_IN_ONE_PIECE_BYTES: Final = 64 * 1024
-"""A body up to this size is sent together with the head."""
+PIECE_BYTES: Final = 128 * 1024
+"""A body up to this size is sent together with the head, and a larger one in pieces of it."""
 
 
 class Sockets:
@@ -119,11 +119,14 @@ class _Connection:
             self._seconds = seconds
         # A server may refuse a large body before it has read it, and close the connection: then its answer is here.
         with suppress(BrokenPipeError, ConnectionResetError):
-            if len(body) <= _IN_ONE_PIECE_BYTES:
+            if len(body) <= PIECE_BYTES:
                 self._socket.sendall(head + body)
             else:
                 self._socket.sendall(head)
-                self._socket.sendall(body)
+                for at in range(
+                    0, len(body), PIECE_BYTES
+                ):  # each piece may take as long as the next bytes of an answer
+                    self._socket.sendall(memoryview(body)[at : at + PIECE_BYTES])
         while True:
             data = self._socket.recv(_AT_ONCE_BYTES)
             if not data:

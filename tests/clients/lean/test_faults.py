@@ -276,6 +276,21 @@ async def test_bucket_in_another_region_is_left_to_the_sdk(ask: Asker, serving: 
     assert [b"taskq-cloud" in each for each in server.requests] == [True, False, False]
 
 
+async def test_large_object_may_take_longer_than_an_answer(ask: Asker, serving: Callable[[Serve], Server]) -> None:
+    def serve(connection: socket.socket, server: Server) -> None:
+        left = size
+        while left > 0:
+            left -= len(connection.recv(min(left + 1_000, 1_000_000)))
+            server.end.wait(0.01)
+        connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\nETag: x\r\n\r\n")
+
+    size = 24_000_000
+    call = Call("s3", "put_object", {"Bucket": "bucket", "Key": "k", "Body": bytes(size)})
+    begin = time.monotonic()
+    assert (await ask(serving(serve), call, read_timeout_seconds=0.15))["ETag"] == "x"
+    assert time.monotonic() - begin > 0.15
+
+
 def test_refusal_of_a_large_object_before_it_is_read_is_the_answer(serving: Callable[[Serve], Server]) -> None:
     def serve(connection: socket.socket, server: Server) -> None:
         connection.recv(65_536)

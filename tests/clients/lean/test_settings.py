@@ -13,6 +13,7 @@ from botocore.client import BaseClient
 from botocore.config import Config
 from botocore.session import Session
 
+from taskq_cloud import TaskQ
 from taskq_cloud.clients import aws, aws_sdk
 from taskq_cloud.clients.lean import environment
 from taskq_cloud.clients.lean.endpoints import Target
@@ -196,6 +197,14 @@ def test_lean_driver_is_off_where_the_option_says_so() -> None:
     client = aws.open_client("sqs", {"lean": False})
     assert client._lean is None
     client.close()
+
+
+def test_setting_turns_the_lean_driver_off() -> None:
+    for lean in (True, False):
+        app = TaskQ("shop", broker="sqs://eu-west-1/", results="dynamodb://results", aws_lean_client=lean)
+        services = app.services()
+        assert [dict(service.options).get("lean", True) for service in services.values()] == [lean, lean]
+        app.close()
 
 
 @pytest.mark.parametrize("endpoint", [None, "http://minio:9000", "http://127.0.0.1:9000", "https://s3.example.com"])
