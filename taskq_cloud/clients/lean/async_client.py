@@ -5,12 +5,12 @@ from __future__ import annotations
 import sys
 from typing import Any, Protocol
 
-from taskq_cloud.clients.lean.client import NOT_MADE, transport_failure, wire_of
+from taskq_cloud.clients.lean.client import NOT_MADE, read_answer, transport_failure, wire_of
 from taskq_cloud.clients.lean.endpoints import TransportError
 from taskq_cloud.clients.lean.loop import LoopConnections
-from taskq_cloud.clients.lean.requests import OtherWayError, Request, Setting
+from taskq_cloud.clients.lean.requests import Request, Setting
 from taskq_cloud.clients.lean.signing import Keys
-from taskq_cloud.core.flows import Call
+from taskq_cloud.core.flows import Call, CallError
 
 
 class AsyncCredentialsSource(Protocol):
@@ -46,17 +46,18 @@ class AsyncLeanClient:
         if request is None:
             return NOT_MADE
         before = sys.exception()
+        connections = self._connections.get((request.endpoint.host, request.seconds))
+        if connections is None:
+            connections = self._connections_for(request)
         try:
-            connections = self._connections.get((request.endpoint.host, request.seconds))
-            if connections is None:
-                connections = self._connections_for(request)
             answer = await connections.exchange(request.head, request.body, request.seconds, request.look)
         except TransportError as error:
-            raise transport_failure(call, error, before) from error
-        try:
-            return request.read(answer)
-        except OtherWayError:
-            return NOT_MADE
+            failure = transport_failure(call, error, before)
+            if isinstance(failure, CallError):
+                raise failure from error
+        else:
+            return read_answer(request, answer)
+        raise failure
 
     async def close(self) -> None:
         """Close the connections."""

@@ -5,8 +5,9 @@ from __future__ import annotations
 import sys
 from typing import Any, Final, Protocol
 
+from taskq_cloud.clients.lean.answers import Answer
 from taskq_cloud.clients.lean.endpoints import Endpoint, Target, TransportError
-from taskq_cloud.clients.lean.requests import OtherWayError, Setting, Wire
+from taskq_cloud.clients.lean.requests import OtherWayError, Request, Setting, Wire
 from taskq_cloud.clients.lean.signing import Keys
 from taskq_cloud.clients.lean.sockets import Sockets
 from taskq_cloud.core.flows import Call, CallError, Trouble
@@ -66,15 +67,16 @@ class LeanClient:
         if request is None:
             return NOT_MADE
         before = sys.exception()
+        sockets = self._sockets.get(request.endpoint.host) or self._sockets_of(request.endpoint)
         try:
-            sockets = self._sockets.get(request.endpoint.host) or self._sockets_of(request.endpoint)
             answer = sockets.exchange(request.head, request.body, request.seconds, request.look)
         except TransportError as error:
-            raise transport_failure(call, error, before) from error
-        try:
-            return request.read(answer)
-        except OtherWayError:
-            return NOT_MADE
+            failure = transport_failure(call, error, before)
+            if isinstance(failure, CallError):
+                raise failure from error
+        else:
+            return read_answer(request, answer)
+        raise failure
 
     def close(self) -> None:
         """Close the connections."""
@@ -88,6 +90,14 @@ class LeanClient:
     def _source_keys(self, call: Call) -> Keys:
         assert self._source is not None
         return self._source.keys(call)
+
+
+def read_answer(request: Request, answer: Answer) -> Any:
+    """Return what an answer says; ``NOT_MADE``: it leads to where the SDK has to make the call."""
+    try:
+        return request.read(answer)
+    except OtherWayError:
+        return NOT_MADE
 
 
 def transport_failure(call: Call, error: TransportError, before: BaseException | None) -> BaseException:
