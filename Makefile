@@ -77,9 +77,9 @@ test-slow: $(STAMP) $(AZURITE) emulators  ## Run the slow tests, and test-locals
 test-sdk: $(STAMP)  ## Run the tests of adapters and faults on AWS with the SDK in place of the lean client
 	TASKQ_TEST_AWS_DRIVER=sdk $(PYTEST) -m 'not slow' $(SDK_TESTS) $(PYTEST_ARGS)
 
-# An adapter's flows are the same lines on either driver: on the second stack, the synchronous ones.
+# An adapter's flows are the same lines on either driver: on the second stack, the synchronous ones, by the SDK.
 test-localstack: $(STAMP) localstack-without-docker  ## Run one test of each kind that touches AWS, on LocalStack
-	TASKQ_TEST_STACK=localstack $(PYTEST) -m second_stack -k 'not async' $(PYTEST_ARGS)
+	TASKQ_TEST_STACK=localstack TASKQ_TEST_AWS_DRIVER=sdk $(PYTEST) -m second_stack -k 'not async' $(PYTEST_ARGS)
 
 localstack: $(STAMP)  ## Run LocalStack with what APP declares made in it, until Ctrl-C
 	if docker compose version > /dev/null 2>&1; then \
