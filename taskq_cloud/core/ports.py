@@ -234,6 +234,18 @@ class SavesTogether(Protocol):
         ...
 
 
+class LoadsInParts(Protocol):
+    """A result store whose records may refer to documents elsewhere, so that one record can be read without others'."""
+
+    def load_small(self, ids: Sequence[str]) -> Flow[dict[str, Record]]:
+        """Read records as ``load`` does, and leave out what they refer to."""
+        ...
+
+    def complete(self, record: Record) -> Flow[Record]:
+        """Read what a record from ``load_small`` refers to."""
+        ...
+
+
 @runtime_checkable
 class TellsOfEnds(Protocol):
     """A result store that tells those who wait that a task has ended. The others are polled."""

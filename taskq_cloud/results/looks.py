@@ -3,24 +3,30 @@
 A store that tells of ends (``TellsOfEnds``) wakes whoever waits. The others are polled, soon at first and then ever
 less often. In both cases waits share their looks: one that looks reads the records of the others whose look is due too,
 in one read, and wakes those whose task has ended. So a thousand callers who wait for a thousand tasks in DynamoDB make
-a hundredth of the requests.
+a hundredth of the requests. In an object store, a read of many records is many requests, and only waits for one task
+share it.
+
+Each wait stands for itself: if a shared read fails, each of its waits reads its own record before it raises anything,
+and a large result is fetched by the wait for it.
 """
 
 from __future__ import annotations
 
 import os
+import sys
 import threading
 import time
 import weakref
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import islice
-from typing import Final
+from typing import Final, cast
 
 from taskq_cloud import errors
+from taskq_cloud.clients.interruptions import interruption_in
 from taskq_cloud.core.flows import Flow, Sleep
 from taskq_cloud.core.model.announcements import Listener
 from taskq_cloud.core.model.option_values import WAIT, check
-from taskq_cloud.core.ports import ResultStore
+from taskq_cloud.core.ports import LoadsInParts, ResultStore
 from taskq_cloud.core.records.record import Record
 from taskq_cloud.results.state import TaskState
 from taskq_cloud.results.waiting import TIGHT_POLL_SECONDS, deadline_after, in_time, pauses
@@ -46,17 +52,20 @@ class Wait:
         due_at: when its next look is due, by the monotonic clock.
         pause: the seconds between its last look and that.
         told: the store has told of the task's end since the last look of this wait began.
+        relies: it rests until another wait's look is over.
+        alone: its next look is for itself only, since one that it shared has failed.
         looker: the wait whose look, under way, is for this wait too; None: there is none.
         answer: the record that another wait's look has found for this one, or None in a tuple if there was none; None:
             there was no such look.
     """
 
-    __slots__ = ("answer", "due_at", "listener", "looker", "pause", "task_id", "told")
+    __slots__ = ("alone", "answer", "due_at", "listener", "looker", "pause", "relies", "task_id", "told")
 
     def __init__(self, task_id: str) -> None:
         self.task_id = task_id
         self.listener = Listener()
-        self.due_at, self.pause, self.told = 0.0, 0.0, False
+        self.due_at, self.pause = 0.0, 0.0
+        self.told = self.relies = self.alone = False
         self.looker: Wait | None = None
         self.answer: tuple[Record | None] | None = None
 
@@ -68,7 +77,7 @@ class Wait:
 
     def is_nearly_due(self, now: float) -> bool:
         """Whether another wait's look may be for this one too."""
-        if self.looker is not None or self.answer is not None:
+        if self.looker is not None or self.answer is not None or self.alone:
             return False
         return self.told or self.listener.has_heard or self.due_at - now <= self.pause / 2
 
@@ -108,41 +117,80 @@ class Looks:
             timeout: the longest time to wait, in seconds, for the error; None: without end.
             deadline: the end of that time, by the monotonic clock.
         """
-        while True:
-            answer = wait.take_answer()
-            if answer is not None:
-                return answer[0]
-            together = self._begin(wait)
-            if together:
-                break
-            if not (yield from wait.rest(min(LONGEST_LOOK_SECONDS, max(deadline - time.monotonic(), 0.0)))):
-                wait.looker = None
-        found: Mapping[str, Record] | None = None
-        try:
-            ids = list(dict.fromkeys(each.task_id for each in together))
-            found = yield from in_time(store.load(ids), wait.task_id, timeout, deadline)
-        finally:
-            self._end(together, found)
-        return found.get(wait.task_id)
+        record = yield from self._record(wait, store, timeout, deadline)
+        if record is None or not hasattr(store, "load_small"):
+            return record
+        in_parts = cast("LoadsInParts", store)
+        return (yield from in_time(in_parts.complete(record), wait.task_id, timeout, deadline))
 
-    def _begin(self, wait: Wait) -> Sequence[Wait]:
-        """Return the waits that a look is for, this one first; none: another wait's look for it is under way."""
+    def _record(self, wait: Wait, store: ResultStore, timeout: float | None, deadline: float) -> Flow[Record | None]:
+        while (answer := wait.take_answer()) is None:
+            together = self._begin(wait, store)
+            if together:
+                return (yield from self._read(together, store, timeout, deadline))
+            if wait.answer is None:
+                heard = yield from wait.rest(min(LONGEST_LOOK_SECONDS, max(deadline - time.monotonic(), 0.0)))
+                self._stop_relying(wait, has_waited_too_long=not heard)
+        return answer[0]
+
+    def _read(
+        self, together: Sequence[Wait], store: ResultStore, timeout: float | None, deadline: float
+    ) -> Flow[Record | None]:
+        """Read the records of several waits, and return that of the first one."""
+        load: Callable[[Sequence[str]], Flow[dict[str, Record]]] = getattr(store, "load_small", store.load)
+        own, before = together[0].task_id, sys.exception()
+        ids = list(dict.fromkeys(each.task_id for each in together))
+        found: Mapping[str, Record] | None = None
+        spoilt = False
+        try:
+            try:
+                found = yield from in_time(load(ids), own, timeout, deadline)
+            except Exception as error:
+                if len(ids) == 1 or interruption_in(error, before) is not None:
+                    raise
+                record = (yield from in_time(load([own]), own, timeout, deadline)).get(own)
+                spoilt = True
+                return record
+            return found.get(own)
+        finally:
+            self._end(together, found, spoilt=spoilt)
+
+    def _begin(self, wait: Wait, store: ResultStore) -> Sequence[Wait]:
+        """Return the waits that a look is for, this one first; none: there is an answer, or another look is under way.
+
+        In the last case, the wait now relies on that look.
+        """
         with self._lock:
             if wait.looker is not None or wait.answer is not None:
+                wait.relies = wait.answer is None
                 return ()
-            now = time.monotonic()
-            others = (each for each in self._waits if each is not wait and each.is_nearly_due(now))
-            together = [wait, *islice(others, MOST_TOGETHER - 1)]
+            together = [wait]
+            if len(self._waits) > 1 and not wait.alone:
+                together += islice(self._others(wait, store), MOST_TOGETHER - 1)
+            wait.alone = False
             for each in together:
                 each.looker, each.told = wait, False
             return together
 
-    def _end(self, together: Sequence[Wait], found: Mapping[str, Record] | None) -> None:
+    def _others(self, wait: Wait, store: ResultStore) -> Iterator[Wait]:
+        now, any_task = time.monotonic(), store.capabilities.loads_together
+        for each in self._waits:
+            if (any_task or each.task_id == wait.task_id) and each is not wait and each.is_nearly_due(now):
+                yield each
+
+    def _stop_relying(self, wait: Wait, *, has_waited_too_long: bool) -> None:
+        with self._lock:
+            wait.relies = False
+            if has_waited_too_long:
+                wait.looker = None
+
+    def _end(self, together: Sequence[Wait], found: Mapping[str, Record] | None, *, spoilt: bool) -> None:
         """Give the waits of a look their answers, and wake those that have a reason to go on.
 
         Args:
             together: the waits.
             found: the records that were read; None: the look failed, and each wait looks for itself.
+            spoilt: only the record of one of the others can be the reason, so each of them looks alone next time.
         """
         first, *others = together
         with self._lock:
@@ -153,10 +201,11 @@ class Looks:
                 if each.looker is not first:  # it has waited too long for this look
                     continue
                 each.looker = None
+                each.alone = spoilt
                 record = None if found is None else found.get(each.task_id)
                 if found is not None:
                     each.answer = (record,)
-                if found is None or now >= each.due_at or (record is not None and record.final):
+                if each.relies or now >= each.due_at or (record is not None and record.final):
                     woken.append(each)
         for each in woken:
             each.listener.hear(_ANSWERED)

@@ -6,6 +6,7 @@ import asyncio
 import threading
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -295,11 +296,134 @@ def test_wait_rests_while_another_looks_for_it(polled: TaskQ, two_waits: tuple[W
 def test_look_that_fails_is_made_again_by_the_others(polled: TaskQ, two_waits: tuple[Waiting, Waiting]) -> None:
     first, second = two_waits
     end(polled, "t-2")
+    first.fail(errors.Unreachable("no answer"))
     with pytest.raises(errors.Unreachable):
-        first.fail(errors.Unreachable("no answer"))
+        first.fail(errors.Unreachable("no answer to the look for its own task either"))
     assert second.hears()
     second.go_on(answer=True)
     second.go_on()
+    assert second.answer.result == "t-2"
+
+
+def test_time_limit_that_is_thrown_into_a_look_ends_its_wait(polled: TaskQ, two_waits: tuple[Waiting, Waiting]) -> None:
+    first, second = two_waits
+    with pytest.raises(errors.SoftTimeLimitExceeded):
+        first.fail(errors.SoftTimeLimitExceeded())
+    assert second.hears()
+
+
+def test_record_that_cannot_be_read_fails_its_own_wait_alone(polled: TaskQ, clock: Clock) -> None:
+    store: Any = polled.store
+    load = store.load
+
+    def load_readable(ids: Any) -> Any:
+        if "bad" in ids:
+            store.loads.append(list(ids))
+            raise errors.DecodeError("the stored result of task bad is damaged", "bad")
+        return (yield from load(ids))
+
+    healthy = [Waiting(polled, f"t-{number}") for number in range(5)]
+    bad = Waiting(polled, "bad")
+    end(polled, *(f"t-{number}" for number in range(5)))
+    store.load = load_readable
+    store.loads.clear()
+    pass_time(clock, healthy)
+    assert [each.answer.result for each in healthy] == [f"t-{number}" for number in range(5)]
+    with pytest.raises(errors.DecodeError, match="task bad"):
+        bad.go_on(answer=True)
+    assert [len(ids) for ids in store.loads] == [6, 1, 1, 1, 1, 1, 1]
+
+
+def test_large_result_is_fetched_by_its_own_wait_alone(polled: TaskQ, clock: Clock) -> None:
+    store: Any = polled.store
+    completed: list[str] = []
+
+    def complete(stored: Record) -> Any:
+        yield from ()
+        completed.append(stored.id)
+        if stored.id == "t-2":
+            raise errors.ClaimError("the result of task t-2 can't be read", "t-2")
+        return stored
+
+    first, second = Waiting(polled, "t-1"), Waiting(polled, "t-2")
+    store.load_small, store.complete = store.load, complete
+    end(polled, "t-1", "t-2")
+    store.loads.clear()
+    clock.now += first.step.seconds
+    first.go_on(answer=False)
+    assert (first.answer.result, completed) == ("t-1", ["t-1"])
+    with pytest.raises(errors.ClaimError):
+        second.go_on(answer=True)
+    assert (completed, store.loads) == (["t-1", "t-2"], [["t-1", "t-2"]])
+
+
+def test_waits_share_no_read_of_a_store_that_reads_one_record_at_a_time(polled: TaskQ, clock: Clock) -> None:
+    store: Any = polled.store
+    store.capabilities = replace(store.capabilities, loads_together=False)
+    waits = [Waiting(polled, each) for each in ("t-1", "t-2", "t-1")]
+    store.loads.clear()
+    pass_time(clock, waits)
+    assert store.loads == [["t-1"], ["t-2"]]
+
+
+def test_wait_whose_shared_look_has_no_answer_in_time_looks_for_itself(
+    polled: TaskQ, two_waits: tuple[Waiting, Waiting]
+) -> None:
+    first, _ = two_waits
+    store: Any = polled.store
+    end(polled, "t-1")
+    first.fail(errors.TimeoutError("task t-1 is unknown after 0.3 s"))
+    first.go_on()
+    assert (first.answer.result, store.loads) == ("t-1", [["t-1"]])
+
+
+def test_wait_that_is_told_during_another_look_looks_once_that_is_over(polled: TaskQ, clock: Clock) -> None:
+    store: Any = polled.store
+    told: list[Any] = []
+
+    def listen(ids: Any, listener: Any) -> Any:
+        yield from ()
+        told.append(listener)
+        return True
+
+    store.listen = listen
+    load = store.load
+
+    def told_after_the_read(ids: Any) -> Any:
+        found = yield from load(ids)
+        yield Compute(lambda: None)
+        return found
+
+    first, second = Waiting(polled, "t-1"), Waiting(polled, "t-2", interval=1.9 * LONG)
+    store.load = told_after_the_read
+    clock.now += first.step.seconds  # the second wait is nearly due, and not due before the look is over
+    first.go_on(answer=False)
+    end(polled, "t-2")
+    told[1].hear("t-2")
+    second.go_on(answer=True)
+    assert second.step.seconds == looks.LONGEST_LOOK_SECONDS
+    assert not second.hears()
+    first.go_on()
+    assert second.hears()
+    second.go_on(answer=True)
+    second.go_on()
+    assert second.answer.result == "t-2"
+
+
+def test_answer_that_comes_just_before_its_own_look_begins_is_taken_at_once(
+    polled: TaskQ, two_waits: tuple[Waiting, Waiting], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first, second = two_waits
+    begin = looks.Looks._begin
+
+    def begun_late(self: looks.Looks, *how: Any) -> Any:
+        monkeypatch.setattr(looks.Looks, "_begin", begin)
+        first.go_on()
+        return begin(self, *how)
+
+    end(polled, "t-2")
+    monkeypatch.setattr(looks.Looks, "_begin", begun_late)
+    second.go_on(answer=False)
     assert second.answer.result == "t-2"
 
 

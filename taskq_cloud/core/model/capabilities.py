@@ -113,6 +113,7 @@ class StoreCapabilities:
         shared_between_processes: several processes can use one store.
         durable: records outlive the process.
         saves_together: one ``save`` of many records costs less than many of one.
+        loads_together: one ``load`` of many records takes about as long as one of a single record.
     """
 
     largest_record_bytes: int
@@ -123,6 +124,7 @@ class StoreCapabilities:
     shared_between_processes: bool
     durable: bool
     saves_together: bool = False
+    loads_together: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

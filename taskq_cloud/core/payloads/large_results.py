@@ -65,7 +65,17 @@ class LargeResults:
         Raises:
             ClaimError: a document is missing or altered; the error names the task and the object.
         """
-        records = yield from self.store.load(ids)
+        return (yield from self._completed((yield from self.store.load(ids))))
+
+    def load_small(self, ids: Sequence[str]) -> Flow[dict[str, Record]]:
+        """Read the small documents only: see ``LoadsInParts.load_small``."""
+        return (yield from self.store.load(ids))
+
+    def complete(self, record: Record) -> Flow[Record]:
+        """Fetch a record's large document: see ``LoadsInParts.complete``."""
+        return (yield from self._completed({record.id: record}))[record.id]
+
+    def _completed(self, records: Mapping[str, Record]) -> Flow[dict[str, Record]]:
         whole: dict[str, Record] = {}
         for task_id, record in records.items():
             whole[task_id] = yield from _quickly(record, partial(_expanded, record))

@@ -82,6 +82,7 @@ class DynamoDBResults:
         shared_between_processes=True,
         durable=True,
         saves_together=True,
+        loads_together=True,
     )
 
     def __init__(

@@ -52,6 +52,7 @@ class MemoryResults:
         reservations_per_second=math.inf,
         shared_between_processes=False,
         durable=False,
+        loads_together=True,
     )
 
     def __init__(self, clock: Callable[[], float] = time.time) -> None:

@@ -157,6 +157,7 @@ class SQLiteResults:
         shared_between_processes=True,
         durable=True,
         saves_together=True,
+        loads_together=True,
     )
 
     def __init__(self, path: str | Path, clock: Callable[[], float] = time.time) -> None:

@@ -67,6 +67,16 @@ def test_record_that_fits_is_passed_through() -> None:
     assert (shelf.puts, shelf.gets) == ([], [])
 
 
+def test_records_can_be_read_without_their_payloads() -> None:
+    shelf = Shelf()
+    store, large, small = a_store(shelf), a_record(noise(20_000)), a_record(1, task_id="id-2")
+    drive(store.save([large, small]))
+    found = drive(store.load_small(["id-1", "id-2"]))
+    assert (shelf.gets, found["id-1"].state) == ([], SUCCESS)
+    assert [drive(store.complete(each)) for each in found.values()] == [large, small]
+    assert len(shelf.gets) == 1
+
+
 def test_record_that_is_too_large_is_stored_as_a_payload() -> None:
     shelf = Shelf()
     store, record, small = a_store(shelf), a_record(noise(20_000)), a_record(1, task_id="id-2")
