@@ -83,7 +83,7 @@ class Connections:
             case Within():
                 from taskq_cloud.clients import limited_waits  # few processes wait for results
 
-                return limited_waits.answers_within(step, self._gather, self._client)
+                return limited_waits.answers_within(step, self._gather, self._call_at_once)
             case Sleep():
                 if step.until is None:
                     time.sleep(step.seconds)
@@ -132,6 +132,12 @@ class Connections:
             if error.trouble is Trouble.CREDENTIALS:
                 self._expired[call.service] = client
             raise
+
+    def _call_at_once(self, call: Call) -> tuple[Any] | None:
+        """Make a call that has to wait for nothing, not even for its client to open; None: it is not such a call."""
+        self._reset_if_forked()
+        call_at_once = getattr(self._clients.get(call.service), "call_at_once", None)
+        return None if call_at_once is None else call_at_once(call)
 
     def _call_or_error(self, call: Call) -> Any:
         try:

@@ -8,18 +8,24 @@ import threading
 from collections.abc import Awaitable, Callable
 from typing import Any
 
-from taskq_cloud.clients.base import Client
-from taskq_cloud.core.flows import NO_ANSWER_YET, CallError, Gather, Trouble, Within
+from taskq_cloud.core.flows import NO_ANSWER_YET, Call, CallError, Gather, Trouble, Within
 
 
-def answers_within(step: Within, gather: Callable[[Gather], list[Any]], client: Callable[[str], Client]) -> list[Any]:
+def answers_within(
+    step: Within, gather: Callable[[Gather], list[Any]], at_once: Callable[[Call], tuple[Any] | None]
+) -> list[Any]:
     """Make the calls in a thread of their own: a call under way can't be ended from outside.
 
-    Clients of this machine's files (``is_local``) are called here. They never wait for long, and for them the thread
-    would take longer than the call.
+    Args:
+        step: the calls, and the longest wait.
+        gather: makes calls.
+        at_once: makes a call whose answer nobody has to wait for, which takes less time than a thread would; None: this
+            isn't one.
     """
-    if all(getattr(client(call.service), "is_local", False) for call in step.calls):
-        return gather(Gather(step.calls))
+    if len(step.calls) == 1:
+        made_at_once = at_once(step.calls[0])
+        if made_at_once is not None:
+            return [*made_at_once]
     answers: queue.SimpleQueue[Any] = queue.SimpleQueue()
 
     def make_calls() -> None:

@@ -37,13 +37,13 @@ import sqlite3
 import threading
 import time
 import weakref
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from taskq_cloud.clients.base import ThreadedClient, shortest
 from taskq_cloud.clients.file_announcements import announcements_of
-from taskq_cloud.clients.sqlite_files import identity, make_file
+from taskq_cloud.clients.sqlite_files import identity, make_file, shrink
 from taskq_cloud.core.flows import Call, CallError, Trouble
 from taskq_cloud.errors import ImproperlyConfigured
 
@@ -67,10 +67,6 @@ LARGEST_LOG_BYTES = 16 * 1024 * 1024
 CALLS_BETWEEN_CHECKS = 100
 CALLS_BETWEEN_STEPS = 10
 """A file with too many free pages shrinks in steps, one after each so many calls."""
-PAGES_OF_A_STEP = 200
-"""800 KB, which takes a few milliseconds."""
-LEAST_FREE_PAGES = 2000
-"""8 MB, which a file may keep for what comes next. A larger file may keep half of its size."""
 
 _OPEN_TRANSACTION = {"transaction": "BEGIN IMMEDIATE", "query": "BEGIN"}
 
@@ -105,16 +101,13 @@ class SQLiteClient:
         busy_timeout_seconds: the longest wait for another process's transaction.
     """
 
-    is_local = True
-    """No call has to wait for an answer from a network."""
-
     def __init__(self, path: Path, busy_timeout_seconds: float) -> None:
         self._path = path
         self._busy_timeout_seconds = busy_timeout_seconds
         self._connection: sqlite3.Connection | None = None
         self._file: tuple[int, int] | None = None
         self._schemas: set[str] = set()
-        self._durable = True
+        self._durable: bool | None = True  # None: an exception has struck while this changed
         self._queue: WriteQueue | None = None
         self._calls_until_check = CALLS_BETWEEN_CHECKS
         self._lock = threading.Lock()
@@ -143,19 +136,29 @@ class SQLiteClient:
         raise CallError(call, "UnknownOperation", text, Trouble.REFUSED)
 
     def call_at_once(self, call: Call) -> tuple[Any] | None:
-        """Make a call whose answer takes no time: a ``quick`` query, or a ``listen``.
+        """Make a ``query`` or a ``listen`` if it has to wait for nothing: a call under way, a lock, or new tables.
 
         Returns:
-            The answer, in a tuple; None: it is another call, or it would have to wait for a call under way.
+            The answer, in a tuple; None: ``call`` has to make the call.
         """
-        if self._connection is None:
+        if self._connection is None or call.operation == "transaction":
             return None
         if call.operation == "listen":
             return (self.call(call),)
-        if not call.parameters.get("quick") or not self._lock.acquire(blocking=False):
+        if not self._lock.acquire(blocking=False):
             return None
         try:
-            return (self._run_locked(call, _OPEN_TRANSACTION[call.operation]),)
+            schema, connection = call.parameters.get("schema"), self._connection
+            has_tables = schema is None or schema in self._schemas
+            if connection is None or not has_tables or identity(self._path) != self._file:
+                return None
+            return (_read(connection, call.parameters["statements"]),)
+        except (sqlite3.Error, OSError) as error:
+            from taskq_cloud.clients.interruptions import interruption_in
+
+            if interruption_in(error, None) is error:
+                raise
+            return None  # another process opens the file; and ``call`` says what is wrong
         finally:
             self._lock.release()
 
@@ -182,6 +185,7 @@ class SQLiteClient:
         connection = self._open(call.parameters.get("schema"))
         durable = call.parameters.get("durable", True)
         if durable is not self._durable and call.operation == "transaction":
+            self._durable = None
             connection.execute("PRAGMA synchronous = FULL" if durable else "PRAGMA synchronous = NORMAL")
             self._durable = durable
         with connection:
@@ -189,7 +193,7 @@ class SQLiteClient:
             rows = [_run_statement(connection, *statement) for statement in call.parameters["statements"]]
         self._calls_until_check -= 1
         if self._calls_until_check <= 0:
-            self._calls_until_check = CALLS_BETWEEN_CHECKS if _shrink(connection) else CALLS_BETWEEN_STEPS
+            self._calls_until_check = CALLS_BETWEEN_CHECKS if shrink(connection) else CALLS_BETWEEN_STEPS
         return rows
 
     def _begin(self, connection: sqlite3.Connection, opening: str) -> None:
@@ -280,21 +284,15 @@ class LoopClient(ThreadedClient):
 
     async def call(self, call: Call) -> Any:
         """Run one transaction, or let a listener hear of others': see ``SQLiteClient.call``."""
-        answer = self._sqlite.call_at_once(call)
+        takes_no_time = call.operation == "listen" or call.parameters.get("quick")
+        answer = self._sqlite.call_at_once(call) if takes_no_time else None
         return await super().call(call) if answer is None else answer[0]
 
 
-def _shrink(connection: sqlite3.Connection) -> bool:
-    """Take a step to make the file smaller if most of it is free, and return whether nothing is left to do."""
-    [free], [pages] = (connection.execute(f"PRAGMA {each}").fetchone() for each in ("freelist_count", "page_count"))
-    if free < LEAST_FREE_PAGES or free * 2 < pages:
-        return True
-    try:
-        # The statement frees one page for each time that it is stepped, and ``execute`` steps it once.
-        connection.executescript(f"PRAGMA incremental_vacuum({PAGES_OF_A_STEP})")
-    except sqlite3.OperationalError:  # another connection writes; there are more calls to come
-        return False
-    return False
+def _read(connection: sqlite3.Connection, statements: Iterable[tuple[str, Any]]) -> list[list[dict[str, Any]]]:
+    with connection:
+        connection.execute(_OPEN_TRANSACTION["query"])
+        return [_run_statement(connection, *statement) for statement in statements]
 
 
 def _run_statement(connection: sqlite3.Connection, sql: str, parameters: Any) -> list[dict[str, Any]]:

@@ -211,11 +211,21 @@ class Looks:
             each.listener.hear(_ANSWERED)
 
 
-def listening(store: ResultStore, ids: Sequence[str], listener: Listener) -> Flow[bool]:
-    """Let a listener hear of the ends of tasks, and return whether it will."""
+def listening(
+    store: ResultStore, ids: Sequence[str], listener: Listener, timeout: float | None, deadline: float
+) -> Flow[bool]:
+    """Let a listener hear of the ends of tasks, and return whether it will.
+
+    Args:
+        store: the result store.
+        ids: the tasks' ids.
+        listener: the listener.
+        timeout: the longest time to wait, in seconds, for the error; None: without end.
+        deadline: the end of that time, by the monotonic clock.
+    """
     # isinstance(store, TellsOfEnds) would take longer than a read of SQLite.
     listen: Callable[[Sequence[str], Listener], Flow[bool]] | None = getattr(store, "listen", None)
-    return False if listen is None else (yield from listen(ids, listener))
+    return False if listen is None else (yield from in_time(listen(ids, listener), ids[0], timeout, deadline))
 
 
 def wait_for_one(
@@ -242,7 +252,7 @@ def wait_for_one(
     deadline, interval = deadline_after(timeout), check(WAIT, "interval", interval)
     looks, wait = _looks_of(app), Wait(task_id)
     try:
-        told = yield from listening(app.store, [task_id], wait.listener)
+        told = yield from listening(app.store, [task_id], wait.listener, timeout, deadline)
         looks.enter(wait)  # not before it listens: the answer of an earlier look could be out of date by then
         for pause in pauses(interval, interval if told else TIGHT_POLL_SECONDS):
             state = seen((yield from looks.look(wait, app.store, timeout, deadline)))

@@ -220,16 +220,18 @@ class ResultSet(Result):
         """
         from taskq_cloud.core.model.announcements import Listener  # a process that only sends groups doesn't wait
         from taskq_cloud.results.looks import listening
+        from taskq_cloud.results.waiting import in_time
 
         refuse_on_message(on_message)
         refuse_inside_a_task(self._waits())
         missing = [leaf for leaf in self._leaves() if not leaf.ignored]
         deadline = deadline_after(timeout)
         with closing(Listener()) as listener:
-            told = bool(missing) and self.app.run(listening(self.app.store, [leaf.id for leaf in missing], listener))
-            heard: list[str] = []
+            ids, heard = [leaf.id for leaf in missing], list[str]()
+            told = bool(ids) and self.app.run(listening(self.app.store, ids, listener, timeout, deadline))
             for pause in pauses(interval, interval if told else None):
-                self.app.run(self._states(heard))
+                about = missing[0].id if missing else ""
+                self.app.run(in_time(self._states(heard), about, timeout, deadline))
                 ended = [leaf for leaf in missing if leaf.known is not None]
                 missing = [leaf for leaf in missing if leaf.known is None]
                 yield from ((leaf.id, leaf.load().document) for leaf in ended)

@@ -69,7 +69,8 @@ def wait_for_all(
     deadline, interval = deadline_after(timeout), check(WAIT, "interval", interval)
     listener = Listener()
     try:
-        told = bool(pages) and (yield from listening(app.store, [each.id for each in _missing(results)], listener))
+        ids = [each.id for each in _missing(results)]
+        told = bool(ids) and (yield from listening(app.store, ids, listener, timeout, deadline))
         first_pause = interval if told else min(FIRST_POLL_SECONDS, interval)
         polls = _Polls(app, listener, timeout, deadline, first_pause, interval, propagate, on_interval)
         _time_out(results, (yield from polls.until_over(pages)), timeout)

@@ -18,8 +18,9 @@ from typing import Any
 import pytest
 
 from taskq_cloud.clients import sqlite as clients
+from taskq_cloud.clients import sqlite_files
 from taskq_cloud.clients.connections import Connections
-from taskq_cloud.core.flows import Call, CallError, Trouble, Within
+from taskq_cloud.core.flows import NO_ANSWER_YET, Call, CallError, Trouble, Within
 from taskq_cloud.core.ports import Service
 
 SCHEMA = "CREATE TABLE IF NOT EXISTS numbers (number INTEGER PRIMARY KEY, word TEXT NOT NULL)"
@@ -87,7 +88,7 @@ def test_full_disk_is_transient_and_names_the_remedy(client: clients.SQLiteClien
 def test_locked_database_is_transient(
     client: clients.SQLiteClient, path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(clients, "BUSY_TIMEOUT_SECONDS", 0.01)
+    monkeypatch.setattr(client, "_busy_timeout_seconds", 0.01)
     client.call(transaction((INSERT, ("one",))))
     with closing(sqlite3.connect(path, isolation_level=None)) as other:
         other.execute("BEGIN IMMEDIATE")
@@ -357,7 +358,7 @@ def pragma(client: clients.SQLiteClient, name: str) -> Any:
 def test_file_that_is_mostly_free_shrinks_in_steps(
     client: clients.SQLiteClient, path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(clients, "LEAST_FREE_PAGES", 100)
+    monkeypatch.setattr(sqlite_files, "LEAST_FREE_PAGES", 100)
     client.call(transaction(*[(INSERT, ("x" * 3000,))] * 2000))
     client.call(transaction(("DELETE FROM numbers WHERE number > 200", ())))
     before, sizes = pragma(client, "page_count"), []
@@ -365,7 +366,7 @@ def test_file_that_is_mostly_free_shrinks_in_steps(
         client.call(query((COUNT, ())))
         sizes.append(pragma(client, "page_count"))
     largest_step = max(earlier - later for earlier, later in zip([before, *sizes], sizes, strict=False))
-    assert 0 < largest_step <= clients.PAGES_OF_A_STEP + 1, "a page that tells where other pages are may go too"
+    assert 0 < largest_step <= sqlite_files.PAGES_OF_A_STEP + 1, "a page that tells where other pages are may go too"
     assert pragma(client, "freelist_count") * 2 <= sizes[-1] + 2 < before / 4
     assert client.call(query((COUNT, ()), ("PRAGMA integrity_check", ()))) == [
         [{"numbers": 200}],
@@ -409,6 +410,33 @@ def test_transaction_says_whether_it_waits_for_the_disk(client: clients.SQLiteCl
     assert asked == [(True, 2), (False, 1), (False, 1), (True, 2)], "2 is FULL, and 1 is NORMAL"
 
 
+@pytest.mark.parametrize("durable", [True, False])
+def test_interruption_between_two_kinds_of_transactions_costs_no_durability(
+    client: clients.SQLiteClient, durable: bool
+) -> None:
+    def run(*, durable: bool) -> None:
+        client.call(Call("sqlite", "transaction", {"schema": SCHEMA, "statements": (), "durable": durable}))
+
+    run(durable=not durable)
+    client._connection = Interrupted(client._connection)  # type: ignore[assignment]
+    with pytest.raises(KeyboardInterrupt):
+        run(durable=durable)
+    client._connection = client._connection.connection  # type: ignore[union-attr]
+    run(durable=not durable)
+    assert pragma(client, "synchronous") == (1 if durable else 2), "2 is FULL, and 1 is NORMAL"
+
+
+class Interrupted:
+    """A connection in whose next statement a signal handler raises, just when it is done."""
+
+    def __init__(self, connection: Any) -> None:
+        self.connection = connection
+
+    def execute(self, sql: str) -> None:
+        self.connection.execute(sql)
+        raise KeyboardInterrupt
+
+
 # -- on an event loop
 
 
@@ -428,6 +456,72 @@ async def test_quick_query_runs_without_a_thread_unless_a_call_is_under_way(path
     client._sqlite.unlock_after_fork()
     assert await waiting == [[{"numbers": 0}]]
     await client.close()
+
+
+OTHER_SCHEMA = "CREATE TABLE IF NOT EXISTS words (word TEXT NOT NULL)"
+
+
+async def is_made_in_a_thread(client: clients.LoopClient, call: Call) -> bool:
+    """Whether a call gives the event loop a turn, whatever its answer."""
+    made = asyncio.ensure_future(client.call(call))
+    await asyncio.sleep(0)
+    in_a_thread = not made.done()
+    await asyncio.wait([made])
+    return in_a_thread
+
+
+async def test_quick_query_that_has_to_wait_for_a_writer_runs_in_a_thread(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(clients, "BUSY_TIMEOUT_SECONDS", 0.05)
+    client = await clients.open_async_client("sqlite", {"path": str(path)})
+    await client.call(quick((COUNT, ())))
+    with_new_tables = Call("sqlite", "query", {"schema": OTHER_SCHEMA, "statements": (), "quick": True})
+    with closing(sqlite3.connect(path, isolation_level=None)) as other:
+        other.execute("BEGIN IMMEDIATE")
+        assert not await is_made_in_a_thread(client, quick((COUNT, ()))), "a reader doesn't wait for a writer"
+        assert await is_made_in_a_thread(client, with_new_tables)
+        other.execute("ROLLBACK")
+    assert await is_made_in_a_thread(client, with_new_tables)
+    assert not await is_made_in_a_thread(client, with_new_tables), "the tables are known now"
+    await asyncio.to_thread(path.rename, path.with_name("moved.db"))
+    assert await is_made_in_a_thread(client, quick((COUNT, ()))), "the file is made anew"
+    await client.close()
+
+
+async def test_quick_query_that_fails_is_repeated_in_a_thread(path: Path) -> None:
+    client = await clients.open_async_client("sqlite", {"path": str(path)})
+    await client.call(quick((COUNT, ())))
+    wrong = quick(("SELECT number FROM nowhere", ()))
+    assert client._sqlite.call_at_once(wrong) is None
+    with pytest.raises(CallError, match="no such table"):
+        await client.call(wrong)
+    await client.close()
+
+
+def test_caller_who_waits_a_limited_time_waits_for_no_lock(path: Path) -> None:
+    connections = Connections({"sqlite": Service("sqlite", (("path", str(path)),))})
+    connections.perform(transaction((INSERT, ("one",))))
+    client: Any = connections._client("sqlite")
+    client.lock_for_fork()  # another thread's call is under way
+    [answer] = connections.perform(Within([query((COUNT, ()))], 0.01))
+    assert (type(answer), answer.code) == (CallError, NO_ANSWER_YET)
+    client.unlock_after_fork()
+    assert connections.perform(Within([query((COUNT, ()))], 5)) == [[[{"numbers": 1}]]]
+    connections.close()
+
+
+def test_caller_who_waits_a_limited_time_does_not_wait_for_the_file_to_open(path: Path) -> None:
+    connections = Connections({"sqlite": Service("sqlite", (("path", str(path)),))})
+    connections.perform(transaction((INSERT, ("one",))))
+    connections.close()
+    with closing(sqlite3.connect(path, isolation_level=None)) as other:
+        other.execute("BEGIN IMMEDIATE")
+        [answer] = connections.perform(Within([query((COUNT, ()))], 0.01))
+        assert (type(answer), answer.code) == (CallError, NO_ANSWER_YET)
+        other.execute("ROLLBACK")
+    assert connections.perform(Within([query((COUNT, ()))], 5)) == [[[{"numbers": 1}]]]
+    connections.close()
 
 
 def test_caller_who_waits_a_limited_time_needs_no_thread(path: Path) -> None:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import sqlite3
 import threading
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -147,6 +149,29 @@ def test_end_between_the_look_and_the_pause_is_heard(telling: TaskQ) -> None:
     assert not waiting.hears()
     end(telling, "t")
     assert waiting.hears()
+
+
+@pytest.mark.parametrize(
+    "wait",
+    [
+        lambda app: app.AsyncResult("t").get(timeout=0),
+        lambda app: ResultSet([app.AsyncResult("t"), app.AsyncResult("t-2")]).get(timeout=0),
+        lambda app: [*ResultSet([app.AsyncResult("t")]).iter_native(timeout=0)],
+    ],
+    ids=["one", "all", "iterator"],
+)
+def test_each_call_of_a_wait_ends_in_time(tmp_path: Path, wait: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(waiting, "LEAST_WAIT_SECONDS", 0.01)
+    results = f"sqlite:///{tmp_path}/results.db"
+    with closing(TaskQ("tests", broker="memory://", results=results)) as app:
+        app.AsyncResult("t").load()
+    app = TaskQ("tests", broker="memory://", results=results)
+    with closing(sqlite3.connect(tmp_path / "results.db", isolation_level=None)) as other:
+        other.execute("BEGIN IMMEDIATE")
+        with pytest.raises(errors.TimeoutError, match="the result store gave no answer"):
+            wait(app)
+        other.execute("ROLLBACK")
+    app.close()
 
 
 def test_state_that_is_not_final_is_not_told(telling: TaskQ) -> None:

@@ -25,6 +25,7 @@ class Listener:
         self._heard: dict[str, None] = {}
         self._wake: Callable[[], object] | None = None
         self._on_close: list[Callable[[], object]] = []
+        self._closed = False
 
     def hear(self, topic: str) -> None:
         """Note an announcement, and wake whoever waits."""
@@ -72,12 +73,18 @@ class Listener:
             self._wake = None
 
     def on_close(self, function: Callable[[], object]) -> None:
-        """Have a function called when nobody listens any more."""
-        self._on_close.append(function)
+        """Have a function called when nobody listens any more, and at once if that is so."""
+        with self._lock:
+            if not self._closed:
+                self._on_close.append(function)
+                return
+        function()
 
     def close(self) -> None:
         """Listen no more."""
-        functions, self._on_close = self._on_close, []
+        with self._lock:
+            self._closed = True
+            functions, self._on_close = self._on_close, []
         for function in functions:
             function()
 

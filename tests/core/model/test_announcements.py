@@ -59,3 +59,10 @@ def test_all_listeners_of_a_topic_hear_it_until_they_are_closed() -> None:
     assert (first.take(), second.take()) == ([], ["work", "mail"])
     second.close()
     assert not announcements, "nothing of closed listeners is kept"
+
+
+def test_listener_that_was_closed_is_not_entered_any_more() -> None:
+    announcements, listener = Announcements(), Listener()
+    listener.close()  # its caller has given up before the thread got so far
+    announcements.enter(listener, {"one": "one"})
+    assert not announcements
