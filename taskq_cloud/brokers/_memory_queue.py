@@ -34,7 +34,9 @@ class MemoryMessage:
 
 @dataclass(slots=True)
 class MemoryQueue:
-    """A queue.
+    """A queue. An exception may strike at any line of a change, and no message is lost by that.
+
+    So the heap has a message's next entry before the message has its next turn, which voids the entry before.
 
     Args:
         messages: number -> message. An ordered queue delivers them in this order.
@@ -48,11 +50,18 @@ class MemoryQueue:
     times: list[tuple[float, int, int]] = field(default_factory=list)
     turns: Iterator[int] = field(default_factory=itertools.count)
 
+    def add(self, number: int, message: MemoryMessage, at: float) -> None:
+        """Add a message that is visible from a time on."""
+        turn = next(self.turns)
+        heapq.heappush(self.times, (at, turn, number))
+        message.visible_at, message.turn = at, turn
+        self.messages[number] = message
+
     def show(self, number: int, at: float) -> None:
         """Let a message be visible from a time on."""
-        message = self.messages[number]
-        message.visible_at, message.turn = at, next(self.turns)
-        heapq.heappush(self.times, (at, message.turn, number))
+        message, turn = self.messages[number], next(self.turns)
+        heapq.heappush(self.times, (at, turn, number))
+        message.visible_at, message.turn = at, turn
         if len(self.times) > 2 * len(self.messages) + MOST_VOID_TIMES:
             self.sort_times()
 
@@ -70,12 +79,17 @@ class MemoryQueue:
             heapq.heappop(self.times)
         return None
 
-    def pop_visible(self, now: float, limit: int) -> list[int]:
-        """Take up to ``limit`` messages that are visible out of the heap, and return their numbers."""
-        numbers: list[int] = []
-        while len(numbers) < limit and (at := self.next_at()) is not None and at <= now:
-            numbers.append(heapq.heappop(self.times)[2])
-        return numbers
+    def ready(self, now: float) -> Iterator[int]:
+        """The numbers of the messages that are visible. The caller shows each one again before it asks for the next.
+
+        A message that is visible again at once is not among them a second time.
+        """
+        end = next(self.turns)
+        while (at := self.next_at()) is not None and at <= now:
+            _, turn, number = self.times[0]
+            if turn > end:
+                return
+            yield number
 
     def ordered_ready(self, now: float) -> Iterator[int]:
         """The numbers of the messages that an ordered queue can deliver.

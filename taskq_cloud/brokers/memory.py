@@ -182,18 +182,19 @@ class MemoryBroker:
         message_id = str(uuid4())
         if is_ordered(queue) and message.deduplication is not None:
             _forget_old_ids(target.seen, now)
-            _, first_id = target.seen.setdefault(message.deduplication, (now, message_id))
-            if first_id != message_id:
-                return Sent(first_id)
-        number = next(self._numbers)
-        target.messages[number] = MemoryMessage(
+            seen = target.seen.get(message.deduplication)
+            if seen is not None:
+                return Sent(seen[1])
+        added = MemoryMessage(
             message_id=message_id,
             body=message.body,
             group=message.group or (DEFAULT_GROUP if is_ordered(queue) else None),
             attributes=dict(message.attributes),
             sent_at=now,
         )
-        target.show(number, now + message.delay_seconds)
+        target.add(next(self._numbers), added, now + message.delay_seconds)
+        if is_ordered(queue) and message.deduplication is not None:  # not before the message is there
+            target.seen[message.deduplication] = (now, message_id)
         return Sent(message_id)
 
     def _take(self, queue: str, limit: int, lease_seconds: float) -> list[Delivery]:
@@ -202,10 +203,9 @@ class MemoryBroker:
             found, limit = self._queues.get(queue), min(limit, self.capabilities.receive_batch)
             if found is None:
                 return []
+            numbers = itertools.islice(found.ordered_ready(now) if is_ordered(queue) else found.ready(now), limit)
             if is_ordered(queue):
-                numbers = list(itertools.islice(found.ordered_ready(now), limit))
-            else:
-                numbers = found.pop_visible(now, limit)
+                numbers = iter([*numbers])  # a delivery holds up its group, but not the rest of this batch
             return [self._deliver(found, queue, number, now, lease_seconds) for number in numbers]
 
     def _seconds_until_next(self, queue: str) -> float | None:
@@ -257,7 +257,6 @@ class MemoryBroker:
                 # and again doesn't keep the others waiting.
                 self._queues[delivery.queue].show(number, self._now() + after_seconds)
             case DeadLetter(reason=reason):
-                del messages[number]
                 attributes = {
                     **delivery.attributes,
                     DEAD_LETTER_REASON: reason,
@@ -265,6 +264,7 @@ class MemoryBroker:
                 }
                 dead = Outgoing(body=message.body, group=message.group, attributes=attributes)
                 self._put(dead_letter_queue(delivery.queue), dead)
+                del messages[number]
 
     def _extend(self, delivery: Delivery, lease_seconds: float) -> Refused | None:
         _, message = self._find(delivery)
