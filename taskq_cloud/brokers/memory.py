@@ -8,7 +8,7 @@ from __future__ import annotations
 import itertools
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from typing import Any, ClassVar
@@ -203,9 +203,10 @@ class MemoryBroker:
             found, limit = self._queues.get(queue), min(limit, self.capabilities.receive_batch)
             if found is None:
                 return []
-            numbers = itertools.islice(found.ordered_ready(now) if is_ordered(queue) else found.ready(now), limit)
+            ready = found.ordered_ready(now) if is_ordered(queue) else found.ready(now)
+            numbers: Iterable[int] = itertools.islice(ready, limit)
             if is_ordered(queue):
-                numbers = iter([*numbers])  # a delivery holds up its group, but not the rest of this batch
+                numbers = [*numbers]  # a delivery holds up its group, but not the rest of this batch
             return [self._deliver(found, queue, number, now, lease_seconds) for number in numbers]
 
     def _seconds_until_next(self, queue: str) -> float | None:

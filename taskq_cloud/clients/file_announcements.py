@@ -78,6 +78,7 @@ class FileAnnouncements:
             if self._pipe is not None and not self._pipe.is_there:
                 self._pipe.end()  # somebody has removed the folder
             if self._pipe is None or self._pipe.ended:
+                self._pipe = None  # its thread closes it, and its numbers become those of others
                 try:
                     self._pipe = _Pipe(self._path, self._folder, self)
                 except (OSError, RuntimeError, AttributeError):  # not permitted; at the end of Python; on Windows
@@ -156,7 +157,7 @@ class _Pipe:
     @property
     def is_there(self) -> bool:
         """Whether the pipe still has its name."""
-        return self._place.exists()
+        return os.path.lexists(self._place)  # False if the folder can't be looked into either
 
     def remove(self) -> None:
         """Remove the pipe's name: nobody writes into it from now on."""
@@ -169,6 +170,9 @@ class _Pipe:
         """Close a forked process's copies, and leave the pipe to the parent."""
         self._finalizer.detach()
         self.ended = True
+        if self._closed:  # the numbers may be other files' by now
+            return
+        self._closed = True
         os.close(self._read_end)
         os.close(self._write_end)
 

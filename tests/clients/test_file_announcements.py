@@ -10,6 +10,7 @@ import shutil
 import signal
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -203,6 +204,55 @@ def test_forked_process_hears_for_itself_and_leaves_the_parents_pipe(path: Path)
     FileAnnouncements(path).announce(["work"])
     assert listener.wait(LONG)
     assert pipes(path) == [of_parent]
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="the system has no fork")
+def test_forked_process_closes_no_file_in_place_of_a_pipe_that_was_closed(tmp_path: Path) -> None:
+    path = tmp_path / "folder" / "broker.db"
+    path.parent.mkdir()
+    path.touch()
+    announcements = announcements_of(path)
+    before = open_files()
+    listener_of(announcements, "work")
+    pipe = announcements._pipe
+    assert pipe is not None
+    shutil.rmtree(path.parent)
+    assert not announcements.listen(Listener(), {"work": "work"}), "there is no file any more"
+    until(lambda: open_files() == before)
+    assert announcements._pipe is None
+    read_end, write_end = os.pipe()
+    os.dup2(write_end, pipe._write_end)
+
+    def use_pipe_in_child() -> None:
+        pipe.close_in_child()
+        os.write(pipe._write_end, b"x")
+
+    in_child(use_pipe_in_child)
+    assert os.read(read_end, 1) == b"x"
+    for each in {read_end, write_end, pipe._write_end}:
+        os.close(each)
+
+
+def test_folder_that_cannot_be_looked_into_is_one_without_a_pipe(
+    here: FileAnnouncements, path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    listener_of(here, "work")
+    stat_of = os.stat
+    lstat_of = os.lstat
+
+    def refused(place: Any, *args: Any, **how: Any) -> os.stat_result:
+        if FOLDER_SUFFIX in str(place):
+            raise PermissionError(13, "Permission denied")
+        return stat_of(place, *args, **how)
+
+    monkeypatch.setattr(os, "stat", refused)
+    monkeypatch.setattr(os, "lstat", refused)
+    assert not here.listen(Listener(), {"work": "work"})
+    monkeypatch.setattr(os, "stat", stat_of)
+    monkeypatch.setattr(os, "lstat", lstat_of)
+    listener = listener_of(here, "work")
+    FileAnnouncements(path).announce(["work"])
+    assert listener.wait(LONG)
 
 
 # -- permissions
