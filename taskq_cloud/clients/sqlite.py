@@ -32,6 +32,7 @@ adapters decide what the statements mean.
 from __future__ import annotations
 
 import logging
+import math
 import os
 import sqlite3
 import threading
@@ -60,6 +61,10 @@ BUSY_TIMEOUT_SECONDS = 5.0
 take longer. After that long the call fails as transient, and ``core.flows.retrying`` repeats it."""
 
 BUSY_PAUSE_SECONDS = 0.005
+
+LONGEST_LOSS_SECONDS = 1.0
+"""So long after a connection's last durable commit, even a lease is durable, and so is its first one. A task that takes
+the machine down again and again would otherwise never be counted."""
 
 LARGEST_LOG_BYTES = 16 * 1024 * 1024
 """The size to which the write-ahead log shrinks again after a large transaction, or many during a long read."""
@@ -108,6 +113,7 @@ class SQLiteClient:
         self._file: tuple[int, int] | None = None
         self._schemas: set[str] = set()
         self._durable: bool | None = True  # None: an exception has struck while this changed
+        self._durable_at = -math.inf
         self._queue: WriteQueue | None = None
         self._calls_until_check = CALLS_BETWEEN_CHECKS
         self._lock = threading.Lock()
@@ -124,8 +130,7 @@ class SQLiteClient:
         opening = _OPEN_TRANSACTION.get(call.operation)
         if opening is not None:
             rows = self._run(call, opening)
-            announced = call.parameters.get("announce")
-            if announced:
+            if announced := call.parameters.get("announce"):
                 self._announcements.announce(announced)
             return rows
         if call.operation == "listen":
@@ -164,26 +169,24 @@ class SQLiteClient:
 
     def _run(self, call: Call, opening: str) -> list[list[dict[str, Any]]]:
         with self._lock:
-            return self._run_locked(call, opening)
+            ends_at = time.monotonic() + self._busy_timeout_seconds
+            while True:
+                try:
+                    return self._try(call, opening)
+                except (sqlite3.Error, OSError) as error:
+                    from taskq_cloud.clients.interruptions import interruption_in  # few calls fail
+                    from taskq_cloud.clients.sqlite_errors import call_error, is_busy
 
-    def _run_locked(self, call: Call, opening: str) -> list[list[dict[str, Any]]]:
-        ends_at = time.monotonic() + self._busy_timeout_seconds
-        while True:
-            try:
-                return self._try(call, opening)
-            except (sqlite3.Error, OSError) as error:
-                from taskq_cloud.clients.interruptions import interruption_in  # few calls fail
-                from taskq_cloud.clients.sqlite_errors import call_error, is_busy
-
-                if interruption_in(error, None) is error:
-                    raise
-                if not is_busy(error) or time.monotonic() >= ends_at:
-                    raise call_error(call, error, self._path, self._busy_timeout_seconds) from error
-            time.sleep(BUSY_PAUSE_SECONDS)  # another process opens the file, or closes it as the last one
+                    if interruption_in(error, None) is error:
+                        raise
+                    if not is_busy(error) or time.monotonic() >= ends_at:
+                        raise call_error(call, error, self._path, self._busy_timeout_seconds) from error
+                time.sleep(BUSY_PAUSE_SECONDS)  # another process opens the file, or closes it as the last one
 
     def _try(self, call: Call, opening: str) -> list[list[dict[str, Any]]]:
         connection = self._open(call.parameters.get("schema"))
-        durable = call.parameters.get("durable", True)
+        asked = call.parameters.get("durable", True)
+        durable = asked or time.monotonic() - self._durable_at >= LONGEST_LOSS_SECONDS
         if durable is not self._durable and call.operation == "transaction":
             self._durable = None
             connection.execute("PRAGMA synchronous = FULL" if durable else "PRAGMA synchronous = NORMAL")
@@ -191,6 +194,8 @@ class SQLiteClient:
         with connection:
             self._begin(connection, opening)
             rows = [_run_statement(connection, *statement) for statement in call.parameters["statements"]]
+        if durable and call.operation == "transaction" and not (asked and self._durable_at == -math.inf):
+            self._durable_at = time.monotonic()
         self._calls_until_check -= 1
         if self._calls_until_check <= 0:
             self._calls_until_check = CALLS_BETWEEN_CHECKS if shrink(connection) else CALLS_BETWEEN_STEPS
@@ -250,7 +255,8 @@ class SQLiteClient:
             except BaseException:
                 connection.close()
                 raise
-            self._connection, self._file, self._durable = connection, identity(self._path), True
+            self._durable, self._durable_at = True, -math.inf
+            self._connection, self._file = connection, identity(self._path)
         if schema is not None and schema not in self._schemas:
             with self._connection:
                 self._connection.executescript(f"BEGIN IMMEDIATE;\n{schema};")

@@ -27,6 +27,9 @@ SCHEMA = "CREATE TABLE IF NOT EXISTS numbers (number INTEGER PRIMARY KEY, word T
 INSERT = "INSERT INTO numbers (word) VALUES (?) RETURNING number"
 COUNT = "SELECT count(*) AS numbers FROM numbers"
 
+LONG = 3600
+"""Seconds that no test takes."""
+
 
 def transaction(*statements: Any) -> Call:
     return Call("sqlite", "transaction", {"schema": SCHEMA, "statements": statements})
@@ -402,27 +405,62 @@ def test_file_of_earlier_version_is_used_as_it_is(client: clients.SQLiteClient, 
 # -- leases and other transactions that a loss of power may undo
 
 
-def test_transaction_says_whether_it_waits_for_the_disk(client: clients.SQLiteClient) -> None:
+def run_transaction(client: clients.SQLiteClient, *, durable: bool) -> None:
+    client.call(Call("sqlite", "transaction", {"schema": SCHEMA, "statements": (), "durable": durable}))
+
+
+def test_transaction_says_whether_it_waits_for_the_disk(
+    client: clients.SQLiteClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(clients, "LONGEST_LOSS_SECONDS", LONG)
+    run_transaction(client, durable=False)  # the first one is durable in any case
     asked: list[tuple[int, int]] = []
     for durable in (True, False, False, True):
-        client.call(Call("sqlite", "transaction", {"schema": SCHEMA, "statements": (), "durable": durable}))
+        run_transaction(client, durable=durable)
         asked.append((durable, pragma(client, "synchronous")))
     assert asked == [(True, 2), (False, 1), (False, 1), (True, 2)], "2 is FULL, and 1 is NORMAL"
 
 
+def test_first_lease_of_a_connection_waits_for_the_disk(
+    client: clients.SQLiteClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(clients, "LONGEST_LOSS_SECONDS", LONG)
+    asked: list[int] = []
+    for _ in range(2):
+        run_transaction(client, durable=True)
+        for _ in range(2):
+            run_transaction(client, durable=False)
+            asked.append(pragma(client, "synchronous"))
+        client.close()
+    assert asked == [2, 1] * 2, "2 is FULL, and 1 is NORMAL"
+
+
+def test_lease_long_after_the_last_durable_transaction_waits_for_the_disk(
+    client: clients.SQLiteClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(clients, "LONGEST_LOSS_SECONDS", LONG)
+    run_transaction(client, durable=False)
+    client.call(query((COUNT, ())))
+    run_transaction(client, durable=False)
+    assert pragma(client, "synchronous") == 1, "1 is NORMAL"
+    client._durable_at -= LONG
+    client.call(query((COUNT, ())))
+    run_transaction(client, durable=False)
+    assert pragma(client, "synchronous") == 2, "2 is FULL"
+
+
 @pytest.mark.parametrize("durable", [True, False])
 def test_interruption_between_two_kinds_of_transactions_costs_no_durability(
-    client: clients.SQLiteClient, durable: bool
+    client: clients.SQLiteClient, durable: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def run(*, durable: bool) -> None:
-        client.call(Call("sqlite", "transaction", {"schema": SCHEMA, "statements": (), "durable": durable}))
-
-    run(durable=not durable)
+    monkeypatch.setattr(clients, "LONGEST_LOSS_SECONDS", LONG)
+    run_transaction(client, durable=False)
+    run_transaction(client, durable=not durable)
     client._connection = Interrupted(client._connection)  # type: ignore[assignment]
     with pytest.raises(KeyboardInterrupt):
-        run(durable=durable)
+        run_transaction(client, durable=durable)
     client._connection = client._connection.connection  # type: ignore[union-attr]
-    run(durable=not durable)
+    run_transaction(client, durable=not durable)
     assert pragma(client, "synchronous") == (1 if durable else 2), "2 is FULL, and 1 is NORMAL"
 
 
