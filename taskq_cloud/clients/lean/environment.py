@@ -11,6 +11,7 @@ import os
 import re
 import sys
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from types import FunctionType
 from typing import Any, Final
@@ -71,7 +72,7 @@ def target_of(service: str, options: Mapping[str, Any]) -> Target | None:
     url = given or regional_endpoint(service, region)
     ca_bundle = variables.get("AWS_CA_BUNDLE", variables.get("REQUESTS_CA_BUNDLE"))
     endpoint = endpoint_of(url, ca_bundle) if url else None
-    if endpoint is None or not is_known(region) or (ca_bundle is not None and not Path(ca_bundle).exists()):
+    if endpoint is None or not is_known(region) or (ca_bundle is not None and not os.access(ca_bundle, os.R_OK)):
         return None
     keys = Keys(
         variables["AWS_ACCESS_KEY_ID"], variables["AWS_SECRET_ACCESS_KEY"], variables.get("AWS_SESSION_TOKEN") or None
@@ -133,7 +134,10 @@ def _is_plain(variables: Mapping[str, str]) -> bool:
 
 
 def _is_there(path: str) -> bool:
-    return path != os.devnull and Path(path).expanduser().exists()
+    """Whether the SDK would read a file. Nothing is a file without a home folder, or in a folder that can't be read."""
+    with suppress(OSError, RuntimeError):
+        return Path(os.path.expandvars(path)).expanduser().is_file()
+    return False
 
 
 def _is_usable(text: str) -> bool:

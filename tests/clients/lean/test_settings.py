@@ -125,6 +125,40 @@ def test_files_of_profiles_are_left_to_the_sdk(file: str, tmp_path: Path) -> Non
     assert environment.target_of("sqs", {}) is None
 
 
+@pytest.mark.parametrize("variable", ["AWS_CONFIG_FILE", "AWS_SHARED_CREDENTIALS_FILE"])
+def test_file_of_profiles_is_named_with_variables_as_for_the_sdk(
+    variable: str, tmp_path: Path, variables: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "profiles").write_text("[default]\nregion = eu-central-1\n")
+    variables.setenv("FOLDER", str(tmp_path))
+    variables.setenv(variable, "$FOLDER/nothing")
+    assert environment.target_of("sqs", {}) is not None
+    variables.setenv(variable, "$FOLDER/profiles")
+    assert environment.target_of("sqs", {}) is None
+
+
+def test_folder_in_place_of_a_file_of_profiles_is_none_as_for_the_sdk(tmp_path: Path) -> None:
+    (tmp_path / ".aws" / "config").mkdir(parents=True)
+    assert environment.target_of("sqs", {}) == of_the_sdk("sqs")
+
+
+UNFIT = {"a name that is too long": "/" + "x" * 300, "the home of an unknown user": "~nobody-of-this-name/config"}
+"""Paths that raise an error where a file is looked for, as one in a folder does that this user may not read."""
+
+
+@pytest.mark.parametrize("path", list(UNFIT.values()), ids=list(UNFIT))
+def test_path_that_cannot_be_looked_at_is_no_file_as_for_the_sdk(path: str, variables: pytest.MonkeyPatch) -> None:
+    variables.setenv("AWS_CONFIG_FILE", path)
+    target = environment.target_of("sqs", {})
+    assert target is not None
+    assert target == of_the_sdk("sqs")
+
+
+def test_certificates_that_cannot_be_looked_at_are_left_to_the_sdk(variables: pytest.MonkeyPatch) -> None:
+    variables.setenv("AWS_CA_BUNDLE", "/" + "x" * 300)
+    assert environment.target_of("sqs", {}) is None
+
+
 def test_profile_of_the_sdk_is_used_by_the_lean_driver(tmp_path: Path, variables: pytest.MonkeyPatch) -> None:
     (tmp_path / ".aws").mkdir()
     config = "[profile shop]\nregion = eu-central-1\nendpoint_url = http://127.0.0.1:9\nca_bundle = /ca.pem\n"
