@@ -12,6 +12,8 @@ from taskq_cloud.core.flows import Call, CallError
 _RANGE: Final = re.compile(r"bytes=0-(\d+)")
 """A range that reads at most so many bytes of an object, and one byte more if it has more."""
 
+_NUMBER: Final = re.compile(r"[0-9]{1,18}")
+
 
 def size_error(call: Call, content_range: str, content_length: int) -> CallError | None:
     """Return the error for an object that is larger than the range that was asked for; None: it isn't.
@@ -26,7 +28,7 @@ def size_error(call: Call, content_range: str, content_length: int) -> CallError
     if wanted is None:
         return None
     total = content_range.rpartition("/")[2]
-    size = int(total) if total.isdigit() else content_length
+    size = int(total) if _NUMBER.fullmatch(total) else content_length
     return too_large(call, f"{size:,}") if size > int(wanted[1]) else None
 
 
@@ -35,4 +37,4 @@ def refuse_large(call: Call, status: int, headers: Mapping[str, str]) -> CallErr
     if status not in (200, 206):
         return None
     length = headers.get("content-length", "0")
-    return size_error(call, headers.get("content-range", ""), int(length) if length.isdigit() else 0)
+    return size_error(call, headers.get("content-range", ""), int(length) if _NUMBER.fullmatch(length) else 0)

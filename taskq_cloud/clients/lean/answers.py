@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from typing import Final, NamedTuple, TypeAlias
 
@@ -9,6 +10,9 @@ from taskq_cloud.core.flows import CallError
 
 LARGEST_HEAD_BYTES: Final = 256 * 1024
 """The largest head of an answer, and the largest line in a chunked body."""
+
+_LENGTH: Final = re.compile(r"[0-9]{1,18}")
+_CHUNK_SIZE: Final = re.compile(rb"[0-9A-Fa-f]{1,16}")
 
 _FINAL: Final = 200
 """Answers with a lower status are provisional: another one follows."""
@@ -128,7 +132,7 @@ class AnswerReader:
         elif "chunked" in self._headers.get("transfer-encoding", "").lower():
             self._step = self._read_chunk_size
         elif length is not None:
-            if not (length.isascii() and length.isdecimal()):
+            if not _LENGTH.fullmatch(length):
                 raise BrokenAnswerError(f"the answer has the length {length[:80]!r}")
             self._missing, self._step = int(length), self._read_length
         else:
@@ -150,10 +154,10 @@ class AnswerReader:
         line = self._line()
         if line is None:
             return False
-        try:
-            self._missing = int(line.partition(b";")[0].strip(), 16)
-        except ValueError:
-            raise BrokenAnswerError(f"a chunk of the answer begins with {line[:80]!r}") from None
+        size = line.partition(b";")[0].strip()
+        if not _CHUNK_SIZE.fullmatch(size):
+            raise BrokenAnswerError(f"a chunk of the answer begins with {line[:80]!r}")
+        self._missing = int(size, 16)
         self._step = self._read_chunk if self._missing else self._read_trailer
         return None
 

@@ -90,6 +90,10 @@ class TransportError(Exception):
         self.code = code
 
 
+NOT_CONNECTED: Final = (OSError, ValueError, OverflowError)
+"""What is raised for a connection that can't be opened: over a host that can't be a name, and over a port, too."""
+
+
 def not_connected(endpoint: Endpoint, error: Exception) -> TransportError:
     """The error for a connection that can't be opened."""
     if isinstance(error, TimeoutError):
@@ -113,18 +117,29 @@ def broken(endpoint: Endpoint, error: Exception | None) -> TransportError:
     )
 
 
-@cache
-def tls_context(ca_bundle: str | None) -> ssl.SSLContext:
-    """Return the settings of TLS connections, which trust the certificates that the SDK trusts.
+def tls_context(endpoint: Endpoint) -> ssl.SSLContext | None:
+    """Return the settings of TLS connections, which trust the certificates that the SDK trusts; None: there is no TLS.
 
     Raises:
-        OSError: the certificates can't be read.
+        TransportError: the certificates can't be read.
     """
+    if endpoint.scheme != "https":
+        return None
+    path = endpoint.ca_bundle or _certificates()
+    try:
+        return _trusting(path)
+    except OSError as error:
+        found = f"the certificates in {path!r} can't be read ({error})"
+        way_out = "correct AWS_CA_BUNDLE, REQUESTS_CA_BUNDLE or the profile's ca_bundle"
+        raise TransportError("SSLError", f"SSL validation failed for {endpoint.url}: {found}: {way_out}") from error
+
+
+@cache
+def _trusting(path: str) -> ssl.SSLContext:
     import ssl  # endpoints on loopback speak HTTP
 
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)  # checks certificates and host names
     context.minimum_version = ssl.TLSVersion.TLSv1_2
-    path = ca_bundle or _certificates()
     if Path(path).is_dir():
         context.load_verify_locations(capath=path)
     else:

@@ -93,9 +93,11 @@ def _read(call: Call, operation: _Operation, answer: Answer) -> dict[str, Any]:
     if answer.status >= FAILED:
         raise _error(call, answer)
     try:
-        read: dict[str, Any] = operation.answer.read(json.loads(answer.body.decode())) if answer.body else {}
+        read: dict[str, Any] | None = operation.answer.read(json.loads(answer.body.decode())) if answer.body else {}
     except (ValueError, TypeError, AttributeError, LookupError, RecursionError) as error:
         raise nonsense(call, error) from error
+    if read is None:
+        raise nonsense(call, TypeError("there is null instead of an object"))
     read["ResponseMetadata"] = metadata(answer, RequestId=answer.headers.get("x-amzn-requestid"))
     return read
 
@@ -110,7 +112,7 @@ def _error(call: Call, answer: Answer) -> CallError:
         return nonsense(call, error)
     try:
         body = json.loads(text) if text else {}
-    except ValueError:
+    except (ValueError, RecursionError):  # whoever refuses may nest anything, to any depth
         body = None
     if not isinstance(body, dict):
         body = {"message": text}

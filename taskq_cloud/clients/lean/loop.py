@@ -10,7 +10,15 @@ import asyncio
 from typing import Any
 
 from taskq_cloud.clients.lean.answers import Answer, AnswerReader, BrokenAnswerError, Look
-from taskq_cloud.clients.lean.endpoints import LARGEST_POOL, Endpoint, broken, not_connected, tls_context, too_slow
+from taskq_cloud.clients.lean.endpoints import (
+    LARGEST_POOL,
+    NOT_CONNECTED,
+    Endpoint,
+    broken,
+    not_connected,
+    tls_context,
+    too_slow,
+)
 from taskq_cloud.clients.lean.sockets import PIECE_BYTES
 from taskq_cloud.core.flows import CallError
 
@@ -69,15 +77,16 @@ class LoopConnections:
 
     async def _open(self) -> _Connection:
         endpoint, loop = self._endpoint, asyncio.get_running_loop()
+        context = tls_context(endpoint)
         more: dict[str, Any] = {}
+        if context is not None:
+            more = {"ssl": context, "server_hostname": endpoint.host}
         try:
-            if endpoint.scheme == "https":
-                more = {"ssl": tls_context(endpoint.ca_bundle), "server_hostname": endpoint.host}
             async with asyncio.timeout(self._connect_seconds):
                 _, connection = await loop.create_connection(
                     lambda: _Connection(loop), endpoint.host, endpoint.port, **more
                 )
-        except OSError as error:
+        except NOT_CONNECTED as error:
             raise not_connected(endpoint, error) from error
         return connection
 

@@ -19,6 +19,9 @@ from taskq_cloud.clients.lean.requests import (
 )
 from taskq_cloud.core.flows import Call, CallError
 
+_MALFORMED: Final = (ValueError, LookupError, OverflowError)
+"""What is raised over the malformed value of a header, such as a year with too many digits."""
+
 _MONTHS: Final = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
 
 
@@ -111,12 +114,12 @@ def read(call: Call, answer: Answer) -> dict[str, Any]:
         for member, (name, kind) in HEADERS[call.operation].items():
             if name in headers:
                 found[member] = kind(headers[name])
-    except (ValueError, LookupError) as error:
+    except _MALFORMED as error:
         raise nonsense(call, error) from error
     if call.operation == "get_object":
         if "expires" in headers:  # whoever wrote the object may have filled it with anything
             found["ExpiresString"] = headers["expires"]
-            with suppress(ValueError, LookupError):
+            with suppress(*_MALFORMED):
                 found["Expires"] = _time(headers["expires"])
         found["Metadata"] = {
             name[len(_META) :]: value for name, value in answer.fields if name.lower().startswith(_META)
@@ -151,10 +154,11 @@ def error_of(call: Call, answer: Answer) -> CallError:
 
 
 def _root(body: bytes) -> Any:
-    from xml.etree.ElementTree import ParseError, fromstring  # refusals only
+    from xml.etree.ElementTree import ParseError, XMLParser, fromstring  # refusals only
 
     try:
-        return fromstring(body)  # noqa: S314 - the service's own words
+        # As for the SDK, the text is UTF-8: Python knows no parser for most other encodings that it may claim to have.
+        return fromstring(body, XMLParser(encoding="utf-8"))  # noqa: S314 - the service's own words
     except ParseError:
         return None
 

@@ -8,7 +8,15 @@ from contextlib import suppress
 from typing import Any, Final
 
 from taskq_cloud.clients.lean.answers import Answer, AnswerReader, BrokenAnswerError, Look
-from taskq_cloud.clients.lean.endpoints import LARGEST_POOL, Endpoint, broken, not_connected, tls_context, too_slow
+from taskq_cloud.clients.lean.endpoints import (
+    LARGEST_POOL,
+    NOT_CONNECTED,
+    Endpoint,
+    broken,
+    not_connected,
+    tls_context,
+    too_slow,
+)
 
 _AT_ONCE_BYTES: Final = 256 * 1024
 """The most bytes that one read takes."""
@@ -81,18 +89,18 @@ class Sockets:
 
     def _open(self) -> _Connection:
         endpoint = self._endpoint
+        context = tls_context(endpoint)
         opened: socket.socket | None = None
         try:
             host: Any = endpoint.host.encode()  # Python would import its tables of Unicode to encode a text
             opened = socket.create_connection((host, endpoint.port), self._connect_seconds)
             opened.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            if endpoint.scheme == "https":
-                context = tls_context(endpoint.ca_bundle)
+            if context is not None:
                 opened = context.wrap_socket(opened, server_hostname=endpoint.host)
         except BaseException as error:
             if opened is not None:
                 opened.close()
-            if isinstance(error, OSError):
+            if isinstance(error, NOT_CONNECTED):
                 raise not_connected(endpoint, error) from error
             raise
         return _Connection(opened, self._connect_seconds)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from taskq_cloud.clients.lean.answers import LARGEST_HEAD_BYTES, Answer, AnswerReader, BrokenAnswerError
+from taskq_cloud.clients.object_sizes import refuse_large
 from taskq_cloud.core.flows import Call, CallError, Trouble
 
 JSON = b'HTTP/1.1 200 OK\r\nContent-Type: x\r\nx-amzn-RequestId:  1 \r\nContent-Length: 4\r\n\r\n{"a"'
@@ -65,7 +66,11 @@ def test_answer_that_ends_early_is_not_complete(data: bytes) -> None:
         b"HTTP/1.1 200 OK\r\nno colon\r\n\r\n",
         b"HTTP/1.1 200 OK\r\nContent-Length: -1\r\n\r\n",
         b"HTTP/1.1 200 OK\r\nContent-Length: 1, 1\r\n\r\n",
+        b"HTTP/1.1 200 OK\r\nContent-Length: " + b"9" * 5_000 + b"\r\n\r\n",
+        b"HTTP/1.1 200 OK\r\nContent-Length: \xb2\r\n\r\n",
         b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nxyz\r\n",
+        b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n-5\r\nabcde\r\n",
+        b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n0x1\r\na\r\n",
         b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n1\r\nabcd\r\n",
         b"x" * (LARGEST_HEAD_BYTES + 1),
         b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n" + b"1" * (LARGEST_HEAD_BYTES + 1),
@@ -118,3 +123,11 @@ def test_look_refuses_an_answer_before_its_body_is_read() -> None:
         reader.feed(b"HTTP/1.1 200 OK\r\nContent-Length: 2000000000\r\n\r\n")
     assert caught.value is refusal
     assert seen == [(200, "2000000000")]
+
+
+@pytest.mark.parametrize("number", ["\xb2", "9" * 5_000, "-1", ""])
+def test_size_of_an_object_that_is_not_a_number_refuses_nothing(number: str) -> None:
+    call = Call("s3", "get_object", {"Range": "bytes=0-9"})
+    assert refuse_large(call, 200, {"content-length": number, "content-range": f"bytes 0-9/{number}"}) is None
+    refused = refuse_large(call, 200, {"content-length": "11", "content-range": f"bytes 0-9/{number}"})
+    assert refused is not None

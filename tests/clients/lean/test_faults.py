@@ -306,6 +306,19 @@ def test_refusal_of_a_large_object_before_it_is_read_is_the_answer(serving: Call
     assert (caught.value.code, caught.value.trouble) == ("412", Trouble.REFUSED)
 
 
+@pytest.mark.parametrize("host", ["local..host", "a" * 70 + ".example", ".localhost", "127.0.0.1:99999"])
+@pytest.mark.parametrize("scheme", ["http", "https"])
+async def test_host_that_cannot_be_one_is_a_transient_failure(
+    scheme: str, host: str, aws_environment: dict[str, str]
+) -> None:
+    options = {"region": "eu-west-1", "endpoint_url": f"{scheme}://{host}"}
+    client, on_loop = aws.open_client("dynamodb", options), await aws.open_async_client("dynamodb", options)
+    for call in (asyncio.to_thread(client.call, GET), on_loop.call(GET)):
+        with pytest.raises(CallError) as caught:
+            await call
+        assert (caught.value.code, caught.value.trouble) == ("EndpointConnectionError", Trouble.TRANSIENT)
+
+
 async def test_long_polls_leave_connections_for_other_calls(
     serving: Callable[[Serve], Server], monkeypatch: pytest.MonkeyPatch
 ) -> None:

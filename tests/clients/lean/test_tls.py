@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 import ssl
 import threading
 from collections.abc import Iterator
@@ -140,6 +141,31 @@ async def test_certificate_for_another_host_is_refused(
     monkeypatch.setenv("AWS_CA_BUNDLE", str(certificates["right"]))
     lean = (await outcomes(f"https://127.0.0.1:{port}"))[:2]
     assert lean == [("SSLError", Trouble.TRANSIENT)] * 2
+
+
+@pytest.mark.parametrize("content", [None, "no certificate"])
+async def test_certificates_that_cannot_be_read_are_named(
+    port: int,
+    content: str | None,
+    certificates: dict[str, Path],
+    aws_environment: None,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    for name in ("AWS_CA_BUNDLE", "REQUESTS_CA_BUNDLE"):
+        monkeypatch.delenv(name, raising=False)
+    missing = tmp_path / "ca.pem"
+    if content is not None:
+        missing.write_text(content)
+    (tmp_path / "config").write_text(f"[default]\nca_bundle = {missing}\n")
+    monkeypatch.setenv("AWS_CONFIG_FILE", str(tmp_path / "config"))
+    assert (await outcomes(f"https://localhost:{port}"))[:3] == [("SSLError", Trouble.TRANSIENT)] * 3
+    client = aws.open_client("dynamodb", {"region": "eu-west-1", "endpoint_url": f"https://localhost:{port}"})
+    with pytest.raises(CallError, match=re.escape(f"'{missing}' can't be read")):
+        client.call(GET)
+    missing.write_bytes(certificates["right"].read_bytes())
+    assert client.call(GET)["Item"] == {}
+    client.close()
 
 
 async def test_server_without_tls_is_a_transient_failure(aws_environment: None) -> None:
