@@ -19,6 +19,7 @@ from taskq_cloud.clients.lean.endpoints import (
     tls_context,
     too_slow,
 )
+from taskq_cloud.clients.lean.idle import IdleConnections
 from taskq_cloud.clients.lean.sockets import PIECE_BYTES
 from taskq_cloud.core.flows import CallError
 
@@ -34,46 +35,38 @@ class LoopConnections:
     def __init__(self, endpoint: Endpoint, connect_seconds: float) -> None:
         self._endpoint = endpoint
         self._connect_seconds = connect_seconds
-        self._idle: list[_Connection] = []
+        self._idle: IdleConnections[_Connection] = IdleConnections()
         self._places = asyncio.Semaphore(LARGEST_POOL)
         self._closed = False
 
     async def exchange(self, head: bytes, body: bytes, seconds: float, look: Look | None = None) -> Answer:
         """Send a request once, and return its answer: see ``sockets.Sockets.exchange``."""
         async with self._places:
-            connection = self._take() or await self._open()
+            kept = self._idle.take()
+            connection, begun = kept or await self._open(), self._idle.clock()
             reader = AnswerReader(look)
             try:
                 await connection.exchange(head, body, seconds, reader)
             except BaseException as error:
-                connection.abort()  # also when the task was cancelled
+                connection.close()  # also when the task was cancelled
+                if kept is not None and isinstance(error, OSError | BrokenAnswerError):
+                    self._idle.close_unused_since(begun)
                 if isinstance(error, TimeoutError):
                     raise too_slow(self._endpoint) from error
                 if isinstance(error, OSError | BrokenAnswerError):
                     raise broken(self._endpoint, error) from error
                 raise
             if reader.keeps_connection and not self._closed:
-                self._idle.append(connection)
+                self._idle.put(connection)
             else:
-                connection.abort()
+                connection.close()
             return reader.answer()
 
     async def close(self) -> None:
         """Close the connections; those in use are closed after their exchange."""
         self._closed = True
-        idle, self._idle = self._idle, []
-        for each in idle:
-            each.abort()
-        if idle:
+        if idle := self._idle.close():
             await asyncio.wait([each.lost for each in idle], timeout=1)
-
-    def _take(self) -> _Connection | None:
-        while self._idle:
-            connection = self._idle.pop()
-            if not connection.lost.done() and not connection.ended:
-                return connection
-            connection.abort()
-        return None
 
     async def _open(self) -> _Connection:
         endpoint, loop = self._endpoint, asyncio.get_running_loop()
@@ -104,7 +97,7 @@ class _Connection(asyncio.Protocol):
         self._timer: asyncio.TimerHandle | None = None
 
     async def exchange(self, head: bytes, body: bytes, seconds: float, reader: AnswerReader) -> None:
-        if self.lost.done() or self.ended:
+        if not self.is_open():
             raise BrokenAnswerError("the connection has ended")
         self._reader, self._complete = reader, self._loop.create_future()
         self._heard, self._seconds = self._loop.time(), seconds
@@ -120,7 +113,11 @@ class _Connection(asyncio.Protocol):
         finally:
             self._reader = self._complete = None
 
-    def abort(self) -> None:
+    def is_open(self) -> bool:
+        """Whether the connection can be used: the server hasn't ended it."""
+        return not self.lost.done() and not self.ended
+
+    def close(self) -> None:
         """Close the connection without a farewell, which would take further turns of the loop."""
         if self._transport is not None:
             self._transport.abort()

@@ -9,7 +9,6 @@ from typing import Any, Final
 
 from taskq_cloud.clients.lean.answers import Answer, AnswerReader, BrokenAnswerError, Look
 from taskq_cloud.clients.lean.endpoints import (
-    LARGEST_POOL,
     NOT_CONNECTED,
     Endpoint,
     broken,
@@ -17,6 +16,7 @@ from taskq_cloud.clients.lean.endpoints import (
     tls_context,
     too_slow,
 )
+from taskq_cloud.clients.lean.idle import IdleConnections
 
 _AT_ONCE_BYTES: Final = 256 * 1024
 """The most bytes that one read takes."""
@@ -36,7 +36,7 @@ class Sockets:
     def __init__(self, endpoint: Endpoint, connect_seconds: float) -> None:
         self._endpoint = endpoint
         self._connect_seconds = connect_seconds
-        self._idle: list[_Connection] = []
+        self._idle: IdleConnections[_Connection] = IdleConnections()
         self._closed = False
 
     def exchange(self, head: bytes, body: bytes, seconds: float, look: Look | None = None) -> Answer:
@@ -52,20 +52,23 @@ class Sockets:
             TransportError: no answer came, or only a part of one.
             CallError: ``look`` has refused the answer.
         """
-        connection = self._take()
+        kept = self._idle.take()
+        connection, begun = kept or self._open(), self._idle.clock()
         try:
             reader = AnswerReader(look)
             connection.exchange(head, body, seconds, reader)
         except BaseException as error:
             # Also when an exception was raised into this thread: the rest of the answer must not be the next call's.
             connection.close()
+            if kept is not None and isinstance(error, OSError | BrokenAnswerError):
+                self._idle.close_unused_since(begun)
             if isinstance(error, TimeoutError):
                 raise too_slow(self._endpoint) from error
             if isinstance(error, OSError | BrokenAnswerError):
                 raise broken(self._endpoint, error) from error
             raise
-        if reader.keeps_connection and not self._closed and len(self._idle) < LARGEST_POOL:
-            self._idle.append(connection)
+        if reader.keeps_connection and not self._closed:
+            self._idle.put(connection)
         else:
             connection.close()
         return reader.answer()
@@ -73,19 +76,7 @@ class Sockets:
     def close(self) -> None:
         """Close the connections; those in use are closed after their exchange."""
         self._closed = True
-        while self._idle:
-            self._idle.pop().close()
-
-    def _take(self) -> _Connection:
-        """Return the connection that was used last, since the others may be closed sooner, or a new one."""
-        while True:
-            try:
-                connection = self._idle.pop()
-            except IndexError:
-                return self._open()
-            if connection.is_open():
-                return connection
-            connection.close()
+        self._idle.close()
 
     def _open(self) -> _Connection:
         endpoint = self._endpoint
