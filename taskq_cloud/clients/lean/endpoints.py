@@ -90,8 +90,9 @@ class TransportError(Exception):
         self.code = code
 
 
-NOT_CONNECTED: Final = (OSError, ValueError, OverflowError)
-"""What is raised for a connection that can't be opened: over a host that can't be a name, and over a port, too."""
+NOT_CONNECTED: Final = (OSError, ValueError, OverflowError, IndexError)
+"""What is raised for a connection that can't be opened, also over a text that can't be a host's name and a number that
+can't be a port's: the latter's OverflowError becomes asyncio's IndexError where addresses are tried side by side."""
 
 
 def not_connected(endpoint: Endpoint, error: Exception) -> TransportError:

@@ -7,7 +7,7 @@ waits on it. ``asyncio``'s streams take as much CPU time before they have either
 from __future__ import annotations
 
 import asyncio
-from typing import Any
+from typing import Any, Final
 
 from taskq_cloud.clients.lean.answers import Answer, AnswerReader, BrokenAnswerError, Look
 from taskq_cloud.clients.lean.endpoints import (
@@ -22,6 +22,9 @@ from taskq_cloud.clients.lean.endpoints import (
 from taskq_cloud.clients.lean.idle import IdleConnections
 from taskq_cloud.clients.lean.sockets import PIECE_BYTES
 from taskq_cloud.core.flows import CallError
+
+_NEXT_ADDRESS_SECONDS: Final = 0.25
+"""How long a connection may take to open before the host's next address is tried as well (RFC 8305, section 5)."""
 
 
 class LoopConnections:
@@ -74,6 +77,8 @@ class LoopConnections:
         more: dict[str, Any] = {}
         if context is not None:
             more = {"ssl": context, "server_hostname": endpoint.host}
+        if isinstance(loop, asyncio.BaseEventLoop):  # uvloop knows no such option
+            more["happy_eyeballs_delay"] = min(_NEXT_ADDRESS_SECONDS, self._connect_seconds / 8)
         try:
             async with asyncio.timeout(self._connect_seconds):
                 _, connection = await loop.create_connection(
@@ -93,7 +98,8 @@ class _Connection(asyncio.Protocol):
         self._reader: AnswerReader | None = None
         self._complete: asyncio.Future[None] | None = None
         self._heard = self._seconds = 0.0
-        self._unsent = 0
+        self._unsent = memoryview(b"")
+        self._paused = False
         self._timer: asyncio.TimerHandle | None = None
 
     async def exchange(self, head: bytes, body: bytes, seconds: float, reader: AnswerReader) -> None:
@@ -107,11 +113,14 @@ class _Connection(asyncio.Protocol):
                 self._transport.write(head + body)
             else:
                 self._transport.write(head)
-                self._transport.write(body)
-            self._unsent = self._transport.get_write_buffer_size()
+                self._unsent = memoryview(body)
+                self._write()
             await self._complete
+            if self._unsent:  # the server has refused the rest
+                reader.keeps_connection = False
         finally:
             self._reader = self._complete = None
+            self._unsent = self._unsent[:0]
 
     def is_open(self) -> bool:
         """Whether the connection can be used: the server hasn't ended it."""
@@ -124,6 +133,15 @@ class _Connection(asyncio.Protocol):
 
     def connection_made(self, transport: Any) -> None:
         self._transport = transport
+        transport.set_write_buffer_limits(high=PIECE_BYTES // 2)  # TLS lets four times a piece wait by default
+
+    def pause_writing(self) -> None:
+        self._paused = True
+
+    def resume_writing(self) -> None:
+        self._paused = False
+        self._heard = self._loop.time()  # what was written has gone
+        self._write()
 
     def data_received(self, data: bytes) -> None:
         if self._reader is None:  # nobody has asked for anything
@@ -156,6 +174,12 @@ class _Connection(asyncio.Protocol):
             missing = "its end is missing" if self._reader.begun else "there is no answer"
             self._finish(error or BrokenAnswerError(missing))
 
+    def _write(self) -> None:
+        """Write pieces of a large body until one has to wait. TLS wouldn't tell how much of a whole body has gone."""
+        while self._unsent and not self._paused and not self._transport.is_closing():
+            piece, self._unsent = self._unsent[:PIECE_BYTES], self._unsent[PIECE_BYTES:]
+            self._transport.write(piece)
+
     def _watch(self, due: float) -> None:
         """See to it that ``_check`` is called by then. A timer outlasts its exchange: a new one costs more."""
         if self._timer is not None:
@@ -169,11 +193,8 @@ class _Connection(asyncio.Protocol):
         self._timer = None
         if self._complete is None:
             return
-        now, unsent = self._loop.time(), self._transport.get_write_buffer_size()
-        if unsent < self._unsent:  # a part of a large body has gone meanwhile
-            self._unsent, self._heard = unsent, now
         due = self._heard + self._seconds
-        if now < due:
+        if self._loop.time() < due:
             self._watch(due)
         else:
             self._finish(TimeoutError())

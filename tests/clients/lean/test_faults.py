@@ -31,14 +31,17 @@ class Server:
 
     Args:
         serve: takes a connection and this server.
+        receive_buffer_bytes: how much of a request may wait for the server; None: as much as the system allows.
     """
 
-    def __init__(self, serve: Serve) -> None:
+    def __init__(self, serve: Serve, receive_buffer_bytes: int | None = None) -> None:
         self.requests: list[bytes] = []
         self.connections: list[socket.socket] = []
         self.end = threading.Event()
         self._serve = serve
         self._listening = socket.create_server(("127.0.0.1", 0))
+        if receive_buffer_bytes is not None:
+            self._listening.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer_bytes)
         self._threads: list[threading.Thread] = [threading.Thread(target=self._accept)]
         self._threads[0].start()
 
@@ -317,6 +320,54 @@ async def test_host_that_cannot_be_one_is_a_transient_failure(
         with pytest.raises(CallError) as caught:
             await call
         assert (caught.value.code, caught.value.trouble) == ("EndpointConnectionError", Trouble.TRANSIENT)
+
+
+async def test_silent_address_leaves_time_for_the_next_on_a_loop(
+    serving: Callable[[Serve], Server], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def addresses(host: str, port: int, **_: Any) -> list[Any]:
+        assert host == "two.example"
+        return [(socket.AF_INET, socket.SOCK_STREAM, 6, "", (each, port)) for each in ("127.0.0.2", "127.0.0.1")]
+
+    async def sock_connect(opened: socket.socket, address: tuple[str, int]) -> None:
+        tried.append(address[0])
+        if address[0] == "127.0.0.2":
+            await asyncio.Event().wait()
+        await connect(opened, address)
+
+    tried: list[str] = []
+    running = asyncio.get_running_loop()
+    connect = running.sock_connect
+    monkeypatch.setattr(running, "getaddrinfo", addresses)
+    monkeypatch.setattr(running, "sock_connect", sock_connect)
+    url = serving(answering(ANSWER)).url.replace("127.0.0.1", "two.example")
+    options = {"region": "eu-west-1", "endpoint_url": url, "connect_timeout_seconds": 1.6}
+    client = await aws.open_async_client("dynamodb", options)
+    assert (await client.call(GET))["Item"] == {"id": {"S": "1"}}
+    assert tried == ["127.0.0.2", "127.0.0.1"]
+    await client.close()
+
+
+async def test_connection_whose_request_was_refused_before_its_end_is_not_kept_on_a_loop(
+    serving: Callable[[Serve], Server],
+) -> None:
+    def serve(connection: socket.socket, server: Server) -> None:
+        if len(server.connections) == 1:
+            connection.recv(1)
+            connection.sendall(b"HTTP/1.1 412 Precondition Failed\r\nContent-Length: 0\r\n\r\n")
+            server.end.wait(10)  # and the rest is never read
+        elif server.read(connection):
+            connection.sendall(b"HTTP/1.1 200 OK\r\nETag: x\r\nContent-Length: 0\r\n\r\n")
+
+    server = serving(serve)
+    client = await aws.open_async_client("s3", {"region": "eu-west-1", "endpoint_url": server.url})
+    place = {"Bucket": "bucket", "Key": "k"}
+    with pytest.raises(CallError) as caught:
+        await client.call(Call("s3", "put_object", {**place, "Body": bytes(30_000_000)}))
+    assert (caught.value.code, caught.value.trouble) == ("412", Trouble.REFUSED)
+    assert (await client.call(Call("s3", "put_object", {**place, "Body": b"x"})))["ETag"] == "x"
+    assert len(server.connections) == 2
+    await client.close()
 
 
 async def test_long_polls_leave_connections_for_other_calls(

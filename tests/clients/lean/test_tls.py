@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import re
+import socket
 import ssl
 import threading
 from collections.abc import Iterator
@@ -17,6 +18,7 @@ import pytest
 
 from taskq_cloud.clients import aws
 from taskq_cloud.core.flows import Call, CallError, Trouble
+from tests.clients.lean.test_faults import Server
 
 x509 = pytest.importorskip("cryptography.x509")
 
@@ -166,6 +168,44 @@ async def test_certificates_that_cannot_be_read_are_named(
     missing.write_bytes(certificates["right"].read_bytes())
     assert client.call(GET)["Item"] == {}
     client.close()
+
+
+@pytest.mark.slow
+async def test_large_object_may_take_longer_than_an_answer_on_a_loop(
+    certificates: dict[str, Path], aws_environment: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def serve(connection: socket.socket, server: Server) -> None:
+        received = 0
+        with context.wrap_socket(connection.dup(), server_side=True) as secure:
+            while received < size and (part := secure.recv(16_384)):
+                received += len(part)
+                server.end.wait(0.005)
+            secure.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\nETag: x\r\n\r\n")
+
+    async def sock_connect(opened: socket.socket, address: tuple[str, int]) -> None:
+        opened.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 65_536)  # what waits there is waited for without news
+        await connect(opened, address)
+
+    size = 8_000_000
+    running = asyncio.get_running_loop()
+    connect = running.sock_connect
+    monkeypatch.setattr(running, "sock_connect", sock_connect)
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(certificates["right"])
+    monkeypatch.setenv("AWS_CA_BUNDLE", str(certificates["right"]))
+    call = Call("s3", "put_object", {"Bucket": "bucket", "Key": "k", "Body": bytes(size)})
+    server = Server(serve, receive_buffer_bytes=65_536)
+    options = {
+        "region": "eu-west-1",
+        "endpoint_url": server.url.replace("http://127.0.0.1", "https://localhost"),
+        "read_timeout_seconds": 1,  # the server takes 488 times 5 ms
+    }
+    client = await aws.open_async_client("s3", options)
+    try:
+        assert (await client.call(call))["ETag"] == "x"
+    finally:
+        await client.close()
+        server.close()
 
 
 async def test_server_without_tls_is_a_transient_failure(aws_environment: None) -> None:
