@@ -20,7 +20,7 @@ from taskq_cloud.clients.lean.endpoints import (
     too_slow,
 )
 from taskq_cloud.clients.lean.idle import IdleConnections
-from taskq_cloud.clients.lean.sockets import PIECE_BYTES
+from taskq_cloud.clients.lean.sockets import PIECE_BYTES, bound_unsent
 from taskq_cloud.core.flows import CallError
 
 _NEXT_ADDRESS_SECONDS: Final = 0.25
@@ -133,6 +133,7 @@ class _Connection(asyncio.Protocol):
 
     def connection_made(self, transport: Any) -> None:
         self._transport = transport
+        bound_unsent(transport.get_extra_info("socket"))
         transport.set_write_buffer_limits(high=PIECE_BYTES // 2)  # TLS lets four times a piece wait by default
 
     def pause_writing(self) -> None:

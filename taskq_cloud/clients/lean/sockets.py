@@ -25,6 +25,16 @@ PIECE_BYTES: Final = 128 * 1024
 """A body up to this size is sent together with the head, and a larger one in pieces of it."""
 
 
+def bound_unsent(opened: socket.socket) -> None:
+    """Let no more than a piece wait in the system's buffer, beside what is under way.
+
+    Otherwise up to 4 MB of a large body seem to be sent (tcp(7), ``tcp_wmem``), and on a slow connection the answer to
+    it would be waited for too soon.
+    """
+    if hasattr(socket, "TCP_NOTSENT_LOWAT"):  # Linux and macOS
+        opened.setsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT, PIECE_BYTES)
+
+
 class Sockets:
     """The connections to one endpoint. Threads may share it; each exchange has a connection of its own.
 
@@ -86,6 +96,7 @@ class Sockets:
             host: Any = endpoint.host.encode()  # Python would import its tables of Unicode to encode a text
             opened = socket.create_connection((host, endpoint.port), self._connect_seconds)
             opened.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            bound_unsent(opened)
             if context is not None:
                 opened = context.wrap_socket(opened, server_hostname=endpoint.host)
         except BaseException as error:
