@@ -6,25 +6,23 @@ import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Concatenate, Literal, ParamSpec, TypeVar, Unpack, overload
 
-from taskq_cloud import canvas
-from taskq_cloud.calling import tasks
-from taskq_cloud.calling.options import call_options
+from taskq_cloud.beat.decorator import define
 from taskq_cloud.core.lazy import lazy
-from taskq_cloud.results.async_result import AsyncResult
-from taskq_cloud.results.group_result import GroupResults
-from taskq_cloud.results.result_set import ResultSet
 from taskq_cloud.runtime.registry import Registry
-from taskq_cloud.task import Args, Kwargs, Task, TaskId, define
+from taskq_cloud.task import Task
 
 if TYPE_CHECKING:
     from taskq_cloud.beat.declarations import Declaration, Signal
     from taskq_cloud.calling.options import CallKeywords
     from taskq_cloud.core.schedules.entry import ScheduleEntry
     from taskq_cloud.deploy.topology.model import Topology
+    from taskq_cloud.results.async_result import AsyncResult
+    from taskq_cloud.results.group_result import GroupResults
+    from taskq_cloud.results.result_set import ResultSet
     from taskq_cloud.runtime.runtime import Runtime
     from taskq_cloud.serverless.push_endpoint import PushEndpoint
     from taskq_cloud.serverless.push_options import PushOptions
-    from taskq_cloud.task import DeclarationKeywords
+    from taskq_cloud.task import Args, DeclarationKeywords, Kwargs, TaskId
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -89,12 +87,11 @@ class TaskQ(Registry):
     def _declare(
         self, function: Callable[..., Any], name: str | None, options: Mapping[str, Any], *, bind: bool
     ) -> Task[..., Any]:
-        task, periodic = define(self, function, name, options, bind=bind)
+        definition, periodic = define(self, function, name, options, bind=bind)
+        task: Task[..., Any] = Task(self, definition, bound=bind)
         self.register(task)
         self._periodic += periodic
         return task
-
-    # -- declaring periodic tasks
 
     @lazy
     def on_after_configure(self) -> Signal:
@@ -152,44 +149,46 @@ class TaskQ(Registry):
     # -- calling
 
     def send_task(
-        self,
-        name: str,
-        args: Sequence[Any] | None = None,
-        kwargs: Mapping[str, Any] | None = None,
-        **options: Unpack[CallKeywords],
+        self, name: str, args: Args = None, kwargs: Kwargs = None, **options: Unpack[CallKeywords]
     ) -> AsyncResult[Any]:
         """Call a task by its name, as ``Task.apply_async`` does. The task need not be registered here."""
-        arguments = (() if args is None else args, kwargs or {})
-        return self.run(tasks.send(self, name, [arguments], call_options(name, options)))[0]
+        from taskq_cloud.calling.tasks import send_named  # not every process calls tasks
+
+        return self.run(send_named(self, name, args, kwargs, options))
 
     async def asend_task(
-        self,
-        name: str,
-        args: Sequence[Any] | None = None,
-        kwargs: Mapping[str, Any] | None = None,
-        **options: Unpack[CallKeywords],
+        self, name: str, args: Args = None, kwargs: Kwargs = None, **options: Unpack[CallKeywords]
     ) -> AsyncResult[Any]:
         """Call a task by its name, on an event loop: see ``send_task``."""
-        arguments = (() if args is None else args, kwargs or {})
-        return (await self.arun(tasks.send(self, name, [arguments], call_options(name, options))))[0]
+        from taskq_cloud.calling.tasks import send_named
+
+        return await self.arun(send_named(self, name, args, kwargs, options))
 
     def signature(
         self, task: Any, args: Args = None, kwargs: Kwargs = None, options: Kwargs = None, **more: Any
     ) -> Any:
         """Make a signature of this application: see ``taskq_cloud.signature``. The task need not be registered here."""
+        from taskq_cloud import canvas  # few processes make workflows
+
         return canvas.signature(task, args, kwargs, options, app=self, **more)
 
     def AsyncResult(self, task_id: TaskId, parent: Any = None) -> AsyncResult[Any]:
         """Return the result of an earlier call, by the task's id."""
+        from taskq_cloud.results.async_result import AsyncResult  # not every process has to do with results
+
         return AsyncResult(task_id, self, parent=parent)
 
     @property
     def GroupResult(self) -> GroupResults:
         """The results of saved groups: ``app.GroupResult(id)`` and ``app.GroupResult.restore(id)``."""
+        from taskq_cloud.results.group_result import GroupResults  # few processes read groups
+
         return GroupResults(self)
 
     def ResultSet(self, results: Iterable[Any]) -> ResultSet:
         """Combine several results into one ``ResultSet``."""
+        from taskq_cloud.results.result_set import ResultSet  # few processes read several results as one
+
         return ResultSet(results, self)
 
     # -- serving
@@ -230,9 +229,8 @@ class TaskQ(Registry):
         """
         from taskq_cloud.serverless.push_options import make_endpoint  # only an endpoint needs it
 
-        service = os.environ.get("K_SERVICE")
-        runtime = self.runtime(hostname=f"run@{service}" if service else None, patience_seconds=0)
-        return make_endpoint(runtime, **options)
+        name = os.environ.get("K_SERVICE")
+        return make_endpoint(self.runtime(hostname=f"run@{name}" if name else None, patience_seconds=0), **options)
 
     def topology(self, *, app_path: str | None = None) -> Topology:
         """Describe the cloud resources that this application needs: see docs/topology.md.

@@ -9,7 +9,7 @@ from taskq_cloud.canvas import Call
 from taskq_cloud.canvas.workflow import node_of
 from taskq_cloud.core import serializers
 from taskq_cloud.core.execution import retry
-from taskq_cloud.core.execution.runner import added_to_chord, current_invocation
+from taskq_cloud.core.execution.run_context import added_to_chord, current_invocation
 from taskq_cloud.core.messages.headers import header_clash
 from taskq_cloud.core.model.message import Signature
 from taskq_cloud.core.model.options import RetryKeywords, first_given, retry_arguments

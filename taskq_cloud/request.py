@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
 from taskq_cloud.canvas.workflow import node_of
+from taskq_cloud.core.lazy.values import dataclass
 from taskq_cloud.core.model.message import Signature
 from taskq_cloud.core.model.outcome import Invocation
 

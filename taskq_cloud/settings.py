@@ -1,4 +1,6 @@
-"""All settings of an application, with their types and defaults.
+"""All settings of an application, with their types and defaults, as pydantic checks them.
+
+An application reads its settings by ``runtime.plain_settings``, which makes the same of every value without pydantic.
 
 A setting is looked up in this order: options of the ``taskq`` command, keyword arguments of ``TaskQ``, environment
 variables (``TASKQ_`` and the setting's name in capitals), the file ``.env``, and the default below. A deployment can
@@ -15,6 +17,7 @@ from datetime import timedelta
 from typing import Annotated, Any, Literal, Self, TypeAlias
 
 from pydantic import (
+    AfterValidator,
     BeforeValidator,
     Field,
     NonNegativeInt,
@@ -54,6 +57,16 @@ Duration: TypeAlias = Annotated[float, BeforeValidator(_seconds), Field(gt=0, al
 """A number of seconds above 0, or a ``timedelta``."""
 DurationOrZero: TypeAlias = Annotated[float, BeforeValidator(_seconds), Field(ge=0, allow_inf_nan=False)]
 """A number of seconds from 0, or a ``timedelta``."""
+
+
+def _expiry(value: Any) -> Any:
+    if isinstance(value, timedelta) and value < timedelta(0):
+        raise ValueError("results can't expire before they are stored")
+    return _seconds(value)
+
+
+Expiry: TypeAlias = Annotated[timedelta | DurationOrZero, AfterValidator(_expiry)]
+"""A number of seconds from 0, a ``timedelta``, or text in the form of ISO 8601."""
 
 
 class Settings(BaseSettings):
@@ -181,7 +194,7 @@ class Settings(BaseSettings):
 
     # -- Results
 
-    result_expires: timedelta | DurationOrZero | None = 86400
+    result_expires: Expiry | None = 86400
     """How long a result is stored; 0 or None: for ever."""
     result_extended: bool = False
     """Whether results also hold the task's name, arguments, worker, retries, queue and start time."""

@@ -2,47 +2,33 @@
 
 from __future__ import annotations
 
-import inspect
-from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Final, Generic, ParamSpec, TypeAlias, TypeVar, Unpack, overload
-from uuid import UUID
+from collections.abc import Coroutine, Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Generic, ParamSpec, TypeAlias, TypeVar, Unpack, overload
 
-from taskq_cloud.bound_task import BoundTask
-from taskq_cloud.calling import tasks
-from taskq_cloud.calling.options import CallKeywords, call_options
-from taskq_cloud.calling.tasks import Arguments
-from taskq_cloud.canvas import Call, Group, chunks, mapped
-from taskq_cloud.core.flows import Flow
-from taskq_cloud.core.messages.headers import header_clash
-from taskq_cloud.core.model.message import Message
-from taskq_cloud.core.model.option_values import NAME, check
-from taskq_cloud.core.model.options import TaskOptions, task_options
-from taskq_cloud.core.model.outcome import Invocation
+from taskq_cloud.core.model.options import TaskOptions
 from taskq_cloud.core.model.task_definition import TaskDefinition
-from taskq_cloud.errors import ImproperlyConfigured, OptionError
-from taskq_cloud.request import Request
-from taskq_cloud.results.async_result import AsyncResult as TaskResult
-from taskq_cloud.results.async_result import EagerResult
-from taskq_cloud.runtime.protocols import Application
 
 if TYPE_CHECKING:
-    from taskq_cloud.beat.declarations import Declaration
+    from uuid import UUID
+
+    from taskq_cloud.bound_task import BoundTask
+    from taskq_cloud.calling.options import CallKeywords
+    from taskq_cloud.calling.tasks import Arguments
+    from taskq_cloud.canvas import Call, Group
+    from taskq_cloud.core.flows import Flow
     from taskq_cloud.core.model.options import TaskKeywords
+    from taskq_cloud.results.async_result import AsyncResult as TaskResult
+    from taskq_cloud.results.async_result import EagerResult
+    from taskq_cloud.runtime.protocols import Application
     from taskq_cloud.schedules import PeriodicKeywords
 
     class DeclarationKeywords(TaskKeywords, PeriodicKeywords, total=False):
         """The options of ``@app.task`` as keyword arguments."""
 
 
-_PERIODIC: Final = frozenset(
-    {"every", "cron", "schedule", "timezone", "enabled", "start", "end", "jitter", "overlap", "catch_up"}
-)
-"""The options that make a task periodic: those of ``beat.declarations.DECORATOR_OPTIONS`` that have no other
-meaning."""
-
 Args: TypeAlias = Sequence[Any] | None
 Kwargs: TypeAlias = Mapping[str, Any] | None
-TaskId: TypeAlias = str | UUID
+TaskId: TypeAlias = "str | UUID"
 
 P = ParamSpec("P")
 R_co = TypeVar("R_co", covariant=True)
@@ -74,17 +60,26 @@ class Task(Generic[P, R_co]):
         self.__module__ = definition.function.__module__
         self.__name__ = getattr(definition.function, "__name__", definition.name)
         self._bound = bound
-        self._signature = definition.signature
+        self._shape = definition.shape()
+        # Raises now if the function can't be called as the task's.
+        self._signature = definition.signature if self._shape is None else None
 
     def __repr__(self) -> str:
         return f"<@task: {self.name}>"
 
     def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R_co:
         """Run the function here and now, without a message and without a result."""
-        call = Invocation(message=Message(task=self.name, id="", args=args, kwargs=kwargs))
-        first = (BoundTask(self._app, self.definition, call, called_directly=True),) if self._bound else ()
+        first = (self._called_directly(args, kwargs),) if self._bound else ()
         value: R_co = self.definition.function(*first, *args, **kwargs)
         return value
+
+    def _called_directly(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> BoundTask:
+        from taskq_cloud.bound_task import BoundTask  # few tasks are bound
+        from taskq_cloud.core.model.message import Message
+        from taskq_cloud.core.model.outcome import Invocation
+
+        call = Invocation(message=Message(task=self.name, id="", args=args, kwargs=kwargs))
+        return BoundTask(self._app, self.definition, call, called_directly=True)
 
     # -- calling
 
@@ -234,7 +229,9 @@ class Task(Generic[P, R_co]):
 
     def AsyncResult(self, task_id: TaskId) -> TaskResult[Any]:
         """Return the result of an earlier call, by the task's id."""
-        return TaskResult(task_id, self._app)
+        from taskq_cloud.results.async_result import AsyncResult  # not every process has to do with results
+
+        return AsyncResult(task_id, self._app)
 
     def check_arguments(self, args: Sequence[Any], kwargs: Mapping[str, Any]) -> None:
         """Check arguments against the function's signature.
@@ -242,12 +239,19 @@ class Task(Generic[P, R_co]):
         Raises:
             TypeError: the function does not take them.
         """
+        plain = isinstance(args, list | tuple) and isinstance(kwargs, dict)
+        if plain and self._shape is not None and self._shape.takes(args, kwargs):
+            return
+        signature = self._signature or self.definition.signature
         try:
-            self._signature.bind(*args, **kwargs)
+            signature.bind(*args, **kwargs)
         except TypeError as error:
-            raise TypeError(f"task {self.name}{self._signature}: {error}") from None
+            raise TypeError(f"task {self.name}{signature}: {error}") from None
 
     def _send(self, calls: Sequence[Arguments], options: Mapping[str, Any]) -> Flow[list[TaskResult[Any]]]:
+        from taskq_cloud.calling import tasks  # not every process calls tasks
+        from taskq_cloud.calling.options import call_options
+
         if self.options.typing:
             for args, kwargs in calls:
                 self.check_arguments(args, kwargs)
@@ -255,6 +259,7 @@ class Task(Generic[P, R_co]):
 
     def _run_in_place(self, arguments: Arguments, options: Mapping[str, Any]) -> EagerResult[Any]:
         from taskq_cloud.calling import eager_workflows  # few processes run anything in place
+        from taskq_cloud.calling.options import call_options
 
         return eager_workflows.run_task(self._app, self.name, *arguments, call_options(self.name, options))
 
@@ -265,10 +270,14 @@ class Task(Generic[P, R_co]):
 
         In a chain, the value of the task before comes first, before ``args``.
         """
+        from taskq_cloud.canvas import Call  # few processes make workflows
+
         return Call(self.name, args, kwargs, app=self._app)
 
     def si(self, *args: Any, **kwargs: Any) -> Call:
         """Make an immutable signature: in a chain, it ignores the value of the task before."""
+        from taskq_cloud.canvas import Call  # few processes make workflows
+
         return Call(self.name, args, kwargs, immutable=True, app=self._app)
 
     def signature(
@@ -286,6 +295,8 @@ class Task(Generic[P, R_co]):
             options: the options of ``apply_async``.
             more: further options by name, and ``immutable``; these come before ``options``.
         """
+        from taskq_cloud.canvas import Call  # few processes make workflows
+
         call = Call(self.name, () if args is None else tuple(args), kwargs or {}, app=self._app)
         chosen = {**(options or {}), **more}
         return call.set(**chosen) if chosen else call
@@ -294,49 +305,18 @@ class Task(Generic[P, R_co]):
 
     def map(self, it: Iterable[Any]) -> Call:
         """Make one message that runs the task for each item, one after the other; its value is the list of values."""
+        from taskq_cloud.canvas import mapped  # few processes make workflows
+
         return mapped(self.s(), it, star=False)
 
     def starmap(self, it: Iterable[Sequence[Any]]) -> Call:
         """Make one message that runs the task for each tuple of arguments: see ``map``."""
+        from taskq_cloud.canvas import mapped  # few processes make workflows
+
         return mapped(self.s(), it, star=True)
 
     def chunks(self, it: Iterable[Sequence[Any]], n: int) -> Group:
         """Make a group of messages, each of which runs the task for ``n`` tuples of arguments."""
+        from taskq_cloud.canvas import chunks  # few processes make workflows
+
         return chunks(self.s(), it, n)
-
-
-def define(
-    app: Application, function: Callable[..., Any], name: str | None, options: Mapping[str, Any], *, bind: bool
-) -> tuple[Task[..., Any], list[Declaration]]:
-    """Make a task from a function, and the declaration of its schedule if it is periodic: see ``TaskQ.task``."""
-    if not (callable(function) and hasattr(function, "__name__")):
-        raise TypeError(f"@app.task decorates a function, not {function!r}; its options are keyword arguments")
-    name, options = name or app.gen_task_name(function.__name__, function.__module__), dict(options)
-    try:
-        check(NAME, "the name of a task", name)
-    except OptionError as error:
-        raise ImproperlyConfigured(str(error)) from None
-    if inspect.isgeneratorfunction(function) or inspect.isasyncgenfunction(function):
-        raise ImproperlyConfigured(
-            f"task {name}: {function.__qualname__} is a generator function, whose body doesn't run when a worker calls "
-            "it: return a list"
-        )
-    periodic: list[Declaration] = []
-    if not _PERIODIC.isdisjoint(options):
-        from taskq_cloud.beat.declarations import from_decorator  # most tasks are not periodic
-
-        periodic = from_decorator(name, options)
-    definition = TaskDefinition(
-        name,
-        function,
-        task_options(name, options),
-        (lambda run: BoundTask(app, definition, run)) if bind else None,
-        Request,
-    )
-    if clash := header_clash(definition.options.retry_kwargs.get("headers")):
-        raise ImproperlyConfigured(f"task {name}: retry_kwargs: {clash}")
-    if definition.options.rate_key is not None:
-        from taskq_cloud.core.execution.steps.rate_limits import check_key  # few tasks have one
-
-        check_key(definition)
-    return Task(app, definition, bound=bind), periodic

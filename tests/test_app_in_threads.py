@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from taskq_cloud import TaskQ
+from taskq_cloud.brokers import registry
 from taskq_cloud.brokers.memory import MemoryBroker
-from taskq_cloud.runtime import resources
 
 
 def test_threads_that_make_the_first_call_share_one_broker(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -20,7 +20,7 @@ def test_threads_that_make_the_first_call_share_one_broker(monkeypatch: pytest.M
         both.wait()
         return MemoryBroker()
 
-    monkeypatch.setattr(resources, "broker_from_url", make)
+    monkeypatch.setattr(registry, "broker_from_url", make)
     shop = TaskQ("shop", broker="memory://", results="memory://")
     with ThreadPoolExecutor(2) as threads:
         brokers = list(threads.map(lambda _: shop.broker, range(2)))

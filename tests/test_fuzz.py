@@ -21,9 +21,9 @@ from taskq_cloud import TaskQ, chain, chord, group
 from taskq_cloud.beat.tick_messages import tick_message
 from taskq_cloud.core.model.message import Acknowledge, DeadLetter, Message, Outgoing, Release, Settlement
 from taskq_cloud.core.model.outcome import Invocation, Outcome
+from taskq_cloud.core.model.task_names import FAN_OUT
 from taskq_cloud.core.records.record import FAILURE, REVOKED, SUCCESS, Record, version_of
 from taskq_cloud.core.schedules import ticks
-from taskq_cloud.core.workflows.signatures import FAN_OUT
 from taskq_cloud.errors import Reject, TaskQError
 from taskq_cloud.serverless.oidc import TokenError, TokenVerifier
 from taskq_cloud.testing.bench import Bench

@@ -21,7 +21,7 @@ from typing import Any, Final
 
 from taskq_cloud.bootstrap.log_output import PatientOutput, log_output
 from taskq_cloud.core import serializers
-from taskq_cloud.core.execution.runner import current_invocation
+from taskq_cloud.core.execution.run_context import current_invocation
 
 LEVELS: Final = ("debug", "info", "warning", "error", "critical")
 FORMATS: Final = ("text", "json")

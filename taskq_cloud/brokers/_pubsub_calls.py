@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import random
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from itertools import islice
 from typing import Any, Final, TypeAlias
 
@@ -12,6 +11,7 @@ from taskq_cloud.brokers._pubsub_messages import Entry, ids_in_batches, in_batch
 from taskq_cloud.brokers._pubsub_options import PubSubLocation
 from taskq_cloud.core.backoff import DEFAULT_BACKOFF, RNG
 from taskq_cloud.core.flows import Call, CallError, Flow, Gather, Sleep, Trouble
+from taskq_cloud.core.lazy.values import dataclass
 from taskq_cloud.core.model.capabilities import is_ordered
 from taskq_cloud.core.model.message import Sent
 from taskq_cloud.errors import AccessDenied, OperationalError, QueueNotFound, Unreachable

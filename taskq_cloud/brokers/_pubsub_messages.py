@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any, Final
 
+from taskq_cloud.core.lazy.values import dataclass
 from taskq_cloud.core.model.capabilities import DEFAULT_GROUP, is_ordered
 from taskq_cloud.core.model.message import DEAD_LETTER_REASON, DEAD_LETTER_SOURCE, Delivery, Outgoing
 from taskq_cloud.errors import ImproperlyConfigured, OperationalError, PayloadTooLarge

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import random
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from itertools import islice
 from typing import Any, Final, TypeAlias, TypeVar
 
 from taskq_cloud.core.backoff import DEFAULT_BACKOFF, RNG
 from taskq_cloud.core.flows import Call, CallError, Flow, Gather, Sleep, Trouble
+from taskq_cloud.core.lazy.values import dataclass
 from taskq_cloud.core.model.capabilities import is_ordered
 from taskq_cloud.errors import AccessDenied, OperationalError, QueueNotFound, Unreachable
 

@@ -8,10 +8,10 @@ import math
 import re
 from collections.abc import Mapping
 from typing import Any, Final
-from uuid import uuid4
 
 from taskq_cloud.brokers._sqs_calls import LARGEST_BATCH_BYTES, LARGEST_BATCH_ENTRIES, Entry
 from taskq_cloud.core.model.capabilities import DEFAULT_GROUP, is_ordered
+from taskq_cloud.core.model.ids import new_id
 from taskq_cloud.core.model.message import DEAD_LETTER_REASON, DEAD_LETTER_SOURCE, Delivery, Outgoing
 from taskq_cloud.core.model.payload_references import LEGACY_POINTER_SIZE, POINTER_SIZE
 from taskq_cloud.errors import ImproperlyConfigured, OperationalError, PayloadTooLarge
@@ -170,7 +170,7 @@ def _placement_parameters(queue: str, message: Outgoing) -> dict[str, Any]:
             )
         return {
             "MessageGroupId": message.group or DEFAULT_GROUP,
-            "MessageDeduplicationId": _deduplication_id(message.deduplication or str(uuid4())),
+            "MessageDeduplicationId": _deduplication_id(message.deduplication or new_id()),
         }
     placement: dict[str, Any] = {}
     if message.delay_seconds > LONGEST_DELAY_SECONDS:

@@ -13,7 +13,6 @@ from dataclasses import replace
 from functools import partial
 from typing import Any, ClassVar
 from urllib.parse import SplitResult
-from uuid import uuid4
 
 from taskq_cloud.brokers._local import (
     DEDUPLICATION_SECONDS,
@@ -30,6 +29,7 @@ from taskq_cloud.brokers._memory_queue import MemoryMessage, MemoryQueue
 from taskq_cloud.core.flows import Flow
 from taskq_cloud.core.model.announcements import Announcements, Listener
 from taskq_cloud.core.model.capabilities import DEFAULT_GROUP, BrokerCapabilities, dead_letter_queue, is_ordered
+from taskq_cloud.core.model.ids import new_id
 from taskq_cloud.core.model.local_clock import LatestTime
 from taskq_cloud.core.model.message import (
     DEAD_LETTER_REASON,
@@ -179,7 +179,7 @@ class MemoryBroker:
     def _put(self, queue: str, message: Outgoing) -> Sent:
         now = self._now()
         target = self._queues.setdefault(queue, MemoryQueue())
-        message_id = str(uuid4())
+        message_id = new_id()
         if is_ordered(queue) and message.deduplication is not None:
             _forget_old_ids(target.seen, now)
             seen = target.seen.get(message.deduplication)

@@ -6,11 +6,11 @@ import asyncio
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import replace
 
 from taskq_cloud.core import serializers
 from taskq_cloud.core.execution.retry import Describe
 from taskq_cloud.core.execution.runner import TaskRunner
+from taskq_cloud.core.lazy.values import replace
 from taskq_cloud.core.model import outcome as outcomes
 from taskq_cloud.core.model.message import Message, Signature
 from taskq_cloud.core.model.outcome import ErrorInfo, Invocation, Outcome

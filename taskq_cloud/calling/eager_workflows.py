@@ -9,14 +9,14 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from functools import partial
 from typing import Any, Final
 
 from taskq_cloud.calling.eager import run_here_and_now, run_in_place
 from taskq_cloud.calling.options import CallOptions, call_options, make_message
 from taskq_cloud.calling.workflows import WorkflowResult, read
-from taskq_cloud.core.execution.runner import current_invocation
+from taskq_cloud.core.execution.run_context import current_invocation
+from taskq_cloud.core.lazy.values import replace
 from taskq_cloud.core.model.ids import new_id
 from taskq_cloud.core.model.message import Message, Signature
 from taskq_cloud.core.model.outcome import ErrorInfo, FailedCall, Invocation, Succeeded

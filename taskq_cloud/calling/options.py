@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, fields, replace
 from datetime import datetime
-from typing import Any, Final, TypeAlias
-from uuid import UUID
+from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
-from taskq_cloud.core.execution.runner import current_invocation
+from taskq_cloud.core.execution.run_context import current_invocation
+from taskq_cloud.core.lazy.values import dataclass, field, fields, replace
 from taskq_cloud.core.messages.sending import TRANSPORT_OPTIONS, Transport
 from taskq_cloud.core.model import option_values
 from taskq_cloud.core.model.ids import new_call, new_id
@@ -17,8 +16,10 @@ from taskq_cloud.core.model.message import CALL, Embed, Message, Signature
 from taskq_cloud.core.model.option_values import NAME, check, time_from_option
 from taskq_cloud.core.model.options import DeliveryKeywords, TaskOptions, first_given
 from taskq_cloud.core.serializers import PlainForm
-from taskq_cloud.core.workflows import signatures
 from taskq_cloud.errors import OptionError
+
+if TYPE_CHECKING:
+    from uuid import UUID
 
 LINKS: Final = ("link", "link_error")
 
@@ -142,6 +143,8 @@ def with_defaults(call: CallOptions, defaults: Mapping[str, Any]) -> CallOptions
 
 def _signatures(task: str, name: str, given: Any) -> Sequence[Signature] | None:
     """Write linked signatures as plain JSON."""
+    from taskq_cloud.core.workflows import signatures  # few calls have links
+
     linked = [given] if isinstance(given, PlainForm | Mapping) or not isinstance(given, Iterable) else given
     plain: list[Signature] = []
     for each in linked if given is not None else ():

@@ -7,12 +7,12 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from typing import Any, TypeAlias
 
-from taskq_cloud.calling.options import CallOptions, make_message, make_transport, with_defaults
-from taskq_cloud.core.execution.runner import note_called
+from taskq_cloud.calling.options import CallOptions, call_options, make_message, make_transport, with_defaults
+from taskq_cloud.core.execution.run_context import note_called
 from taskq_cloud.core.flows import Flow
+from taskq_cloud.core.lazy.values import replace
 from taskq_cloud.core.model.message import Refused, Sent
 from taskq_cloud.core.model.options import ignores_result
 from taskq_cloud.errors import SendError
@@ -62,6 +62,19 @@ def send(app: Application, task: str, calls: Sequence[Arguments], options: CallO
         all_of_them=f"{len(calls)} calls of task {task} to queue {queue!r}",
     )
     return results
+
+
+def send_named(
+    app: Application,
+    task: str,
+    args: Sequence[Any] | None,
+    kwargs: Mapping[str, Any] | None,
+    options: Mapping[str, Any],
+) -> Flow[AsyncResult[Any]]:
+    """Send one call of a task that need not be registered here; raises the errors of ``send`` and ``call_options``."""
+    arguments = (() if args is None else args, kwargs or {})
+    (result,) = yield from send(app, task, [arguments], call_options(task, options))
+    return result
 
 
 def raise_refusals(

@@ -8,15 +8,16 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
 from typing import Any, TypeAlias
 
 from taskq_cloud.calling import defaults
 from taskq_cloud.calling.tasks import raise_refusals
 from taskq_cloud.core import serializers
-from taskq_cloud.core.execution.runner import current_invocation, note_called
+from taskq_cloud.core.execution.run_context import current_invocation, note_called
 from taskq_cloud.core.flows import Flow
+from taskq_cloud.core.lazy.values import replace
 from taskq_cloud.core.messages.sending import Addressed, Transport, store_records
+from taskq_cloud.core.model import task_names
 from taskq_cloud.core.model.ids import new_call, new_id
 from taskq_cloud.core.model.message import Signature
 from taskq_cloud.core.model.options import ignores_result
@@ -180,10 +181,10 @@ def _check_linked(app: Application, stage: TaskStage) -> None:
         if not errbacks.takes_failure(linked, app.runner.tasks):
             _check(app, read(linked), 1)
     match stage.signature:
-        case {"task": signatures.MAP | signatures.STARMAP as kind, "kwargs": {"task": {} as called, "it": [*items]}}:
+        case {"task": task_names.MAP | task_names.STARMAP as kind, "kwargs": {"task": {} as called, "it": [*items]}}:
             own, kwargs = called.get("args") or (), called.get("kwargs") or {}
             for item in items:
-                args = item if kind == signatures.STARMAP else (item,)
+                args = item if kind == task_names.STARMAP else (item,)
                 app.check_arguments(called["task"], (*args, *own), kwargs)
 
 

@@ -9,9 +9,10 @@ from taskq_cloud.calling.options import CallKeywords
 from taskq_cloud.canvas.group import Group
 from taskq_cloud.canvas.task_call import Call, read_call
 from taskq_cloud.canvas.workflow import SignatureLike, W, Workflow, invalid, node_of, read, reads
+from taskq_cloud.core.model import task_names
 from taskq_cloud.core.model.message import Args, Kwargs, Options, Signature
+from taskq_cloud.core.model.task_names import CHUNKS
 from taskq_cloud.core.workflows import signatures
-from taskq_cloud.core.workflows.signatures import CHUNKS
 from taskq_cloud.runtime.protocols import Application
 
 
@@ -139,7 +140,7 @@ def xstarmap(task: SignatureLike, it: Iterable[Iterable[object]]) -> Call:
 
 def mapped(task: Workflow, it: Iterable[Any], *, star: bool) -> Call:
     """Make the call of ``xmap``, or with ``star`` of ``xstarmap``."""
-    name = signatures.STARMAP if star else signatures.MAP
+    name = task_names.STARMAP if star else task_names.MAP
     items = [list(each) for each in it] if star else list(it)
     return read_call(signatures.starmap(task.to_dict(), items, name=name), task.app)
 

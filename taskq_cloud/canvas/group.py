@@ -24,7 +24,8 @@ from taskq_cloud.canvas.workflow import (
     with_known_options,
 )
 from taskq_cloud.core.model.message import Args, Kwargs, Options, Signature
-from taskq_cloud.core.workflows.signatures import CHORD, GROUP, signature_of
+from taskq_cloud.core.model.task_names import CHORD, GROUP
+from taskq_cloud.core.workflows.signatures import signature_of
 from taskq_cloud.results.async_result import AsyncResult
 from taskq_cloud.results.group_result import GroupResult
 from taskq_cloud.runtime.protocols import Application

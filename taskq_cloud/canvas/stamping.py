@@ -9,11 +9,11 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
-from dataclasses import fields
 from typing import Any, Final, TypeAlias
 
 from taskq_cloud.calling.options import CallOptions
 from taskq_cloud.core import serializers
+from taskq_cloud.core.lazy.values import fields
 from taskq_cloud.core.model.message import Options
 from taskq_cloud.core.workflows.signatures import CHORD_OPTIONS
 from taskq_cloud.errors import EncodeError

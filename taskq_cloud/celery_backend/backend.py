@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import replace
 from typing import Any, Final, TypeVar, cast
 
 from celery import Celery, states
@@ -27,6 +26,7 @@ from taskq_cloud.celery_backend.chords import context_of
 from taskq_cloud.core.execution import consequences
 from taskq_cloud.core.execution.context import PipelineFlow
 from taskq_cloud.core.flows import Flow
+from taskq_cloud.core.lazy.values import replace
 from taskq_cloud.core.model.message import Settlement
 from taskq_cloud.core.model.options import Policy
 from taskq_cloud.core.model.outcome import ErrorInfo

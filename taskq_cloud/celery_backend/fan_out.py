@@ -14,7 +14,7 @@ from celery.app.registry import TaskRegistry
 from celery.exceptions import Reject
 
 from taskq_cloud.core.model.message import DeadLetter, Settlement
-from taskq_cloud.core.workflows.signatures import FAN_OUT
+from taskq_cloud.core.model.task_names import FAN_OUT
 
 _OPTIONS: Final = {"acks_late": True, "reject_on_worker_lost": True, "ignore_result": True, "track_started": False}
 """The task's options in Celery. If a worker dies, another one receives the message and sends the remaining members."""

@@ -8,17 +8,20 @@ called, and what an exception means, is defined in the module of each SDK.
 
 from __future__ import annotations
 
-import logging
 import sys
 from collections.abc import Awaitable, Callable, Generator, Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
-from dataclasses import dataclass, replace
 from importlib import import_module
-from typing import Any, Final, Protocol, TypeAlias
+from typing import TYPE_CHECKING, Any, Final, Protocol, TypeAlias
 
 from taskq_cloud.core.flows import Call, CallError, Trouble, arun, run
+from taskq_cloud.core.lazy.values import dataclass, replace
 from taskq_cloud.core.ports import Service
+
+if TYPE_CHECKING:
+    import asyncio
+    import logging
 
 Operation: TypeAlias = Generator[Any, Any, Any]
 """The steps of one call, written once for both variants of an SDK.
@@ -88,16 +91,21 @@ def too_large(call: Call, size: str) -> CallError:
     return CallError(call, TOO_LARGE, f"the object has {size} bytes", Trouble.REFUSED)
 
 
+_WARNING: Final = 30
+"""``logging.WARNING``: this module is imported by processes that log nothing."""
+
 _muted: Final[ContextVar[bool]] = ContextVar("taskq_muted", default=False)
 
 
 def _is_heard(record: logging.LogRecord) -> bool:
-    return record.levelno >= logging.WARNING or not _muted.get()
+    return record.levelno >= _WARNING or not _muted.get()
 
 
 @contextmanager
 def muted(*loggers: str) -> Iterator[None]:
     """Let loggers of an SDK keep to warnings in this block. Records that other threads cause are not affected."""
+    import logging  # the SDK has imported it
+
     for name in loggers:
         logging.getLogger(name).addFilter(_is_heard)  # a logger takes the same filter once
     token = _muted.set(True)
@@ -242,7 +250,7 @@ class ThreadedClient:
     """
 
     def __init__(self, client: Client, threads: int, name: str) -> None:
-        from concurrent.futures import ThreadPoolExecutor  # event loops only, as below
+        from concurrent.futures import ThreadPoolExecutor  # synchronous callers need no threads
 
         self._client = client
         self._threads = ThreadPoolExecutor(threads, thread_name_prefix=name)
@@ -253,16 +261,18 @@ class ThreadedClient:
         Raises:
             CallError: the call failed.
         """
-        import asyncio
-
-        return await asyncio.get_running_loop().run_in_executor(self._threads, self._client.call, call)
+        return await _loop().run_in_executor(self._threads, self._client.call, call)
 
     async def close(self) -> None:
         """Close the client after the calls that were made before."""
-        import asyncio
-
-        await asyncio.get_running_loop().run_in_executor(self._threads, self._client.close)
+        await _loop().run_in_executor(self._threads, self._client.close)
         self._threads.shutdown(wait=False)
+
+
+def _loop() -> asyncio.AbstractEventLoop:
+    import asyncio  # synchronous callers have no loop
+
+    return asyncio.get_running_loop()
 
 
 def failure_of(sdk: SDK, call: Call, error: Exception, before: BaseException | None) -> tuple[BaseException, bool]:

@@ -4,12 +4,9 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import Final
 
-from taskq_cloud.core.model.environments import ENV_FILE, PREFIX
+from taskq_cloud.core.model.environments import ENV_FILE, PREFIX, USUAL_ENV_FILE
 from taskq_cloud.errors import ImproperlyConfigured
-
-USUAL_ENV_FILE: Final = ".env"
 
 
 def env_file() -> str:
@@ -31,6 +28,16 @@ def variables_of_deployment() -> dict[str, str]:
         ImproperlyConfigured: there is no file of the given name.
     """
     return _in_file(env_file()) if os.environ.get(ENV_FILE) else {}
+
+
+def variables_in_file() -> dict[str, str]:
+    """Return the variables of settings in the file that the deployment names, or else in ``.env``.
+
+    Raises:
+        ImproperlyConfigured: there is no file of the given name.
+        ModuleNotFoundError: python-dotenv is not installed.
+    """
+    return _in_file(env_file())
 
 
 def variables_of_environment() -> frozenset[str]:

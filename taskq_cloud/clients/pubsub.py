@@ -20,7 +20,6 @@ from __future__ import annotations
 import asyncio
 import os
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass
 from functools import partial
 from importlib import import_module
 from typing import Any, Final
@@ -28,6 +27,7 @@ from typing import Any, Final
 from taskq_cloud.clients.base import SDK, AsyncSDKClient, Operation, SDKClient, shortest
 from taskq_cloud.clients.credential_files import google_reason, reading_credentials, unreadable
 from taskq_cloud.core.flows import Call, CallError, Trouble
+from taskq_cloud.core.lazy.values import dataclass
 from taskq_cloud.errors import AccessDenied, ImproperlyConfigured, MissingExtra
 
 try:

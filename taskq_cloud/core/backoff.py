@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import os
 import random
-from dataclasses import dataclass
 from typing import Final
+
+from taskq_cloud.core.lazy.values import dataclass
 
 RNG: Final = random.Random()
 """Draws every wait of this package. Processes that begin with one state would wait equally long, and come back at the

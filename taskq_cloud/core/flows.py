@@ -13,11 +13,11 @@ from __future__ import annotations
 import random
 import time
 from collections.abc import Awaitable, Callable, Generator, Mapping, Sequence
-from dataclasses import dataclass, field
 from enum import Enum
 from typing import Any, Final, Protocol, TypeAlias, TypeVar
 
 from taskq_cloud.core.backoff import DEFAULT_BACKOFF, RNG, Backoff
+from taskq_cloud.core.lazy.values import dataclass, field
 
 S = TypeVar("S")
 T = TypeVar("T")

@@ -9,10 +9,10 @@ capabilities (``core.model.capabilities``).
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 from taskq_cloud.core.flows import Flow
+from taskq_cloud.core.lazy.values import dataclass
 from taskq_cloud.core.model.capabilities import BrokerCapabilities, ScheduleCapabilities, StoreCapabilities
 from taskq_cloud.core.model.message import Delivery, Outgoing, Refused, Sent, Settlement
 from taskq_cloud.core.model.payload_references import Payload, WantedPayload

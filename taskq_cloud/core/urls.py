@@ -8,12 +8,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass
 from importlib import import_module
-from importlib.metadata import entry_points
 from typing import Any, Final
 from urllib.parse import SplitResult, parse_qsl, unquote, urlsplit
 
+from taskq_cloud.core.lazy.values import dataclass
 from taskq_cloud.errors import ImproperlyConfigured
 
 _CREDENTIALS: Final = re.compile(r"(?<=://)(?:[^/:@?]*:[^?]*|[^/?]*)@")
@@ -103,6 +102,8 @@ class Registry:
         if found is not None:
             module, _, name = found.partition(":")
             return getattr(import_module(module), name).from_url(split, options)
+        from importlib.metadata import entry_points  # few applications use an adapter of another package
+
         # Entry points come last: reading the metadata of all installed packages takes longer than importing an adapter.
         others = {entry.name: entry for entry in entry_points(group=self.group)}
         if split.scheme in others:

@@ -6,20 +6,23 @@ Methods come in pairs, a synchronous and an asynchronous one over the same flow:
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
-from typing import Any, Generic, Self, TypeAlias, TypeVar
-from uuid import UUID
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING, Any, Generic, Self, TypeAlias, TypeVar
 
 from taskq_cloud.core.flows import Flow
 from taskq_cloud.core.model.option_values import ID, check
 from taskq_cloud.core.records import record as records
 from taskq_cloud.core.records.record import Record
-from taskq_cloud.core.workflows import signatures
-from taskq_cloud.core.workflows.stages import Stages, TaskStage
 from taskq_cloud.results import waiting
+from taskq_cloud.results.removal import forget_all, revoke_all
 from taskq_cloud.results.state import PENDING, TaskState
 from taskq_cloud.results.workflow import Result, TaskResult
 from taskq_cloud.runtime.protocols import Backend
+
+if TYPE_CHECKING:
+    from uuid import UUID
+
+    from taskq_cloud.core.workflows.stages import Stages
 
 T_co = TypeVar("T_co", covariant=True)
 
@@ -213,6 +216,9 @@ class AsyncResult(TaskResult, Generic[T_co]):
 
     def own_stages(self) -> Stages:
         """The task as a stage, of which the id is all that is known."""
+        from taskq_cloud.core.workflows import signatures  # few processes read workflows
+        from taskq_cloud.core.workflows.stages import TaskStage
+
         options = {"task_id": self.id, **({"ignore_result": True} if self.ignored else {})}
         return (TaskStage(signatures.signature_of("", options=options)),)
 
@@ -314,26 +320,3 @@ class EagerResult(AsyncResult[T_co]):
 
     def _wait_here(self, *_: object) -> TaskState:
         return self.load()  # known already
-
-
-def forget_all(app: Backend, results: Iterable[TaskResult]) -> Flow[None]:
-    """Remove the records of results from the store."""
-    forgotten = [each for each in results if not each.in_place]
-    if forgotten:
-        yield from app.store.delete([each.id for each in forgotten])
-    for each in forgotten:
-        each.known = None
-
-
-def revoke_all(app: Backend, results: Iterable[TaskResult]) -> Flow[int]:
-    """Record the tasks of results as REVOKED, unless they have ended, and return their number."""
-    from taskq_cloud.core.messages.late_delivery import late_scheduler  # few processes revoke tasks
-    from taskq_cloud.core.workflows.revocation import revoke_tasks  # few processes revoke tasks
-
-    ids = [each.id for each in results if not each.in_place]
-    if not ids:
-        return 0
-    scheduler, expires_at = late_scheduler(app.scheduler), app.result_expires_at()
-    if scheduler is None:
-        waiting.refuse_without_store(app)
-    return (yield from revoke_tasks(app.store, ids, expires_at, scheduler))

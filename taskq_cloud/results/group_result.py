@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
-from typing import Any, Self, TypeVar, overload
-from uuid import UUID
+from typing import TYPE_CHECKING, Any, Self, TypeVar, overload
 
 from taskq_cloud.core.flows import Flow
+from taskq_cloud.core.lazy.values import dataclass
 from taskq_cloud.core.model.option_values import ID, check
 from taskq_cloud.results.async_result import AsyncResult
 from taskq_cloud.results.result_set import Member, ResultSet
 from taskq_cloud.results.waiting import needed
 from taskq_cloud.results.workflow import Result, ResultTuple
 from taskq_cloud.runtime.protocols import Backend
+
+if TYPE_CHECKING:
+    from uuid import UUID
 
 R = TypeVar("R", bound=Result)
 

@@ -15,7 +15,8 @@ from taskq_cloud import errors
 from taskq_cloud.core.flows import CanWait, Flow, Sleep
 from taskq_cloud.core.records import record
 from taskq_cloud.core.workflows.stages import GroupStage, Stages
-from taskq_cloud.results.async_result import AsyncResult, forget_all, revoke_all
+from taskq_cloud.results.async_result import AsyncResult
+from taskq_cloud.results.removal import forget_all, revoke_all
 from taskq_cloud.results.state import TaskState
 from taskq_cloud.results.waiting import NoApplication, deadline_after, pauses, refuse_inside_a_task, refuse_on_message
 from taskq_cloud.results.workflow import Result, ResultTuple, TaskResult

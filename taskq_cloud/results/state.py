@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final
 
-from taskq_cloud.core.records import document as result_document
+from taskq_cloud.core.lazy.values import dataclass
 from taskq_cloud.core.records import record
 
 
@@ -37,6 +36,8 @@ class TaskState:
         Raises:
             DecodeError: the payload isn't a result document.
         """
+        from taskq_cloud.core.records import document as result_document  # many processes read no results
+
         document = result_document.decode(payload)
         state, result = str(document["status"]), document.get("result")
         return cls(

@@ -10,7 +10,7 @@ from contextvars import ContextVar
 from typing import Any, Final
 
 from taskq_cloud import errors
-from taskq_cloud.core.execution.runner import current_invocation
+from taskq_cloud.core.execution.run_context import current_invocation
 from taskq_cloud.core.flows import Call, CallError, Flow, Gather, Sleep, Step, Within, retrying, run
 from taskq_cloud.core.model.option_values import DELAY, WAIT, check
 from taskq_cloud.core.ports import ResultStore, ScheduleStore

@@ -13,13 +13,13 @@ from typing import TYPE_CHECKING, Any, ClassVar, TypeAlias
 from taskq_cloud import errors
 from taskq_cloud.core.flows import Flow
 from taskq_cloud.core.serializers import PlainForm
-from taskq_cloud.core.workflows.stages import Stages
 from taskq_cloud.results.state import StoredState, TaskState
 from taskq_cloud.results.waiting import refuse_without_store
 from taskq_cloud.runtime.protocols import Backend
 
 if TYPE_CHECKING:
     from taskq_cloud.core.workflows.progress import Progress, View
+    from taskq_cloud.core.workflows.stages import Stages
     from taskq_cloud.results.graph import DependencyGraph, GraphFormatter
 
 ResultTuple: TypeAlias = "tuple[tuple[str, ResultTuple | None], list[ResultTuple] | None]"

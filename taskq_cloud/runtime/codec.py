@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import glob
 import time
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from taskq_cloud.core.messages.codec import Codec
@@ -116,6 +114,8 @@ def _authenticator(settings: Settings) -> Authenticator | None:
 def _pem(setting: str, value: str) -> bytes:
     if value.lstrip().startswith("-----BEGIN"):
         return value.encode()
+    from pathlib import Path  # few applications have certificates
+
     try:
         return Path(value).read_bytes()
     except (OSError, ValueError) as error:
@@ -125,6 +125,9 @@ def _pem(setting: str, value: str) -> bytes:
 
 
 def _store(pattern: str) -> list[Certificate]:
+    import glob
+    from pathlib import Path
+
     from taskq_cloud.core.security import certificates as auth  # as above
 
     paths = sorted(glob.glob(str(Path(pattern) / "*") if Path(pattern).is_dir() else pattern))  # noqa: PTH207 - a pattern of paths

@@ -6,15 +6,16 @@ import importlib
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
-from taskq_cloud.core.execution.runner import TaskRunner, builtin_tasks
+from taskq_cloud.core.execution.builtin_tasks import builtin_tasks
 from taskq_cloud.core.lazy import lazy
 from taskq_cloud.core.model.options import TaskOptions
 from taskq_cloud.core.model.task_definition import TaskDefinition
-from taskq_cloud.core.workflows.signatures import BUILT_IN
+from taskq_cloud.core.model.task_names import BUILT_IN
 from taskq_cloud.errors import AlreadyRegistered
 from taskq_cloud.runtime.resources import Resources
 
 if TYPE_CHECKING:
+    from taskq_cloud.core.execution.runner import TaskRunner
     from taskq_cloud.core.messages.routing import Router
 
 
@@ -50,7 +51,13 @@ class Registry(Resources):
         self.tasks = {}
         self.definitions: dict[str, TaskDefinition] = {}
         self.definitions |= builtin_tasks(self.definitions)
-        self.runner = TaskRunner(self.definitions)
+
+    @lazy
+    def runner(self) -> TaskRunner:
+        """The runner of task functions; a process that only calls tasks runs none."""
+        from taskq_cloud.core.execution.runner import TaskRunner
+
+        return TaskRunner(self.definitions)
 
     def register(self, task: DeclaredTask) -> None:
         """Add a task. It replaces an earlier declaration of the same function.

@@ -6,20 +6,17 @@ import time
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
-from taskq_cloud.brokers.registry import broker_from_url
-from taskq_cloud.clients.base import without_lean_driver
-from taskq_cloud.clients.connections import AsyncConnections, Connections
-from taskq_cloud.core.flows import Flow
 from taskq_cloud.core.lazy import lazy
-from taskq_cloud.core.messages.codec import Codec
-from taskq_cloud.core.messages.sending import Outbox
-from taskq_cloud.core.ports import Broker, ResultStore, ScheduleStore, Service
 from taskq_cloud.errors import ImproperlyConfigured
-from taskq_cloud.runtime.codec import codec_from_settings, payloads_from_settings
-from taskq_cloud.stores.results.registry import store_from_url
 
 if TYPE_CHECKING:
+    from taskq_cloud.clients.async_connections import AsyncConnections
+    from taskq_cloud.clients.connections import Connections
+    from taskq_cloud.core.flows import Flow
+    from taskq_cloud.core.messages.codec import Codec
+    from taskq_cloud.core.messages.sending import Outbox
     from taskq_cloud.core.payloads.policy import Payloads
+    from taskq_cloud.core.ports import Broker, ResultStore, ScheduleStore, Service
     from taskq_cloud.settings import Settings
 
 T = TypeVar("T")
@@ -28,8 +25,8 @@ T = TypeVar("T")
 class Resources:
     """The objects that an application's settings describe.
 
-    Each is read, imported and opened when it is first used. A wrong setting raises ``ImproperlyConfigured`` at that
-    time.
+    Each is read, imported and opened when it is first used: declaring a task needs none of them. A wrong setting raises
+    ``ImproperlyConfigured`` at that time.
 
     Args:
         settings: settings by name; they win over the environment.
@@ -41,24 +38,22 @@ class Resources:
     @lazy
     def conf(self) -> Settings:
         """The settings; read when they are first used."""
-        try:
-            from taskq_cloud.settings import load_settings  # importing pydantic takes longer than all of this package
-        except ModuleNotFoundError as error:
-            if str(error.name).partition(".")[0] not in ("pydantic", "pydantic_settings"):
-                raise
-            from taskq_cloud.runtime import plain_settings
+        from taskq_cloud.runtime.plain_settings import load_settings
 
-            return cast("Settings", plain_settings.load_settings(self._given))  # the same attributes
-        return load_settings(self._given)
+        return cast("Settings", load_settings(self._given))  # the same attributes
 
     @lazy
     def broker(self) -> Broker:
         """The message broker."""
+        from taskq_cloud.brokers.registry import broker_from_url
+
         return broker_from_url(self.conf.broker, self.conf.broker_transport_options)
 
     @lazy
     def store(self) -> ResultStore:
         """The result store. With a payload store, a record may be as large as a payload."""
+        from taskq_cloud.stores.results.registry import store_from_url
+
         store = store_from_url(self.conf.results_url(), {})
         if self.payloads is None or not store.capabilities.keeps_records:
             return store
@@ -78,16 +73,24 @@ class Resources:
     @lazy
     def payloads(self) -> Payloads | None:
         """The policy of messages and results that are too large; None: they are refused."""
+        if self.conf.payloads is None:
+            return None
+        from taskq_cloud.runtime.codec import payloads_from_settings
+
         return payloads_from_settings(self.conf)
 
     @lazy
     def codec(self) -> Codec:
         """The codec of messages, with the keys that the settings name."""
+        from taskq_cloud.runtime.codec import codec_from_settings
+
         return codec_from_settings(self.conf, self.payloads)
 
     @property
     def outbox(self) -> Outbox:
         """The outbox through which messages leave: codec, broker and scheduler."""
+        from taskq_cloud.core.messages.sending import Outbox
+
         return Outbox(self.codec, self.broker, self.scheduler)
 
     def services(self) -> dict[str, Service]:
@@ -103,7 +106,11 @@ class Resources:
                 raise ImproperlyConfigured(
                     f"TASKQ_RESULTS and TASKQ_PAYLOADS share one client of {name!r}: give both URLs the same options"
                 )
-        return services if self.conf.aws_lean_client else without_lean_driver(services)
+        if self.conf.aws_lean_client:
+            return services
+        from taskq_cloud.clients.base import without_lean_driver
+
+        return without_lean_driver(services)
 
     def run(self, flow: Flow[T]) -> T:
         """Drive a flow in the calling thread."""
@@ -141,9 +148,13 @@ class Resources:
     @lazy
     def connections(self) -> Connections:
         """The connections of synchronous callers."""
+        from taskq_cloud.clients.connections import Connections
+
         return Connections(self.services(), self.conf.service_timeout)
 
     @lazy
     def async_connections(self) -> AsyncConnections:
         """The connections of the running event loop's callers."""
+        from taskq_cloud.clients.async_connections import AsyncConnections
+
         return AsyncConnections(self.services(), self.conf.service_timeout)

@@ -5,13 +5,14 @@ from __future__ import annotations
 import socket
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from taskq_cloud.clients.connections import AsyncConnections, Connections
+from taskq_cloud.clients.async_connections import AsyncConnections
+from taskq_cloud.clients.connections import Connections
 from taskq_cloud.core.execution.context import Environment
 from taskq_cloud.core.execution.pipeline import Pipeline
 from taskq_cloud.core.execution.runner import TaskRunner
+from taskq_cloud.core.lazy.values import dataclass
 from taskq_cloud.core.messages.codec import Codec
 from taskq_cloud.core.model.task_definition import TaskDefinition
 from taskq_cloud.core.ports import Broker, ResultStore

@@ -13,8 +13,8 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor, wait
-from dataclasses import replace
 
+from taskq_cloud.core.lazy.values import replace
 from taskq_cloud.core.model.outcome import Invocation, Outcome, TimedOut
 from taskq_cloud.pools.asyncio_pool import AsyncioPool
 from taskq_cloud.runtime.runtime import Runtime

@@ -5,10 +5,10 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Generator
 from concurrent.futures import Future
-from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
 from taskq_cloud.core.flows import Together, run
+from taskq_cloud.core.lazy.values import dataclass
 
 T = TypeVar("T")
 

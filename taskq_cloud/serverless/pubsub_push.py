@@ -29,11 +29,11 @@ import logging
 import os
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
 from http import HTTPStatus
 from typing import Any, Final
 
 from taskq_cloud.core.flows import retrying, run
+from taskq_cloud.core.lazy.values import dataclass, replace
 from taskq_cloud.core.model.message import Acknowledge, DeadLetter, Delivery, Settlement
 from taskq_cloud.core.model.outcome import Abandoned, Admission, Admitted, Invocation, Lost, TimedOut
 from taskq_cloud.core.ports import KnowsPhysicalNames

@@ -19,13 +19,13 @@ its failure. A group of an ordered queue keeps its order, and comes as late as i
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
 from enum import IntEnum
 from typing import Final, TypeAlias
 
 from taskq_cloud.core.execution.steps import receives
 from taskq_cloud.core.execution.steps.receives import Notes
 from taskq_cloud.core.flows import Flow
+from taskq_cloud.core.lazy.values import dataclass
 from taskq_cloud.core.model.capabilities import is_ordered
 from taskq_cloud.core.model.message import Delivery
 from taskq_cloud.core.ports import ResultStore

@@ -6,12 +6,12 @@ The adapters of S3, Azure Blob Storage and Google Cloud Storage implement ``Buck
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from datetime import datetime
 from enum import Enum
 from typing import Any, Protocol
 
 from taskq_cloud.core.flows import Call, CallError, Trouble
+from taskq_cloud.core.lazy.values import dataclass
 from taskq_cloud.errors import AccessDenied, OperationalError, StoreNotFound, Unreachable
 
 

@@ -8,7 +8,8 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from typing import Any, Protocol, TypeVar
 
-from taskq_cloud.clients.connections import AsyncConnections, Connections
+from taskq_cloud.clients.async_connections import AsyncConnections
+from taskq_cloud.clients.connections import Connections
 from taskq_cloud.core.flows import Flow
 from taskq_cloud.core.ports import Service
 

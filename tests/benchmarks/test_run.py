@@ -55,7 +55,8 @@ def test_benchmark_of_cold_starts_has_a_value_for_every_function() -> None:
         {name: int(modules) for name, _, modules in table.findall(text)} for text in (done.stdout, page)
     )
     assert printed.keys() == written.keys() and len(printed) == 7
-    assert printed["send: taskq_cloud, `--producer`"] < printed["send: taskq_cloud"] < printed["send: Celery"]
+    # A package that leaves pydantic out imports as much: nothing that calls tasks imports pydantic.
+    assert printed["send: taskq_cloud, `--producer`"] == printed["send: taskq_cloud"] < printed["send: Celery"]
 
 
 def test_benchmark_of_sqlite_has_a_value_for_every_measure() -> None:

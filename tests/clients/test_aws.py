@@ -17,7 +17,8 @@ from botocore.session import Session
 
 from emulators.call_counter import CallCounter, Fault
 from taskq_cloud.clients import aws, aws_sdk
-from taskq_cloud.clients.connections import AsyncConnections, Connections
+from taskq_cloud.clients.async_connections import AsyncConnections
+from taskq_cloud.clients.connections import Connections
 from taskq_cloud.core.flows import Call, CallError, Flow, Gather, Trouble
 from taskq_cloud.core.ports import Service
 from taskq_cloud.errors import ImproperlyConfigured

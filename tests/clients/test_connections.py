@@ -15,6 +15,7 @@ import pytest
 
 from taskq_cloud import TaskQ
 from taskq_cloud.clients import connections, loop_clients
+from taskq_cloud.clients.async_connections import AsyncConnections
 from taskq_cloud.core.flows import Call, CallError, Flow, Trouble
 from taskq_cloud.core.ports import Depth, Service
 
@@ -120,7 +121,7 @@ async def test_async_calls_with_expired_credentials_renew_once_and_interrupt_no_
 ) -> None:
     module = Expiring(callers=1)
     monkeypatch.setattr(loop_clients, "client_module", lambda service: module)
-    here = connections.AsyncConnections({"svc": Service("any")})
+    here = AsyncConnections({"svc": Service("any")})
     slow = asyncio.create_task(here.run(one(Call("svc", "wait"))))
     answers = await asyncio.gather(*(here.run(one(Call("svc", "get"))) for _ in range(CALLERS)))
     assert answers == ["done"] * CALLERS

@@ -19,7 +19,8 @@ from typing import Any
 import pytest
 
 from taskq_cloud import TaskQ
-from taskq_cloud.clients.connections import AsyncConnections, Connections
+from taskq_cloud.clients.async_connections import AsyncConnections
+from taskq_cloud.clients.connections import Connections
 from taskq_cloud.clients.interruptions import interruption_in
 from taskq_cloud.core.flows import Call, Flow
 from taskq_cloud.core.model.message import Message

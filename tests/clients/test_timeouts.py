@@ -14,8 +14,9 @@ import pytest
 
 from taskq_cloud import TaskQ
 from taskq_cloud.clients import aws
+from taskq_cloud.clients.async_connections import AsyncConnections
 from taskq_cloud.clients.base import SDKClient, without_lean_driver
-from taskq_cloud.clients.connections import AsyncConnections, Connections
+from taskq_cloud.clients.connections import Connections
 from taskq_cloud.clients.lean import json_protocol
 from taskq_cloud.clients.lean.sockets import Sockets
 from taskq_cloud.core.flows import Call, CallError, Trouble

@@ -10,7 +10,7 @@ import pytest
 from taskq_cloud import TaskQ
 from taskq_cloud.core.model.message import Message
 from taskq_cloud.core.model.outcome import Failed, Invocation, Succeeded
-from taskq_cloud.core.records.document import MOST_CHILDREN
+from taskq_cloud.core.records.record import MOST_CHILDREN
 from taskq_cloud.pools.asyncio_pool import AsyncioPool
 from taskq_cloud.pools.processes import ProcessPool
 from taskq_cloud.pools.solo import SoloPool

@@ -9,7 +9,7 @@ from contextlib import asynccontextmanager
 import pytest
 
 from taskq_cloud.brokers.memory import MemoryBroker
-from taskq_cloud.clients.connections import AsyncConnections
+from taskq_cloud.clients.async_connections import AsyncConnections
 from taskq_cloud.core.flows import Call, Flow
 from taskq_cloud.core.model.capabilities import dead_letter_queue
 from taskq_cloud.core.model.message import Acknowledge, DeadLetter, Delivery, Outgoing, Refused, Release, Settlement

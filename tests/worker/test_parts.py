@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from taskq_cloud.brokers.memory import MemoryBroker
-from taskq_cloud.clients.connections import AsyncConnections
+from taskq_cloud.clients.async_connections import AsyncConnections
 from taskq_cloud.core.flows import Flow
 from taskq_cloud.core.model.capabilities import dead_letter_queue
 from taskq_cloud.core.model.message import Acknowledge, DeadLetter, Delivery, Outgoing, Refused, Release, Settlement

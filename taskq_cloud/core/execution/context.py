@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Generator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Final, TypeAlias, TypeVar
 
 from taskq_cloud.core.execution.look_cost import LookCost
 from taskq_cloud.core.execution.patient_ports import Patience, PatientOutbox, PatientStore
 from taskq_cloud.core.flows import Flow, Step
+from taskq_cloud.core.lazy.values import dataclass, field, replace
 from taskq_cloud.core.messages.sending import (
     LARGEST_SENT_BYTES,
     Addressed,
@@ -30,8 +30,7 @@ from taskq_cloud.core.model.rates import LocalSlots
 from taskq_cloud.core.model.task_definition import TaskDefinition
 from taskq_cloud.core.ports import ResultStore
 from taskq_cloud.core.records import document
-from taskq_cloud.core.records.document import MOST_CHILDREN
-from taskq_cloud.core.records.record import FAILURE, READY_STATES, SUCCESS, Record, version_of
+from taskq_cloud.core.records.record import FAILURE, MOST_CHILDREN, READY_STATES, SUCCESS, Record, version_of
 from taskq_cloud.core.workflows import chord_life, successors
 from taskq_cloud.core.workflows.planner import Successor
 from taskq_cloud.errors import EncodeError, ImproperlyConfigured, PayloadTooLarge

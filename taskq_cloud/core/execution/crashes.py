@@ -9,12 +9,12 @@ from __future__ import annotations
 
 import logging
 from collections import OrderedDict
-from dataclasses import dataclass, field
 from typing import Final
 
 from taskq_cloud.core.backoff import growing_delay
 from taskq_cloud.core.execution import outcomes
 from taskq_cloud.core.execution.context import DeliveryContext, PipelineFlow, logger
+from taskq_cloud.core.lazy.values import dataclass, field
 from taskq_cloud.core.model.message import DeadLetter, Delivery, Release, Settlement
 from taskq_cloud.core.model.outcome import ErrorInfo
 from taskq_cloud.errors import DecodeError, OperationalError

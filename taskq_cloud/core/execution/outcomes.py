@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
-from dataclasses import replace
 from typing import Final
 
 from taskq_cloud.core import serializers
@@ -21,6 +20,7 @@ from taskq_cloud.core.execution.context import DeliveryContext, PipelineFlow
 from taskq_cloud.core.execution.steps import duplicates
 from taskq_cloud.core.execution.steps.duplicates import AlreadyDone
 from taskq_cloud.core.flows import Flow
+from taskq_cloud.core.lazy.values import replace
 from taskq_cloud.core.messages.sending import UNSENDABLE
 from taskq_cloud.core.model.message import Acknowledge, Release, Settlement
 from taskq_cloud.core.model.outcome import (

@@ -10,13 +10,13 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
 from functools import partial
 from itertools import count
 from typing import Final, Protocol, TypeVar, cast
 
 from taskq_cloud.core.backoff import growing_delay
 from taskq_cloud.core.flows import Compute, Flow, Sleep, Together
+from taskq_cloud.core.lazy.values import dataclass, replace
 from taskq_cloud.core.messages.sending import Addressed, Outbox
 from taskq_cloud.core.model.message import Refused
 from taskq_cloud.core.ports import ResultStore, SavesTogether

@@ -35,7 +35,6 @@ task, and calls errbacks. ``crashes`` settles the message if any of it fails.
 from __future__ import annotations
 
 import logging
-from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
 from taskq_cloud.core import serializers
@@ -45,15 +44,16 @@ from taskq_cloud.core.execution.context import DeliveryContext, Environment, Pip
 from taskq_cloud.core.execution.crashes import Crashes, text_of
 from taskq_cloud.core.execution.outcomes import LONGEST_RELEASE_SECONDS
 from taskq_cloud.core.execution.steps import duplicates, receives
+from taskq_cloud.core.lazy.values import replace
 from taskq_cloud.core.messages.events import NoTask
 from taskq_cloud.core.messages.sending import UNSENDABLE
 from taskq_cloud.core.model.message import SCHEDULE, Acknowledge, DeadLetter, Delivery, Message, Release, Settlement
 from taskq_cloud.core.model.options import TaskOptions, first_given
 from taskq_cloud.core.model.outcome import ADMISSION, Admitted, ErrorInfo, Invocation, Outcome, RunTimes
+from taskq_cloud.core.model.task_names import FAN_OUT
 from taskq_cloud.core.records.record import STARTED
 from taskq_cloud.core.workflows import successors
 from taskq_cloud.core.workflows.chord_members import check_store_counts_members, is_sized
-from taskq_cloud.core.workflows.signatures import FAN_OUT
 from taskq_cloud.errors import (
     BodyPending,
     DecodeError,

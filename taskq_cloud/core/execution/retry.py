@@ -7,13 +7,13 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable, Mapping
-from dataclasses import replace
 from datetime import UTC, datetime
 from inspect import Parameter
 from typing import Any, TypeAlias
 
 from taskq_cloud import errors
 from taskq_cloud.core.backoff import RNG
+from taskq_cloud.core.lazy.values import replace
 from taskq_cloud.core.model.message import Message
 from taskq_cloud.core.model.option_values import DELAY, WHEN, aware, check
 from taskq_cloud.core.model.options import TaskOptions, first_given, retry_arguments

@@ -1,8 +1,7 @@
 """Runs a task's function in the calling thread or on the running event loop, and returns the outcome.
 
 The caller enforces time limits: a pool or a handler raises ``SoftTimeLimitExceeded`` or ``TimeLimitExceeded`` in the
-running function. The functions of the tasks that every application has are here too: ``map``, ``starmap`` and nested
-groups are made of them.
+running function. What the running function can learn of its run is in ``run_context``.
 """
 
 from __future__ import annotations
@@ -12,44 +11,24 @@ import sys
 import threading
 import time
 import weakref
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from contextvars import ContextVar, copy_context
-from dataclasses import replace
+from contextvars import copy_context
 from inspect import isawaitable
-from itertools import islice
 from types import CoroutineType
 from typing import Any, Final
 
 from taskq_cloud.core import serializers
 from taskq_cloud.core.execution import retry
 from taskq_cloud.core.execution.retry import Describe
-from taskq_cloud.core.model.message import Signature
+from taskq_cloud.core.execution.run_context import added_to_chord, called_within, current_invocation
+from taskq_cloud.core.lazy.values import replace
 from taskq_cloud.core.model.options import TaskOptions
 from taskq_cloud.core.model.outcome import ErrorInfo, Failed, Invocation, Outcome, Retrying, RunTimes, Succeeded
 from taskq_cloud.core.model.task_definition import TaskDefinition
-from taskq_cloud.core.records.document import MOST_CHILDREN
-from taskq_cloud.core.workflows.signatures import ACCUMULATE, MAP, STARMAP
 from taskq_cloud.errors import EncodeError, NotRegistered, TaskQError, TimeLimitExceeded
 
 _THIS_PACKAGE: Final = __name__.partition(".")[0]
-
-current_invocation: Final[ContextVar[Invocation | None]] = ContextVar("taskq_current_invocation", default=None)
-"""The run of a task that is under way in this context; None outside a task."""
-
-added_to_chord: Final[ContextVar[list[Signature] | None]] = ContextVar("taskq_added_to_chord", default=None)
-"""The signatures that the run under way in this context has added to its chord; None outside a task."""
-
-called_within: Final[ContextVar[list[str] | None]] = ContextVar("taskq_called_within", default=None)
-"""The ids of the tasks that the run under way in this context has called; None outside a task, and for a task that is
-declared with ``trail=False``."""
-
-
-def note_called(task_ids: Iterable[str]) -> None:
-    """Note ids of tasks that the run under way has called, up to the number that its record has room for."""
-    called = called_within.get()
-    if called is not None:
-        called.extend(islice(task_ids, MOST_CHILDREN - len(called)))
 
 
 class _ThreadLoop:
@@ -232,39 +211,3 @@ def _arguments(definition: TaskDefinition, invocation: Invocation) -> tuple[list
     elif definition.bind is not None:
         args.insert(0, definition.bind(invocation))
     return args, dict(invocation.message.kwargs)
-
-
-# -- the tasks that every application has
-
-
-def builtin_tasks(tasks: Mapping[str, TaskDefinition]) -> dict[str, TaskDefinition]:
-    """Define the tasks that every application has, by Celery's names.
-
-    Args:
-        tasks: name -> definition of the tasks that ``map`` and ``starmap`` can call; looked up at each call.
-    """
-
-    def map_(task: Signature, it: Sequence[Any]) -> list[Any]:
-        return [_call(tasks, task, [item]) for item in it]
-
-    def starmap(task: Signature, it: Sequence[Sequence[Any]]) -> list[Any]:
-        return [_call(tasks, task, item) for item in it]
-
-    def accumulate(*args: Any, index: int | None = None) -> Any:
-        return args if index is None else args[index]
-
-    functions: dict[str, Callable[..., Any]] = {MAP: map_, STARMAP: starmap, ACCUMULATE: accumulate}
-    return {name: TaskDefinition(name, function, TaskOptions()) for name, function in functions.items()}
-
-
-def _call(tasks: Mapping[str, TaskDefinition], signature: Signature, args: Sequence[Any]) -> Any:
-    name = signature["task"]
-    definition = tasks.get(name)
-    if definition is None:
-        raise NotRegistered(f"task {name!r}, called for each item, is not registered here: import its module")
-    invocation = current_invocation.get()
-    bound = [] if definition.bind is None or invocation is None else [definition.bind(invocation)]
-    own_args, kwargs = signature.get("args") or (), signature.get("kwargs") or {}
-    value = definition.function(*bound, *args, *own_args, **kwargs)
-    # map and starmap aren't coroutine functions, so they run in a thread in which no loop runs.
-    return asyncio.run(value) if isinstance(value, CoroutineType) else value

@@ -7,14 +7,13 @@ and ``events``. ``core.security.policy`` has the rules for signatures, ``core.pa
 from __future__ import annotations
 
 import json
-import logging
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any, Final, TypeVar
 
 from taskq_cloud.core import serializers
 from taskq_cloud.core.flows import Compute, Flow
+from taskq_cloud.core.lazy.values import dataclass, field, replace
 from taskq_cloud.core.messages import events, protocol
 from taskq_cloud.core.model import payload_references
 from taskq_cloud.core.model.message import Message
@@ -30,8 +29,6 @@ from taskq_cloud.core.serializers.compression import (
 )
 from taskq_cloud.core.serializers.registry import AUTH, AUTH_CONTENT_TYPE, AUTH_NEEDS, check_accepted, check_serializer
 from taskq_cloud.errors import ClaimError, DecodeError, ImproperlyConfigured, PayloadTooLarge, SecurityError
-
-logger: Final = logging.getLogger("taskq_cloud.security")
 
 T = TypeVar("T")
 
@@ -322,6 +319,9 @@ def _expands(document: Mapping[str, Any]) -> bool:
 
 
 def _log_refused(error: SecurityError, message_id: str, queue: str | None) -> None:
+    import logging  # a process that only calls tasks refuses no message
+
+    logger = logging.getLogger("taskq_cloud.security")
     extra = {"action": "message.refused_signature", "queue": queue, "message_id": message_id}
     logger.error("message %s refused, as its signature can't be accepted: %s", message_id, error, extra=extra)
 

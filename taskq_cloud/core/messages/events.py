@@ -23,7 +23,6 @@ import base64
 import binascii
 import json
 from collections.abc import Collection, Mapping
-from fnmatch import fnmatchcase
 from typing import Any, Final
 
 from taskq_cloud.core.messages import protocol
@@ -198,6 +197,8 @@ def _from_document(
     elif (record := _first_record(document)) is not None:
         key = f"{record['eventSource']}:{record.get('eventName', '')}"
     key = _known_key(document, key)
+    from fnmatch import fnmatchcase  # few messages are events
+
     for pattern, task in routes.items():
         if fnmatchcase(key, pattern):
             if security is not None:

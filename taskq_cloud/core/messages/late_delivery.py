@@ -7,16 +7,15 @@ message that comes before it is due waits for the rest of the time as any early 
 
 from __future__ import annotations
 
-import hashlib
 import json
 import math
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Final
 
 from taskq_cloud.core.flows import Flow
+from taskq_cloud.core.lazy.values import dataclass
 from taskq_cloud.core.model.capabilities import BrokerCapabilities, ScheduleCapabilities, is_ordered
 from taskq_cloud.core.model.message import Message, Outgoing, Refused
 from taskq_cloud.core.ports import Broker, KnowsTargets, ScheduleStore
@@ -100,8 +99,11 @@ def one_off(message: Message, queue: str, at: int) -> OneOff:
 
 def prefix_of(task_id: str) -> str:
     """The beginning of the names of a task's schedules; the number of the attempt follows."""
-    stem = task_id if _PLAIN_ID.fullmatch(task_id) else f"h{hashlib.sha256(task_id.encode()).hexdigest()[:39]}"
-    return f"{PREFIX}{stem}."
+    if _PLAIN_ID.fullmatch(task_id):
+        return f"{PREFIX}{task_id}."
+    import hashlib  # few messages are due late, and most ids are plain
+
+    return f"{PREFIX}h{hashlib.sha256(task_id.encode()).hexdigest()[:39]}."
 
 
 def fits(outgoing: Outgoing, scheduler: ScheduleCapabilities) -> bool:

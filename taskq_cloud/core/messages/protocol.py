@@ -15,13 +15,12 @@ import binascii
 import json
 import os
 import reprlib
-import socket
 from collections.abc import Collection, Mapping
-from dataclasses import fields
 from functools import cache
 from typing import Any, Final
 
 from taskq_cloud.core import serializers
+from taskq_cloud.core.lazy.values import fields
 from taskq_cloud.core.messages.headers import RESERVED_HEADERS, header_clash
 from taskq_cloud.core.model import option_values as kinds
 from taskq_cloud.core.model import payload_references
@@ -147,6 +146,10 @@ def origin() -> str:
 
 @cache
 def _host() -> str:
+    if hasattr(os, "uname"):
+        return os.uname().nodename
+    import socket  # on Windows
+
     return socket.gethostname()
 
 

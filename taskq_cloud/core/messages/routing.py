@@ -6,10 +6,9 @@ A route's key is a task name, or a pattern if it contains ``*``. Names come befo
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
-from fnmatch import fnmatchcase
 from typing import Any, Final
 
+from taskq_cloud.core.lazy.values import dataclass
 from taskq_cloud.core.model.option_values import CALL, check_all
 from taskq_cloud.errors import ImproperlyConfigured, OptionError
 
@@ -62,6 +61,10 @@ class Router:
         exact = self._exact.get(task)
         if exact is not None:
             return exact
+        if not self._patterns:
+            return self._default
+        from fnmatch import fnmatchcase  # few applications route by patterns
+
         return next((route for pattern, route in self._patterns if fnmatchcase(task, pattern)), self._default)
 
     def queue_for(self, task: str) -> str:

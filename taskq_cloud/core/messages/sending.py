@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
 from typing import Any, Final, Self
 
 from taskq_cloud.core.flows import Flow
+from taskq_cloud.core.lazy.values import dataclass, field, replace
 from taskq_cloud.core.messages import late_delivery
 from taskq_cloud.core.messages.codec import Codec, Packed, utf8_bytes
 from taskq_cloud.core.messages.late_delivery import OneOff

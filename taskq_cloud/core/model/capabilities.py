@@ -7,8 +7,9 @@ Core code and contract suites branch on these values, never on the type of an ad
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
 from typing import Final, Literal
+
+from taskq_cloud.core.lazy.values import dataclass
 
 DEFAULT_GROUP: Final = "default"
 """The message group of a message that is sent to an ordered queue without a group; kombu uses this name, too."""

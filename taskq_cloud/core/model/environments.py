@@ -22,6 +22,9 @@ It passes options such as ``--broker`` on to the application that ``taskq`` impo
 ENV_FILE: Final = "TASKQ_ENV_FILE"
 """The environment variable that names the file of one deployment's variables, in place of ``.env``."""
 
+USUAL_ENV_FILE: Final = ".env"
+"""The file of variables that is read, if it is there, where the deployment names none."""
+
 ENVIRONMENT_FIRST: Final = "TASKQ_ENVIRONMENT_FIRST"
 """The environment variable that has environment variables override keyword arguments."""
 

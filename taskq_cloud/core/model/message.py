@@ -6,10 +6,10 @@ The bytes of messages are written and read in ``core.messages.protocol``; delive
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Final, TypeAlias
 
+from taskq_cloud.core.lazy.values import dataclass, field
 from taskq_cloud.core.model.option_values import LARGEST_NUMBER
 from taskq_cloud.core.model.payload_references import PayloadReference
 

@@ -9,14 +9,14 @@ from __future__ import annotations
 
 import re
 import reprlib
+import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from operator import index
 from typing import Any, Final
-from uuid import UUID
 
+from taskq_cloud.core.lazy.values import dataclass
 from taskq_cloud.errors import OptionError
 
 LARGEST_NUMBER: Final = 2**31
@@ -144,10 +144,15 @@ def _name(value: Any) -> str:
 
 
 def _identifier(value: Any) -> str:
-    name = _name(str(value) if isinstance(value, UUID) else value)
+    name = _name(value if isinstance(value, str) else _uuid_text(value))
     if len(name) > LONGEST_ID_BYTES or (not name.isascii() and len(name.encode()) > LONGEST_ID_BYTES):
         raise ValueError
     return name
+
+
+def _uuid_text(value: Any) -> Any:
+    kind = getattr(sys.modules.get("uuid"), "UUID", ())  # importing it takes long, and without it no value is a UUID
+    return str(value) if isinstance(value, kind) else value
 
 
 def _names(value: Any) -> list[str]:

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field, fields
 from datetime import datetime, timedelta
 from typing import Any, Final, Literal, TypeAlias, TypedDict, TypeVar
 
+from taskq_cloud.core.lazy.values import dataclass, field, fields
 from taskq_cloud.core.model import option_values
 from taskq_cloud.core.model.rates import Rate, parse_rate
 from taskq_cloud.errors import ImproperlyConfigured, OptionError

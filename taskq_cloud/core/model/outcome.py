@@ -8,10 +8,10 @@ from __future__ import annotations
 import reprlib
 import traceback
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
 from typing import Any, Final, Self, TypeAlias
 
 from taskq_cloud.core import serializers
+from taskq_cloud.core.lazy.values import dataclass, field, replace
 from taskq_cloud.core.model.message import Message, Signature
 
 SHORT_CHARACTERS: Final = 4000

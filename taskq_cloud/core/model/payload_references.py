@@ -24,9 +24,9 @@ import hashlib
 import json
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
 from typing import Any, Final
 
+from taskq_cloud.core.lazy.values import dataclass, replace
 from taskq_cloud.errors import ClaimError, DecodeError
 
 REFERENCE_KEY: Final = "taskq_claim"

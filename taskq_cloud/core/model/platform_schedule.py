@@ -7,8 +7,9 @@ These values go through the port ``ScheduleStore``. Schedules for one late messa
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
 from datetime import datetime
+
+from taskq_cloud.core.lazy.values import dataclass, field
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -16,9 +16,9 @@ import math
 import re
 import threading
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Final
 
+from taskq_cloud.core.lazy.values import dataclass
 from taskq_cloud.core.model.local_clock import LatestTime
 from taskq_cloud.errors import ImproperlyConfigured
 

@@ -1,9 +1,8 @@
-"""Values of settings that both of their readers need: ``taskq_cloud.settings``, and the one without pydantic."""
+"""Values of settings that both of their readers need: ``runtime.plain_settings``, and ``taskq_cloud.settings``."""
 
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
-from datetime import timedelta
 from typing import Any, Final
 
 from taskq_cloud.core.model.options import Policy
@@ -58,7 +57,6 @@ def policy(settings: Any, patience_seconds: float) -> Policy:
     Raises:
         ImproperlyConfigured: a rate limit can't be read.
     """
-    expires = settings.result_expires
     return Policy(
         time_limit=settings.task_time_limit,
         soft_time_limit=settings.task_soft_time_limit,
@@ -66,8 +64,7 @@ def policy(settings: Any, patience_seconds: float) -> Policy:
         store_errors_even_if_ignored=settings.task_store_errors_even_if_ignored,
         track_started=settings.task_track_started,
         result_extended=settings.result_extended,
-        # Celery: 0 and None both keep results for ever.
-        result_expires=(expires.total_seconds() if isinstance(expires, timedelta) else expires) or None,
+        result_expires=settings.result_expires or None,  # Celery: 0 and None both keep results for ever
         max_receives=settings.task_max_receives,
         patience_seconds=patience_seconds,
         fan_out_members=settings.task_fan_out_members,

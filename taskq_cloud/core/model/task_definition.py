@@ -2,24 +2,30 @@
 
 from __future__ import annotations
 
-import inspect
 import sys
-from collections.abc import Callable
-from dataclasses import dataclass
-from importlib import import_module
-from inspect import Parameter, Signature
-from typing import Any, Final
+from collections.abc import Callable, Mapping, Sequence
+from functools import cache
+from types import FunctionType
+from typing import TYPE_CHECKING, Any, Final
 
+from taskq_cloud.core.lazy.values import dataclass
 from taskq_cloud.core.model.options import TaskOptions
-from taskq_cloud.core.model.outcome import Invocation
 from taskq_cloud.errors import ImproperlyConfigured
 
-_POSITIONAL: Final = (Parameter.POSITIONAL_ONLY, Parameter.POSITIONAL_OR_KEYWORD)
-_ANY: Final = Signature(
-    [Parameter("args", Parameter.VAR_POSITIONAL), Parameter("kwargs", Parameter.VAR_KEYWORD)],
-)
+if TYPE_CHECKING:
+    from inspect import Signature
+
+    from taskq_cloud.core.model.outcome import Invocation
+
+# The flags of a function's code, which don't change; ``inspect`` has their names, and takes longer to import than all
+# of this package's models.
+_TAKES_MORE_ARGS: Final = 0x04
+_TAKES_MORE_KWARGS: Final = 0x08
+_IS_GENERATOR: Final = 0x20
+_IS_ASYNC_GENERATOR: Final = 0x200
 
 
+@cache
 def _annotations_unread() -> dict[str, Any]:
     """The arguments with which ``inspect.signature`` doesn't evaluate annotations.
 
@@ -28,10 +34,9 @@ def _annotations_unread() -> dict[str, Any]:
     """
     if sys.version_info < (3, 14):
         return {}
+    from importlib import import_module
+
     return {"annotation_format": import_module("annotationlib").Format.STRING}  # inspect has imported it
-
-
-_ANNOTATIONS_UNREAD: Final = _annotations_unread()
 
 
 def signature_of(function: Callable[..., Any]) -> Signature:
@@ -40,7 +45,61 @@ def signature_of(function: Callable[..., Any]) -> Signature:
     Raises:
         ValueError: the function has no signature, like some functions of C.
     """
-    return inspect.signature(function, **_ANNOTATIONS_UNREAD)
+    import inspect  # arguments that fit are found without it: see Shape
+
+    return inspect.signature(function, **_annotations_unread())
+
+
+def is_generator(function: Callable[..., Any]) -> bool:
+    """Whether a function is a generator function, or an asynchronous one."""
+    if type(function) is FunctionType:
+        return bool(function.__code__.co_flags & (_IS_GENERATOR | _IS_ASYNC_GENERATOR))
+    import inspect  # few tasks are anything but functions
+
+    return inspect.isgeneratorfunction(function) or inspect.isasyncgenfunction(function)
+
+
+class Shape:
+    """The parameters of a Python function, by which arguments that fit are found fast and without ``inspect``.
+
+    Args:
+        function: the function.
+        bound: whether its first positional argument is not the caller's.
+    """
+
+    __slots__ = ("_by_name", "_by_position", "_more_args", "_more_kwargs", "_needed", "_needed_names")
+
+    def __init__(self, function: FunctionType, *, bound: bool) -> None:
+        code, first = function.__code__, int(bound)
+        end = code.co_argcount + code.co_kwonlyargcount
+        positional, named = code.co_varnames[: code.co_argcount], code.co_varnames[code.co_argcount : end]
+        self._by_position = positional[first:]
+        self._by_name = {name: place for place, name in enumerate(self._by_position)}
+        self._by_name |= dict.fromkeys(named, sys.maxsize)
+        for name in positional[first : code.co_posonlyargcount]:
+            del self._by_name[name]
+        self._needed = self._by_position[: max(0, code.co_argcount - len(function.__defaults__ or ()) - first)]
+        self._needed_names = frozenset(named).difference(function.__kwdefaults__ or ())
+        self._more_args = bool(code.co_flags & _TAKES_MORE_ARGS)
+        self._more_kwargs = bool(code.co_flags & _TAKES_MORE_KWARGS)
+
+    def takes(self, args: Sequence[Any], kwargs: Mapping[str, Any]) -> bool:
+        """Whether the function can be called with these arguments."""
+        count = len(args)
+        if count > len(self._by_position) and not self._more_args:
+            return False
+        by_name = self._by_name
+        for name in kwargs:
+            place = by_name.get(name)
+            if place is None:
+                if not self._more_kwargs:
+                    return False
+            elif place < count:
+                return False  # it has a value by its position
+        for name in self._needed[count:]:
+            if name not in kwargs or name not in by_name:
+                return False
+        return self._needed_names <= kwargs.keys()
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +123,22 @@ class TaskDefinition:
     @property
     def is_async(self) -> bool:
         """Whether the function is a coroutine function."""
-        return inspect.iscoroutinefunction(self.function)
+        from inspect import iscoroutinefunction  # a process that only calls tasks doesn't ask
+
+        return iscoroutinefunction(self.function)
+
+    def shape(self) -> Shape | None:
+        """Return the parameters of the task's calls; None: only ``inspect`` can tell them.
+
+        That is so if the object isn't a Python function, or states another signature than its own.
+        """
+        function = self.function
+        if type(function) is not FunctionType or not {"__wrapped__", "__signature__"}.isdisjoint(vars(function)):
+            return None
+        bound = self.bind is not None
+        if bound and not function.__code__.co_argcount and not function.__code__.co_flags & _TAKES_MORE_ARGS:
+            return None
+        return Shape(function, bound=bound)
 
     @property
     def signature(self) -> Signature:
@@ -73,14 +147,16 @@ class TaskDefinition:
         Raises:
             ImproperlyConfigured: the task is bound, and its function takes no positional argument.
         """
+        from inspect import Parameter, Signature  # arguments that fit are found without it: see Shape
+
         try:
             found = signature_of(self.function)
         except ValueError:  # functions of C need not have a signature
-            return _ANY
+            return Signature([Parameter("args", Parameter.VAR_POSITIONAL), Parameter("kwargs", Parameter.VAR_KEYWORD)])
         if self.bind is None:
             return found
         match [*found.parameters.values()]:
-            case [Parameter(kind=kind), *others] if kind in _POSITIONAL:
+            case [Parameter(kind=Parameter.POSITIONAL_ONLY | Parameter.POSITIONAL_OR_KEYWORD), *others]:
                 return found.replace(parameters=others)
             case [Parameter(kind=Parameter.VAR_POSITIONAL), *_]:
                 return found

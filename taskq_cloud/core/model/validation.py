@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from typing import Any
-from uuid import UUID
 
 from taskq_cloud.core.model.option_values import ID, LIMIT, Kind, check
 from taskq_cloud.errors import InvalidTaskError, OptionError
@@ -87,6 +86,8 @@ def _uuid(value: Any) -> Any:
     """Read an id that a Celery caller gave as a UUID: kombu writes it as its JSON writes all UUIDs."""
     match value:
         case {"__type__": "uuid", "__value__": {"hex": str(digits)}}:
+            from uuid import UUID  # few ids are written so
+
             with suppress(ValueError):
                 return UUID(hex=digits)
     return value

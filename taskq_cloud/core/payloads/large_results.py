@@ -11,12 +11,12 @@ import base64
 import binascii
 import json
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, Final, TypeVar, cast
 
 from taskq_cloud.core import serializers
 from taskq_cloud.core.flows import Compute, Flow
+from taskq_cloud.core.lazy.values import dataclass, replace
 from taskq_cloud.core.model.announcements import Listener
 from taskq_cloud.core.model.capabilities import StoreCapabilities
 from taskq_cloud.core.model.message import Refused

@@ -8,12 +8,12 @@ anyone who can write to the queue could hand a task any object that the worker c
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Final
 from urllib.parse import quote
 
 from taskq_cloud.core.flows import Flow
+from taskq_cloud.core.lazy.values import dataclass
 from taskq_cloud.core.model.message import Refused
 from taskq_cloud.core.model.payload_references import Payload, PayloadReference, WantedPayload, check_payload, sha256_of
 from taskq_cloud.core.ports import PayloadStore

@@ -6,16 +6,16 @@ Source: Celery 5.7, ``celery.backends.base.Backend._get_result_meta``.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any, Final
 
 from taskq_cloud import errors
 from taskq_cloud.core import serializers
+from taskq_cloud.core.lazy.values import dataclass, replace
 from taskq_cloud.core.model.message import Message, Signature
 from taskq_cloud.core.model.option_values import aware
 from taskq_cloud.core.model.outcome import DEEPEST_GROUP, MOST_MEMBERS, ErrorInfo
-from taskq_cloud.core.records.record import EXCEPTION_STATES, READY_STATES, Record
+from taskq_cloud.core.records.record import EXCEPTION_STATES, MOST_CHILDREN, READY_STATES, Record
 from taskq_cloud.core.serializers.compression import LARGEST_EXPANDED_BYTES, MEMORY_PER_BYTE, check_json
 
 STARTED_AT: Final = "date_started"
@@ -26,9 +26,6 @@ EXCEPTION: Final = "exception"
 
 _SURELY_SMALL: Final = 1024 * 1024
 """Shorter texts than this many characters can't hold too many values."""
-
-MOST_CHILDREN: Final = 1000
-"""The most ids of children that a record holds: more would not fit into a record of DynamoDB's."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

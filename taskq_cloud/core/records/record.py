@@ -7,8 +7,9 @@ the other fields.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
 from typing import Any, Final
+
+from taskq_cloud.core.lazy.values import dataclass, field, replace
 
 PENDING: Final = "PENDING"
 RECEIVED: Final = "RECEIVED"
@@ -31,6 +32,9 @@ LONGEST_MESSAGE_SECONDS: Final = 15 * 86_400
 """A day longer than SQS keeps a message (Developer Guide, "quotas-messages")."""
 FENCE_KEPT_SECONDS: Final = LONGEST_MESSAGE_SECONDS
 """How long a store remembers a lock that has lapsed, so that the next one gets a higher fencing number."""
+
+MOST_CHILDREN: Final = 1000
+"""The most ids of children that a record holds: more would not fit into a record of DynamoDB's."""
 
 
 @dataclass(frozen=True, slots=True)

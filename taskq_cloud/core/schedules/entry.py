@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final, Literal, get_args
 
+from taskq_cloud.core.lazy.values import dataclass, field
 from taskq_cloud.core.schedules.base import EPOCH, Schedule
 from taskq_cloud.core.schedules.cron import crontab
 from taskq_cloud.core.schedules.interval import schedule

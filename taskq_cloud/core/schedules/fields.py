@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
-from dataclasses import dataclass
 from typing import Final, TypeAlias
 
+from taskq_cloud.core.lazy.values import dataclass
 from taskq_cloud.errors import ParseException, ScheduleError
 
 CronSpec: TypeAlias = int | str | Iterable[int]

@@ -5,11 +5,11 @@ It needs the ``ephem`` library (the extra ``solar``). Celery uses that library t
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from importlib.util import find_spec
 from typing import Any, Final
 
+from taskq_cloud.core.lazy.values import dataclass, field
 from taskq_cloud.core.model.option_values import aware
 from taskq_cloud.core.schedules.base import EPOCH, Now, ScheduleState, now_of
 from taskq_cloud.errors import MissingExtra, ScheduleError

@@ -10,10 +10,10 @@ checks that the signed timing has the fire time (``core.execution.steps.tick_pol
 from __future__ import annotations
 
 import uuid
-from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
+from taskq_cloud.core.lazy.values import dataclass, replace
 from taskq_cloud.core.model.ids import derived_id
 from taskq_cloud.core.model.message import SCHEDULE, SCHEDULED_TIME, Message
 from taskq_cloud.core.model.option_values import LARGEST_NUMBER

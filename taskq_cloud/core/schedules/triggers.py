@@ -18,13 +18,13 @@ Anchored ``rate`` expressions are not used, as a schedule can't be changed while
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta, tzinfo
 from functools import lru_cache
 from itertools import groupby, pairwise
 from math import gcd
 from typing import Final, TypedDict
 
+from taskq_cloud.core.lazy.values import dataclass
 from taskq_cloud.core.schedules import fields
 from taskq_cloud.core.schedules.base import zone_named
 from taskq_cloud.core.schedules.cron import crontab

@@ -11,11 +11,11 @@ from __future__ import annotations
 
 import base64
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from importlib.util import find_spec
 from typing import Any, Final
 
+from taskq_cloud.core.lazy.values import dataclass, field
 from taskq_cloud.core.security.signing import strict_base64
 from taskq_cloud.core.serializers import Serializer
 from taskq_cloud.core.serializers.registry import AUTH, AUTH_CONTENT_TYPE

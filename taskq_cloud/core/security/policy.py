@@ -6,9 +6,9 @@ The signatures themselves are in ``signing`` (whole messages) and ``certificates
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
+from taskq_cloud.core.lazy.values import dataclass
 from taskq_cloud.core.security.signing import MessageSigning, signature_of
 from taskq_cloud.core.serializers.registry import AUTH_CONTENT_TYPE
 from taskq_cloud.errors import SecurityError

@@ -21,10 +21,10 @@ import hashlib
 import hmac
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Final, TypeAlias
 
+from taskq_cloud.core.lazy.values import dataclass, field
 from taskq_cloud.core.model.message import SCHEDULE, SCHEDULED_TIME
 from taskq_cloud.core.model.option_values import aware
 from taskq_cloud.errors import ImproperlyConfigured, MissingExtra, SecurityError

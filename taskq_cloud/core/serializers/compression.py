@@ -10,10 +10,10 @@ backport.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from importlib import import_module
 from typing import Any, Final
 
+from taskq_cloud.core.lazy.values import dataclass
 from taskq_cloud.errors import ContentDisallowed, DecodeError, ImproperlyConfigured, MissingExtra
 
 LARGEST_EXPANDED_BYTES: Final = 64 * 1024 * 1024

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection
-from dataclasses import dataclass
 from typing import Any, Final
 
-from taskq_cloud.core.serializers import compression, formats, rich_json
+from taskq_cloud.core.lazy.values import dataclass
+from taskq_cloud.core.serializers import compression, rich_json
 from taskq_cloud.errors import ContentDisallowed, DecodeError, EncodeError, ImproperlyConfigured
 
 AUTH: Final = "auth"
@@ -51,6 +51,12 @@ class Serializer:
             self.check(data, most_bytes)
 
 
+def _formats() -> Any:
+    from taskq_cloud.core.serializers import formats  # most messages are JSON
+
+    return formats
+
+
 _BUILT_IN: Final = (
     Serializer(
         "json",
@@ -60,15 +66,27 @@ _BUILT_IN: Final = (
         rich_json.loads,
         compression.check_json,
     ),
-    Serializer("pickle", "application/x-python-serialize", "binary", formats.pickle_encode, formats.pickle_decode),
-    Serializer("yaml", "application/x-yaml", "utf-8", formats.yaml_encode, formats.yaml_decode),
+    Serializer(
+        "pickle",
+        "application/x-python-serialize",
+        "binary",
+        lambda value: _formats().pickle_encode(value),
+        lambda data: _formats().pickle_decode(data),
+    ),
+    Serializer(
+        "yaml",
+        "application/x-yaml",
+        "utf-8",
+        lambda value: _formats().yaml_encode(value),
+        lambda data: _formats().yaml_decode(data),
+    ),
     Serializer(
         "msgpack",
         "application/x-msgpack",
         "binary",
-        formats.msgpack_encode,
-        formats.msgpack_decode,
-        formats.check_msgpack,
+        lambda value: _formats().msgpack_encode(value),
+        lambda data: _formats().msgpack_decode(data),
+        lambda data, most_bytes: _formats().check_msgpack(data, most_bytes),
     ),
 )
 _by_name: Final = {serializer.name: serializer for serializer in _BUILT_IN}

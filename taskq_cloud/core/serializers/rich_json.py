@@ -9,10 +9,9 @@ import base64
 import json
 import math
 import re
-import uuid
+import sys
 from collections.abc import Callable
 from datetime import date, datetime, time
-from decimal import Decimal
 from typing import Any, Final
 
 from taskq_cloud.errors import DecodeError, EncodeError
@@ -94,6 +93,9 @@ def _rich(value: Any) -> Any:
     for kind, name, encode in _ENCODERS:
         if isinstance(value, kind):
             return {"__type__": name, "__value__": encode(value)}
+    for module, type_name, name, encode in _IMPORTED_ENCODERS:
+        if isinstance(value, getattr(sys.modules.get(module), type_name, ())):  # without the module, no value is one
+            return {"__type__": name, "__value__": encode(value)}
     raise TypeError(f"{value!r:.200} of type {type(value).__module__}.{type(value).__qualname__}")
 
 
@@ -111,15 +113,31 @@ _ENCODERS: Final[tuple[tuple[type, str, Callable[[Any], Any]], ...]] = (
     (datetime, "datetime", datetime.isoformat),
     (date, "date", date.isoformat),
     (time, "time", time.isoformat),
-    (Decimal, "decimal", str),
-    (uuid.UUID, "uuid", lambda value: {"hex": value.hex}),
 )
+_IMPORTED_ENCODERS: Final[tuple[tuple[str, str, str, Callable[[Any], Any]], ...]] = (
+    ("decimal", "Decimal", "decimal", str),
+    ("uuid", "UUID", "uuid", lambda value: {"hex": value.hex}),
+)
+
+
+def _decimal(text: Any) -> Any:
+    from decimal import Decimal  # few messages hold one
+
+    return Decimal(text)
+
+
+def _uuid(value: Any) -> Any:
+    from uuid import UUID  # few messages hold one
+
+    return UUID(hex=value["hex"])
+
+
 _DECODERS: Final[dict[str, Callable[[Any], Any]]] = {
     "datetime": datetime.fromisoformat,
     "date": lambda value: datetime.fromisoformat(value).date(),
     "time": time.fromisoformat,
-    "decimal": Decimal,
-    "uuid": lambda value: uuid.UUID(hex=value["hex"]),
+    "decimal": _decimal,
+    "uuid": _uuid,
     "bytes": str.encode,
     "base64": lambda value: base64.b64decode(value, validate=True),
 }

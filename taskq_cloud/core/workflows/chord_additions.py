@@ -11,10 +11,10 @@ from __future__ import annotations
 import hashlib
 from collections import deque
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import replace
 from typing import Any, Final
 
 from taskq_cloud.core import serializers
+from taskq_cloud.core.lazy.values import replace
 from taskq_cloud.core.messages.codec import Codec
 from taskq_cloud.core.model.ids import derived_id
 from taskq_cloud.core.model.message import Message, Signature

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from typing import Final
 
+from taskq_cloud.core.lazy.values import dataclass
 from taskq_cloud.core.model.ids import derived_id
 from taskq_cloud.core.model.message import Signature
 from taskq_cloud.core.model.option_values import LARGEST_NUMBER

@@ -10,17 +10,18 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
-from dataclasses import dataclass
 from typing import Any, Final, Self
 
 from taskq_cloud.core import serializers
+from taskq_cloud.core.lazy.values import dataclass
 from taskq_cloud.core.messages.sending import LARGEST_SENT_BYTES
 from taskq_cloud.core.model.ids import derived_id
 from taskq_cloud.core.model.message import CALL, Message, Signature
+from taskq_cloud.core.model.task_names import FAN_OUT
 from taskq_cloud.core.ports import ResultStore
 from taskq_cloud.core.records import document
 from taskq_cloud.core.records.record import FENCE_KEPT_SECONDS, FINAL_VERSION, PENDING, SUCCESS, Record
-from taskq_cloud.core.workflows.signatures import FAN_OUT, to_signature
+from taskq_cloud.core.workflows.signatures import to_signature
 from taskq_cloud.core.workflows.stages import Stages, TaskStage
 from taskq_cloud.errors import DecodeError, EncodeError, PayloadTooLarge
 

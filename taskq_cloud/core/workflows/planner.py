@@ -16,13 +16,11 @@ from taskq_cloud.core.messages.headers import RESERVED_HEADERS
 from taskq_cloud.core.model.ids import derived_id
 from taskq_cloud.core.model.message import Embed, Message, Signature, lineage_of
 from taskq_cloud.core.model.option_values import time_from_option
+from taskq_cloud.core.model.task_names import ACCUMULATE, FAN_OUT
 from taskq_cloud.core.model.validation import identifier
-from taskq_cloud.core.records.document import MOST_CHILDREN
-from taskq_cloud.core.records.record import Record
+from taskq_cloud.core.records.record import MOST_CHILDREN, Record
 from taskq_cloud.core.workflows.chord_life import CHORD_DUE, latest_due
 from taskq_cloud.core.workflows.signatures import (
-    ACCUMULATE,
-    FAN_OUT,
     SAVED_CHORD,
     checked_options,
     mapped_task,

@@ -7,9 +7,9 @@ task's (``Message.attempt``): no attempt is run by both, and a late write of the
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import Final
 
+from taskq_cloud.core.lazy.values import replace
 from taskq_cloud.core.model.ids import derived_id
 from taskq_cloud.core.model.message import CALL, EARLIER_RUNS, SCHEDULE, SCHEDULED_TIME, Message, Signature
 from taskq_cloud.core.workflows import planner, signatures, successors

@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from dataclasses import replace
 from itertools import islice
 from typing import Final
 
 from taskq_cloud.core.flows import Flow
+from taskq_cloud.core.lazy.values import replace
 from taskq_cloud.core.messages import late_delivery
 from taskq_cloud.core.model.message import Message
 from taskq_cloud.core.model.outcome import ErrorInfo

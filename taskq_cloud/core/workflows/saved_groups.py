@@ -10,12 +10,12 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
 from itertools import count
 from typing import Any, Final, TypeAlias
 
 from taskq_cloud.core import serializers
 from taskq_cloud.core.flows import Flow
+from taskq_cloud.core.lazy.values import dataclass
 from taskq_cloud.core.model.message import Message
 from taskq_cloud.core.ports import ResultStore
 from taskq_cloud.core.records import document

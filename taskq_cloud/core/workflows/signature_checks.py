@@ -12,8 +12,9 @@ from typing import Any, Final
 
 from taskq_cloud.core.model import validation as values
 from taskq_cloud.core.model.message import Signature
+from taskq_cloud.core.model.task_names import CHAIN, CHORD, CHUNKS, GROUP
 from taskq_cloud.core.workflows.chord_members import Membership, is_sized
-from taskq_cloud.core.workflows.signatures import CHAIN, CHORD, CHUNKS, GROUP, checked_options
+from taskq_cloud.core.workflows.signatures import checked_options
 from taskq_cloud.core.workflows.stages import as_list
 from taskq_cloud.errors import InvalidTaskError
 

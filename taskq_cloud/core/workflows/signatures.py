@@ -12,6 +12,7 @@ from typing import Any, Final
 
 from taskq_cloud.core.model.message import Signature
 from taskq_cloud.core.model.option_values import SIGNATURE, check_all
+from taskq_cloud.core.model.task_names import CHAIN, CHORD, CHUNKS, GROUP, STARMAP
 from taskq_cloud.core.workflows.chord_life import CHORD_DUE
 from taskq_cloud.core.workflows.stages import (
     MOST_NESTED,
@@ -27,19 +28,6 @@ from taskq_cloud.core.workflows.stages import (
 )
 from taskq_cloud.errors import InvalidTaskError, OptionError
 
-CHAIN: Final = "celery.chain"
-GROUP: Final = "celery.group"
-CHORD: Final = "celery.chord"
-CHUNKS: Final = "celery.chunks"
-MAP: Final = "celery.map"
-STARMAP: Final = "celery.starmap"
-ACCUMULATE: Final = "celery.accumulate"
-
-FAN_OUT: Final = "taskq.fan_out"
-"""The built-in task that sends the members of a large group: a message for each page, then the members of a page."""
-
-BUILT_IN: Final = frozenset({CHAIN, GROUP, CHORD, CHUNKS, FAN_OUT})
-"""The names of tasks that no function runs: they stand for workflows, or the pipeline carries them out."""
 _COMPOSED: Final = frozenset({CHAIN, GROUP, CHORD, CHUNKS})
 _LAST_TASK_OPTIONS: Final = ("link", "task_id")
 """Options of a chain or a chord that its last task gets."""

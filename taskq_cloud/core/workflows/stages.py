@@ -9,9 +9,9 @@ inside a chain and a chord inside a chord all have one representation. ``signatu
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
 from typing import Any, Final, TypeAlias
 
+from taskq_cloud.core.lazy.values import dataclass, replace
 from taskq_cloud.core.model.message import CALL, Signature
 from taskq_cloud.errors import InvalidTaskError
 

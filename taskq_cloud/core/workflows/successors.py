@@ -7,10 +7,10 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, Final
 
+from taskq_cloud.core.lazy.values import replace
 from taskq_cloud.core.messages.headers import RESERVED_HEADERS
 from taskq_cloud.core.model.ids import derived_id
 from taskq_cloud.core.model.message import NO_EMBED, Message, Signature

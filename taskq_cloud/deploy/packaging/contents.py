@@ -31,7 +31,7 @@ LEFT_OUT_OF_A_PRODUCER: Final = LEFT_OUT | {"celery_backend", "lambda_function.p
 """The parts that a function which only calls tasks doesn't import either."""
 _NOT_IN_A_FUNCTION: Final = frozenset({"click"})
 _NOT_IN_A_PRODUCER: Final = frozenset({"pydantic", "pydantic-settings", "tzdata"})
-"""Without pydantic, ``runtime.plain_settings`` reads the settings; only periodic tasks need time zones."""
+"""Settings are read without pydantic, except for files of variables; only periodic tasks need time zones."""
 _INSTALLER_FILES: Final = frozenset({"INSTALLER", "RECORD", "REQUESTED", "direct_url.json"})
 """Metadata files that are left out: they differ between machines, and RECORD lists scripts that were removed."""
 _NOT_SHIPPED: Final = shutil.ignore_patterns("__pycache__", "*.pyc", ".*")

@@ -13,7 +13,6 @@ from typing import Any, Final, TypeAlias
 
 from taskq_cloud.core.records.record import Record
 from taskq_cloud.errors import DecodeError, PayloadTooLarge
-from taskq_cloud.stores.results import _celery
 
 Item: TypeAlias = dict[str, dict[str, Any]]
 """Attribute name -> ``{"S": ...}``, ``{"N": ...}``, ``{"B": ...}``, ``{"SS": ...}``."""
@@ -103,4 +102,6 @@ def to_record(task_id: str, item: Item) -> Record:
             expires_at=expires_at,
             fence=int(item["fence"]["N"]),
         )
+    from taskq_cloud.stores.results import _celery  # few tables are shared with Celery's workers
+
     return _celery.record_of(task_id, bytes(item["result"]["B"]), expires_at)

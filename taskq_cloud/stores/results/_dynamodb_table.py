@@ -5,15 +5,14 @@ The contents of the items, and the conditions for a write, are in ``taskq_cloud.
 
 from __future__ import annotations
 
-import logging
 import re
 import threading
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
 from typing import Any, Final
 
 from taskq_cloud.core.backoff import DEFAULT_BACKOFF, RNG
 from taskq_cloud.core.flows import Call, CallError, Flow, Gather, Sleep, Trouble
+from taskq_cloud.core.lazy.values import dataclass, field
 from taskq_cloud.errors import AccessDenied, OperationalError, TableNotFound, Unreachable
 from taskq_cloud.stores.results._dynamodb_items import Item
 
@@ -36,8 +35,6 @@ _NO_STATEMENTS: Final = frozenset(
     {"AccessDenied", "AccessDeniedException", "UnknownOperationException", "UnrecognizedOperationException"}
 )
 """Errors of statements that each further statement would meet."""
-
-logger: Final = logging.getLogger("taskq_cloud.stores.dynamodb")
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,6 +157,9 @@ class Table:
         for error in (each["Error"] for each in responses if "Error" in each):
             if error.get("Code") in _NO_STATEMENTS and not self._no_statements.is_set():
                 self._no_statements.set()
+                import logging  # a process that only calls tasks writes no records
+
+                logger = logging.getLogger("taskq_cloud.stores.dynamodb")
                 logger.warning(
                     "%s takes no statements, so each result takes a request of its own: %s: %s; allow the action "
                     "dynamodb:PartiQLInsert",

@@ -26,11 +26,11 @@ import hashlib
 import json
 import math
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
 from itertools import count
 from typing import Final
 
 from taskq_cloud.core.flows import Flow
+from taskq_cloud.core.lazy.values import dataclass, replace
 from taskq_cloud.stores.buckets import StoredObject
 from taskq_cloud.stores.results._conditional_objects import ConditionalObjects
 

@@ -10,11 +10,11 @@ from __future__ import annotations
 import re
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
 from typing import Any, ClassVar, Final
 from urllib.parse import SplitResult
 
 from taskq_cloud.core.flows import Call
+from taskq_cloud.core.lazy.values import replace
 from taskq_cloud.core.model.capabilities import StoreCapabilities
 from taskq_cloud.core.ports import Service
 from taskq_cloud.core.urls import query_of, shown

@@ -10,11 +10,11 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any, Final
 from urllib.parse import SplitResult, unquote
 
+from taskq_cloud.core.lazy.values import dataclass, replace
 from taskq_cloud.core.model.capabilities import is_ordered
 from taskq_cloud.core.model.platform_schedule import PlatformSchedule
 from taskq_cloud.core.urls import query_of, shown

@@ -10,10 +10,10 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Final
 
+from taskq_cloud.core.lazy.values import dataclass
 from taskq_cloud.core.model.capabilities import DEFAULT_GROUP, is_ordered
 from taskq_cloud.core.model.payload_references import LEGACY_POINTER_SIZE, POINTER_SIZE
 from taskq_cloud.core.model.platform_schedule import PlatformSchedule

@@ -5,12 +5,13 @@ from __future__ import annotations
 from dataclasses import astuple
 from typing import Any, Final
 
+from taskq_cloud.core.model import task_names
 from taskq_cloud.core.model.message import Embed, Message, Signature
 from taskq_cloud.core.model.options import Policy
+from taskq_cloud.core.model.task_names import FAN_OUT
 from taskq_cloud.core.records.record import Record
 from taskq_cloud.core.workflows import group_pages, signatures
 from taskq_cloud.core.workflows.group_pages import Page, Paging
-from taskq_cloud.core.workflows.signatures import FAN_OUT
 from taskq_cloud.core.workflows.stages import TaskStage
 from taskq_cloud.testing.contracts.pipeline_scenario import Scenario, told
 
@@ -24,7 +25,7 @@ def _signature(task: str, **options: Any) -> Signature:
 
 
 def _group(*names: str) -> Signature:
-    return signatures.signature_of(signatures.GROUP, kwargs={"tasks": [_signature(name) for name in names]})
+    return signatures.signature_of(task_names.GROUP, kwargs={"tasks": [_signature(name) for name in names]})
 
 
 def _same(*values: Any) -> Any:

@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, NoReturn
 
-from taskq_cloud.core.execution.runner import current_invocation
+from taskq_cloud.core.execution.run_context import current_invocation
 from taskq_cloud.core.messages import protocol
 from taskq_cloud.core.model.message import Embed, Message
 from taskq_cloud.core.model.options import Policy, TaskOptions

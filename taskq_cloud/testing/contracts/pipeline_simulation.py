@@ -17,9 +17,9 @@ from taskq_cloud.core.messages import events
 from taskq_cloud.core.model.message import DEAD_LETTER_REASON, Acknowledge, Delivery, Message, Outgoing, Sent
 from taskq_cloud.core.model.outcome import Invocation, Outcome
 from taskq_cloud.core.model.task_definition import TaskDefinition
+from taskq_cloud.core.model.task_names import FAN_OUT
 from taskq_cloud.core.records import document
 from taskq_cloud.core.records.record import Record
-from taskq_cloud.core.workflows.signatures import FAN_OUT
 from taskq_cloud.errors import DecodeError
 from taskq_cloud.testing.bench import Bench
 from taskq_cloud.testing.contracts.pipeline_ports import ABOUT_TO, Effect, WatchedBroker, WatchedFlow, WatchedStore

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, NoReturn
 
-from taskq_cloud.core.execution.runner import added_to_chord
+from taskq_cloud.core.execution.run_context import added_to_chord
 from taskq_cloud.core.model.message import Embed, Message
 from taskq_cloud.core.model.options import Policy, TaskOptions
+from taskq_cloud.core.model.task_names import ACCUMULATE
 from taskq_cloud.core.workflows import chord_additions
-from taskq_cloud.core.workflows.signatures import ACCUMULATE
 from taskq_cloud.errors import Ignore, Replaced, Retry
 from taskq_cloud.testing.contracts.pipeline_scenario import (
     FAILED,

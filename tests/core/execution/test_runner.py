@@ -11,7 +11,8 @@ from typing import Any
 
 import pytest
 
-from taskq_cloud.core.execution.runner import TaskRunner, current_invocation
+from taskq_cloud.core.execution.run_context import current_invocation
+from taskq_cloud.core.execution.runner import TaskRunner
 from taskq_cloud.core.model.message import Message
 from taskq_cloud.core.model.options import TaskOptions, task_options
 from taskq_cloud.core.model.outcome import Failed, Ignored, Invocation, Outcome, Rejected, Retrying, Succeeded

@@ -16,7 +16,7 @@ import msgpack
 import pytest
 
 from taskq_cloud import TaskQ
-from taskq_cloud.clients.connections import AsyncConnections
+from taskq_cloud.clients.async_connections import AsyncConnections
 from taskq_cloud.core import serializers
 from taskq_cloud.core.flows import Compute, Flow
 from taskq_cloud.core.messages.codec import Codec

@@ -23,13 +23,14 @@ from taskq_cloud.core.model.message import (
 from taskq_cloud.core.model.options import TaskOptions
 from taskq_cloud.core.model.outcome import ErrorInfo, Failed, Invocation, Outcome, Rejected, Retrying, Succeeded
 from taskq_cloud.core.model.task_definition import TaskDefinition
+from taskq_cloud.core.model.task_names import FAN_OUT
 from taskq_cloud.core.records.record import FAILURE, SUCCESS
 from taskq_cloud.core.schedules import ticks
 from taskq_cloud.core.schedules.entry import Timing
 from taskq_cloud.core.schedules.ticks import Tick
 from taskq_cloud.core.security.signing import SIGNATURE_HEADER
 from taskq_cloud.core.workflows import group_pages
-from taskq_cloud.core.workflows.signatures import FAN_OUT, signature_of
+from taskq_cloud.core.workflows.signatures import signature_of
 from taskq_cloud.core.workflows.stages import TaskStage
 from taskq_cloud.errors import SecurityError
 from taskq_cloud.schedules import crontab

@@ -12,8 +12,7 @@ from taskq_cloud.core.flows import Flow, run
 from taskq_cloud.core.model.message import Embed, Message
 from taskq_cloud.core.model.options import TaskOptions
 from taskq_cloud.core.model.task_definition import TaskDefinition
-from taskq_cloud.core.records.document import MOST_CHILDREN
-from taskq_cloud.core.records.record import FAILURE, FINAL_VERSION, PENDING, SUCCESS, Record
+from taskq_cloud.core.records.record import FAILURE, FINAL_VERSION, MOST_CHILDREN, PENDING, SUCCESS, Record
 from taskq_cloud.core.workflows import progress, saved_groups, shape
 from taskq_cloud.core.workflows.signatures import signature_of
 from taskq_cloud.core.workflows.stages import MOST_NESTED, MOST_TASKS, GroupStage, Stages, TaskStage

@@ -8,8 +8,9 @@ import pytest
 
 from taskq_cloud.core.model.ids import derived_id
 from taskq_cloud.core.model.message import Embed, Message
+from taskq_cloud.core.model.task_names import CHAIN, CHORD, GROUP
 from taskq_cloud.core.workflows import successors
-from taskq_cloud.core.workflows.signatures import CHAIN, CHORD, GROUP, parse, signature_of
+from taskq_cloud.core.workflows.signatures import parse, signature_of
 from taskq_cloud.core.workflows.stages import Stages, TaskStage, awaited_tasks
 
 

@@ -145,7 +145,7 @@ async def test_message_is_given_back_while_the_payload_store_does_not_answer(
     with socket.socket() as closed:
         closed.bind(("127.0.0.1", 0))
         monkeypatch.setenv("AWS_ENDPOINT_URL_S3", f"http://127.0.0.1:{closed.getsockname()[1]}")
-        where = shop.app.conf.model_dump(include={"broker", "results", "payloads", "task_default_queue"})
+        where = {name: getattr(shop.app.conf, name) for name in ("broker", "results", "payloads", "task_default_queue")}
         silent = TaskQ("shop", **where)
         silent.task(name="length")(shop.length.__wrapped__)
         answer = silent.lambda_handler()(batch(record(body, queue=shop.queue, message_id="m1")), Context())

@@ -18,13 +18,13 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from itertools import islice
 from typing import Any, Final, TypeVar
 
 from taskq_cloud.core.execution.context import DeliveryContext
 from taskq_cloud.core.flows import Flow
+from taskq_cloud.core.lazy.values import dataclass
 from taskq_cloud.core.messages.sending import UNSENDABLE, Addressed
 from taskq_cloud.core.model.ids import derived_id
 from taskq_cloud.core.model.message import Message

@@ -9,10 +9,10 @@ task's id and the time (``core.security.signing``). It is good for the failures 
 from __future__ import annotations
 
 import math
-from dataclasses import replace
 from typing import Final
 
 from taskq_cloud.core.execution.context import DeliveryContext
+from taskq_cloud.core.lazy.values import replace
 from taskq_cloud.core.model.message import DEAD_LETTER_REASON, DEAD_LETTER_SEAL, DeadLetter, Message
 from taskq_cloud.core.records import document
 from taskq_cloud.core.records.record import Record

@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
 from typing import Any, Final
 
 from taskq_cloud.core.execution.context import DeliveryContext
 from taskq_cloud.core.flows import Flow
+from taskq_cloud.core.lazy.values import dataclass, replace
 from taskq_cloud.core.model.message import (
     CALL,
     DEAD_LETTER_REASON,

@@ -11,9 +11,8 @@ errback with two arguments, which fails there, is sent here.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from taskq_cloud.core.execution.context import DeliveryContext
+from taskq_cloud.core.lazy.values import dataclass
 from taskq_cloud.core.model.options import first_given
 from taskq_cloud.core.model.outcome import (
     Abandoned,

@@ -29,12 +29,13 @@ from taskq_cloud.core.model.ids import derived_id
 from taskq_cloud.core.model.message import Acknowledge, Embed, Message, Settlement, Signature, lineage_of
 from taskq_cloud.core.model.option_values import LARGEST_NUMBER
 from taskq_cloud.core.model.outcome import ErrorInfo
+from taskq_cloud.core.model.task_names import FAN_OUT
 from taskq_cloud.core.records.record import Record
 from taskq_cloud.core.workflows import group_pages, planner, saved_groups
 from taskq_cloud.core.workflows.chord_members import Membership
 from taskq_cloud.core.workflows.group_pages import PageReference
 from taskq_cloud.core.workflows.planner import RESENT, GroupPosition, Origin, Successor
-from taskq_cloud.core.workflows.signatures import FAN_OUT, parse
+from taskq_cloud.core.workflows.signatures import parse
 from taskq_cloud.core.workflows.stages import Stages, every_task
 from taskq_cloud.errors import DecodeError, InvalidTaskError, PayloadTooLarge
 

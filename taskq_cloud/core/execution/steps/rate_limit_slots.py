@@ -19,12 +19,12 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Any, Final
 
 from taskq_cloud.core.execution.context import DeliveryContext
 from taskq_cloud.core.flows import Flow
+from taskq_cloud.core.lazy.values import dataclass, field, replace
 from taskq_cloud.core.model.capabilities import BrokerCapabilities, is_ordered
 from taskq_cloud.core.model.message import Acknowledge, Message, Release, Settlement
 from taskq_cloud.core.records.record import Record

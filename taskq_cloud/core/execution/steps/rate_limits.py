@@ -15,7 +15,6 @@ import hashlib
 import inspect
 import logging
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
 from string import Formatter
 from typing import Final
 
@@ -23,6 +22,7 @@ from taskq_cloud.core.execution.context import DeliveryContext, PipelineFlow
 from taskq_cloud.core.execution.steps import receives
 from taskq_cloud.core.execution.steps.rate_limit_slots import SlotKeeper
 from taskq_cloud.core.flows import Flow
+from taskq_cloud.core.lazy.values import dataclass, replace
 from taskq_cloud.core.model.capabilities import BrokerCapabilities, StoreCapabilities
 from taskq_cloud.core.model.message import Settlement
 from taskq_cloud.core.model.options import QUEUE, WORKER, Policy, TaskOptions

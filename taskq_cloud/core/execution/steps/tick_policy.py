@@ -7,13 +7,13 @@ several workers, only one gets a lock. Where the store has no locks, every tick 
 from __future__ import annotations
 
 import logging
-from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Final
 
 from taskq_cloud.core.execution.context import DeliveryContext
 from taskq_cloud.core.execution.steps.dead_letters import redriven_at
 from taskq_cloud.core.flows import Flow
+from taskq_cloud.core.lazy.values import dataclass
 from taskq_cloud.core.model.message import Acknowledge, DeadLetter, Release, Settlement
 from taskq_cloud.core.model.options import first_given
 from taskq_cloud.core.model.outcome import Outcome, Replaced, Retrying

@@ -23,11 +23,12 @@ from taskq_cloud.core.messages import protocol, sending
 from taskq_cloud.core.model.message import Delivery, Embed, Message, Outgoing, Refused, Sent
 from taskq_cloud.core.model.options import TaskOptions
 from taskq_cloud.core.model.outcome import ErrorInfo
+from taskq_cloud.core.model.task_names import FAN_OUT
 from taskq_cloud.core.records.record import FAILURE, SUCCESS
 from taskq_cloud.core.workflows import group_pages, planner
 from taskq_cloud.core.workflows.group_pages import PAGE_MEMBERS, Page, PageReference, Paging
 from taskq_cloud.core.workflows.planner import Origin
-from taskq_cloud.core.workflows.signatures import FAN_OUT, signature_of
+from taskq_cloud.core.workflows.signatures import signature_of
 from taskq_cloud.core.workflows.stages import GroupStage, Stages, TaskStage
 from taskq_cloud.errors import DecodeError, PayloadTooLarge, SendError
 from taskq_cloud.stores.results.disabled import DisabledResults

@@ -1,4 +1,7 @@
-"""A property whose value is made on first use, and made only once however many threads ask for it."""
+"""Things that are made on first use: here a property's value, and in ``values`` the methods of value types.
+
+A property's value is made only once however many threads ask for it.
+"""
 
 from __future__ import annotations
 
