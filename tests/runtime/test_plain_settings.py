@@ -125,7 +125,9 @@ def test_names_and_defaults_are_those_of_the_settings() -> None:
     assert (plain.results_url(), plain.policy(0)) == (full.results_url(), full.policy(0))
 
 
-@pytest.mark.parametrize("value", [*SCALARS, *DURATIONS, *COLLECTIONS], ids=lambda value: f"{value!r:.30}")
+@pytest.mark.parametrize(
+    "value", [*SCALARS, *DURATIONS, *COLLECTIONS], ids=lambda value: f"{value!r:.30}".partition(" at 0x")[0]
+)
 def test_keyword_of_every_setting_is_read_or_refused_as_by_pydantic(value: Any) -> None:
     check_same(dict.fromkeys([name for name in NAMES if name != "timezone"], value))
 
