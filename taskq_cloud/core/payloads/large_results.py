@@ -11,7 +11,7 @@ import base64
 import binascii
 import json
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any, Final, TypeVar, cast
 
@@ -42,16 +42,20 @@ class LargeResults:
         store: the store of the records.
         payloads: the store of documents that are too large for a record.
         clock: returns seconds since the epoch.
+
+    Attributes:
+        capabilities: the capabilities of the store of records, with a larger limit.
     """
 
     store: ResultStore
     payloads: Payloads
     clock: Callable[[], float]
+    capabilities: StoreCapabilities = field(init=False)
 
-    @property
-    def capabilities(self) -> StoreCapabilities:
-        """The capabilities of the store of records, with a larger limit."""
-        return replace(self.store.capabilities, largest_record_bytes=LARGEST_PAYLOAD_BYTES)
+    def __post_init__(self) -> None:
+        # Made once, because each task that ends asks for them.
+        larger = replace(self.store.capabilities, largest_record_bytes=LARGEST_PAYLOAD_BYTES)
+        object.__setattr__(self, "capabilities", larger)
 
     @property
     def services(self) -> Mapping[str, Service]:
