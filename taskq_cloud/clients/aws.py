@@ -58,7 +58,7 @@ LARGEST_POOL: Final = 200
 connection."""
 
 _RANGE: Final = re.compile(r"bytes=0-(\d+)")
-"""Return the range that reads at most so many bytes of an object, and one byte more if it has more."""
+"""The range of a read of at most so many bytes of an object, and of one byte more, which shows that it has more."""
 
 _FOUND_CREDENTIALS: Final = ("botocore.credentials", "aiobotocore.credentials")
 """Loggers that say at INFO, for each client, where its credentials have been found."""
