@@ -70,6 +70,12 @@ def is_about_everyone(statement: Statement) -> bool:
     )
 
 
+def services_in(statement: Statement) -> list[str]:
+    """Return the services that a statement of a resource's policy names as principals."""
+    principal = statement.get("Principal")
+    return as_list(principal.get("Service", [])) if isinstance(principal, Mapping) else []
+
+
 def denies_without_tls(document: Mapping[str, Any] | str | None, service: str, resources: Sequence[str]) -> bool:
     """Return whether a policy denies every request without TLS to all the resources, whoever makes it.
 
@@ -114,7 +120,7 @@ def allows_service(
         each.get("Effect")
         for each in statements(document)
         if applies_to(each, action, resource)
-        and (is_about_everyone(each) or service in _services(each))
+        and (is_about_everyone(each) or service in services_in(each))
         and _hold(each, context)
     }
     return effects == {"Allow"}
@@ -128,17 +134,12 @@ def _hold(statement: Statement, context: Mapping[str, str]) -> bool:
     )
 
 
-def _services(statement: Statement) -> list[str]:
-    principal = statement.get("Principal")
-    return as_list(principal.get("Service", [])) if isinstance(principal, Mapping) else []
-
-
 def services_of_every_account(document: Mapping[str, Any] | str | None) -> list[str]:
     """Return the services that a policy allows to act for the resources of any account, sorted."""
     found: set[str] = set()
     for each in statements(document):
         if each.get("Effect") == "Allow" and not _keys(each) & _SOURCES:
-            found.update(_services(each))
+            found.update(services_in(each))
     return sorted(found)
 
 
