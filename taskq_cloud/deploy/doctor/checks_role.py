@@ -35,7 +35,16 @@ _OF_A_VPC: Final = (
     "ec2:DescribeSubnets",
     "ec2:UnassignPrivateIpAddresses",
 )
+"""Lambda itself calls these with the role of a function in a VPC (Lambda Developer Guide, "Giving Lambda functions
+access to resources in an Amazon VPC")."""
+
+_OF_TRACES: Final = ("xray:PutTelemetryRecords", "xray:PutTraceSegments")
+"""Lambda itself calls these with the role of a traced function (Lambda Developer Guide, "Visualize Lambda function
+invocations using AWS X-Ray")."""
+
 _OF_SECRETS: Final = ("secretsmanager:GetSecretValue", "ssm:GetParameter")
+"""A function reads the secrets of ``TASKQ_SECRETS``, and only Terraform knows their ARNs."""
+
 _ARN_FIELDS: Final = 7
 """The parts of a secret's own ARN; a reference may have more, which name a key of its JSON and a version."""
 
@@ -46,10 +55,6 @@ _OF_DESTINATIONS: Final = {
     "sqs": "sqs:SendMessage",
 }
 """Service of a destination of asynchronous invocations -> the action that Lambda needs for it."""
-
-_OF_TRACES: Final = ("xray:PutTelemetryRecords", "xray:PutTraceSegments")
-"""Calls that Lambda itself makes with a function's role (Lambda Developer Guide, "Giving Lambda functions access to
-resources in an Amazon VPC" and "Visualize Lambda function invocations using AWS X-Ray")."""
 
 
 def _of_platform(role: Pair[Role, ObservedRole]) -> Iterator[tuple[str, str]]:
