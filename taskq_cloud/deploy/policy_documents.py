@@ -22,9 +22,10 @@ Conditions: TypeAlias = frozenset[tuple[str, str, frozenset[str]]]
 _SOURCES: Final = frozenset({"aws:sourceaccount", "aws:sourcearn", "aws:sourceorgid", "aws:sourceorgpaths"})
 """The condition keys that limit a service to the resources that it acts for (IAM User Guide, "confused-deputy")."""
 
-_WITHOUT_TLS: Final = frozenset(
-    ((operator, "aws:securetransport", frozenset({"false"})),) for operator in ("bool", "boolifexists")
+_WITHOUT_TLS: Final[tuple[Conditions, ...]] = tuple(
+    frozenset({(operator, "aws:securetransport", frozenset({"false"}))}) for operator in ("bool", "boolifexists")
 )
+"""The conditions under which a statement is about requests without TLS, and about all of them."""
 
 
 def as_list(value: Any) -> list[Any]:
@@ -90,7 +91,7 @@ def denies_without_tls(document: Mapping[str, Any] | str | None, service: str, r
         if each.get("Effect") == "Deny"
         and "NotPrincipal" not in each
         and is_about_everyone(each)
-        and tuple(conditions(each)) in _WITHOUT_TLS
+        and conditions(each) in _WITHOUT_TLS
     ]
     # A denial of single actions leaves the others open: an action that doesn't exist stands for all of them.
     return all(any(applies_to(each, f"{service}:AnyAction", resource) for each in denials) for resource in resources)
