@@ -207,9 +207,10 @@ def load_settings(given: dict[str, Any]) -> PlainSettings:
         )
     more = json.loads(os.environ.get(COMMAND_LINE, "{}"))
     values = settings_values.given_values(given, more, [*SETTINGS, *CELERY_NAMES])
+    environment = {name.upper(): text for name, text in os.environ.items()}
     read: dict[str, Any] = {}
     for name, (kind, default) in SETTINGS.items():
-        found = _found(name, values, more)
+        found = _found(name, values, more, environment)
         try:
             read[name] = _read(kind, found) if found else default
         except (TypeError, ValueError) as error:
@@ -218,15 +219,15 @@ def load_settings(given: dict[str, Any]) -> PlainSettings:
     return PlainSettings(**read)
 
 
-def _found(name: str, values: Mapping[str, Any], more: Mapping[str, Any]) -> list[Any]:
+def _found(name: str, values: Mapping[str, Any], more: Mapping[str, Any], environment: Mapping[str, str]) -> list[Any]:
     """Return all values that a setting is given, the one that wins first.
 
     Args:
         name: the setting.
         values: the values of the code and of the command line.
         more: the values of the command line.
+        environment: the environment variables, by names in capitals.
     """
-    environment = {each.upper(): value for each, value in os.environ.items()}
     names = [name, *(theirs for theirs, ours in CELERY_NAMES.items() if ours == name)]
     texts = [environment[variable_of(each)] for each in names if variable_of(each) in environment]
     given = [values[name]] if name in values else []
