@@ -135,7 +135,7 @@ def everything(
     location = observe_google.location_of(topology, location)
     if topology.provider == "google" and location is None:
         skip = (*skip, "services")
-    queues = yield from _queues(topology)
+    queues = yield from _each(queue, topology.queue_names())
     undeclared = {} if "undeclared" in skip else (yield from observe_undeclared.undeclared(topology))
     functions = {} if "functions" in skip else (yield from observe_functions.functions(topology, queues))
     services, scaling = dict[str, ObservedService](), dict[str, ObservedScaling]()
@@ -163,14 +163,6 @@ def everything(
         # Without the services, nothing tells how they should be scaled.
         skipped=frozenset(skip) | ({"scaling"} if "services" in skip else set()),
     )
-
-
-def _queues(topology: Topology) -> Flow[dict[str, ObservedQueue]]:
-    names = [name for each in topology.queues for name in (each.name, each.dead_letter_queue.name)]
-    group = topology.schedule_group
-    if group is not None and group.dead_letter_queue is not None:
-        names.append(group.dead_letter_queue.name)
-    return (yield from _each(queue, names))
 
 
 def _stores(topology: Topology) -> Flow[dict[str, Any]]:

@@ -20,10 +20,7 @@ def undeclared(topology: Topology) -> Flow[dict[str, ObservedQueue]]:
     """Return the queues that have the deployment's tag and are not declared, by name in SQS."""
     if not topology.queues:
         return {}
-    declared = {name for each in topology.queues for name in (each.name, each.dead_letter_queue.name)}
-    group = topology.schedule_group
-    if group is not None and group.dead_letter_queue is not None:
-        declared.add(group.dead_letter_queue.name)
+    declared = set(topology.queue_names())
     found = {}
     for url in (yield from _urls(_prefix(topology))):
         name = url.rpartition("/")[2]
