@@ -20,7 +20,7 @@ from taskq_cloud.deploy.doctor import (
     observe_services,
     observe_undeclared,
 )
-from taskq_cloud.deploy.doctor.calls import call
+from taskq_cloud.deploy.doctor.calls import NO_QUEUE, call
 from taskq_cloud.deploy.doctor.observed import (
     Observed,
     ObservedBucket,
@@ -34,7 +34,6 @@ from taskq_cloud.deploy.topology.model import Topology
 
 T = TypeVar("T")
 
-_NO_QUEUE: Final = ("AWS.SimpleQueueService.NonExistentQueue", "QueueDoesNotExist")
 _NO_RESOURCE: Final = ("ResourceNotFoundException", "ResourceNotFound")
 _NO_BUCKET: Final = ("404", "NoSuchBucket")
 _ENCRYPTED: Final = ("ENABLED", "ENABLING", "UPDATING")
@@ -57,11 +56,11 @@ SKIPPABLE: Final = (
 def queue(name: str) -> Flow[ObservedQueue | None]:
     """Observe a queue by its name in SQS; None if it does not exist."""
     resource = f"queue {name}"
-    found = yield from call(resource, "sqs", "get_queue_url", _NO_QUEUE, QueueName=name)
+    found = yield from call(resource, "sqs", "get_queue_url", NO_QUEUE, QueueName=name)
     if found is None:
         return None
     url = str(found["QueueUrl"])
-    answer = yield from call(resource, "sqs", "get_queue_attributes", _NO_QUEUE, QueueUrl=url, AttributeNames=["All"])
+    answer = yield from call(resource, "sqs", "get_queue_attributes", NO_QUEUE, QueueUrl=url, AttributeNames=["All"])
     return None if answer is None else ObservedQueue(url, answer["Attributes"])
 
 
