@@ -103,7 +103,7 @@ data "aws_iam_policy_document" "platform" {
 
     content {
       sid       = "KeepFailures"
-      actions   = [split(":", statement.value)[2] == "sns" ? "sns:Publish" : "sqs:SendMessage"]
+      actions   = [local.destination_actions[split(":", statement.value)[2]]]
       resources = [statement.value]
     }
   }
