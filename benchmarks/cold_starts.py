@@ -10,9 +10,7 @@ quota of CPU time for each 20 ms is kept by stopping the process, as Linux does 
 from __future__ import annotations
 
 import argparse
-import json
 import os
-import platform
 import signal
 import statistics
 import subprocess
@@ -26,23 +24,19 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
-import botocore.session
+from common import ROOT, batch, client, conditions, create_table, write_table
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
-from run import APPS, PAGE
 
 from emulators.aws import Ministack, environment
 from emulators.aws.programs.runtime_api import RuntimeApi
 from taskq_cloud.deploy.packaging.contents import LEFT_OUT, LEFT_OUT_OF_A_PRODUCER
 
-FUNCTIONS = APPS.parent / "functions"
-ROOT = APPS.parents[1]
-BEGIN, END = "<!-- cold starts -->\n", "<!-- /cold starts -->\n"
+FUNCTIONS: Final = ROOT / "benchmarks" / "functions"
 SHARES: Final = (1.0, 0.29, 0.07)
 PERIOD_SECONDS: Final = 0.02
-TICKS_PER_SECOND: Final = os.sysconf("SC_CLK_TCK")
 IN_THE_RUNTIME: Final = frozenset({"boto3", "botocore", "jmespath", "python-dateutil", "s3transfer", "six", "urllib3"})
 """Packages of Lambda's runtime, which no archive has to contain."""
 
@@ -55,11 +49,10 @@ class Function:
     handler: str
     packages: tuple[str, ...] = ()
     left_out: frozenset[str] | None = None
-    without_pydantic: bool = False
 
     @property
     def sends(self) -> bool:
-        """Whether it sends a message; otherwise it runs one."""
+        """Whether the function sends a message. Each other function runs a message."""
         return self.handler.endswith(":producer")
 
     def unzipped_bytes(self) -> int:
@@ -73,9 +66,7 @@ class Function:
 FULL = ("pydantic", "pydantic-settings", "tzdata")
 CONTENDERS: Final = (
     Function("send: bare boto3", "boto3_functions:producer"),
-    Function(
-        "send: taskq_cloud, `--producer`", "taskq_functions:producer", (), LEFT_OUT_OF_A_PRODUCER, without_pydantic=True
-    ),
+    Function("send: taskq_cloud, `--producer`", "taskq_functions:producer", (), LEFT_OUT_OF_A_PRODUCER),
     Function("send: taskq_cloud", "taskq_functions:producer", FULL, LEFT_OUT),
     Function("send: Celery", "celery_functions:producer", ("celery", "kombu")),
     Function("run: bare boto3", "boto3_functions:consumer"),
@@ -156,7 +147,7 @@ def _scheduled_seconds(process_id: int) -> float:
 def started(function: Function, env: dict[str, str], log: Path) -> Iterator[tuple[RuntimeApi, int, float]]:
     """Start a function. Yield its Runtime API, its process id, and the milliseconds of its initialisation."""
     env = {**env, "BENCH_FUNCTION": function.handler, "PYTHONPATH": os.pathsep.join([str(ROOT), str(FUNCTIONS)])}
-    if function.without_pydantic:
+    if "pydantic" not in function.packages:
         env["BENCH_WITHOUT_PYDANTIC"] = "1"
     command = [sys.executable, "-m", "awslambdaric", "handlers.handler"]
     with RuntimeApi() as api, log.open("ab") as output:
@@ -174,15 +165,7 @@ def started(function: Function, env: dict[str, str], log: Path) -> Iterator[tupl
 
 def measure(function: Function, env: dict[str, str], log: Path, rows: dict[str, list[float]]) -> None:
     """Start a function once for each share of the CPU, and invoke it once."""
-    record = {
-        "messageId": "1",
-        "receiptHandle": "r",
-        "body": json.dumps({"task": "bench.noop", "id": str(time.time_ns()), "args": [1]}),
-        "attributes": {"ApproximateReceiveCount": "1"},
-        "eventSource": "aws:sqs",
-        "eventSourceARN": f"arn:aws:sqs:eu-west-1:000000000000:{env['BENCH_QUEUE']}",
-    }
-    event = {} if function.sends else {"Records": [record]}
+    event = {} if function.sends else batch("bench.noop", 1, 1)
     for share in SHARES:
         with started(function, env, log) as (api, process_id, ready_ms):
             with Quota(process_id, share):
@@ -202,18 +185,8 @@ def measure(function: Function, env: dict[str, str], log: Path, rows: dict[str, 
 def resources(directory: Path) -> Iterator[dict[str, str]]:
     """Start a stack with a queue and a table. Yield the environment of the functions."""
     with Ministack() as stack:
-        session: Any = botocore.session.get_session()
-        keys = {"aws_access_key_id": "test", "aws_secret_access_key": "test", "region_name": "eu-west-1"}
-        sqs, dynamodb = (
-            session.create_client(name, endpoint_url=stack.endpoint_url, **keys) for name in ("sqs", "dynamodb")
-        )
-        sqs.create_queue(QueueName="bench")
-        dynamodb.create_table(
-            TableName="bench",
-            BillingMode="PAY_PER_REQUEST",
-            KeySchema=[{"AttributeName": "id", "KeyType": "HASH"}],
-            AttributeDefinitions=[{"AttributeName": "id", "AttributeType": "S"}],
-        )
+        client("sqs", stack.endpoint_url).create_queue(QueueName="bench")
+        create_table(stack.endpoint_url)
         yield {
             **os.environ,
             **environment(stack.endpoint_url),
@@ -230,7 +203,7 @@ def render(table: dict[str, dict[str, list[float]]], rounds: int) -> str:
     shares = [f"first answer at {share:.0%} CPU, ms" for share in SHARES]
     measures = ["initialisation, ms", *shares, "CPU s, both", "modules"]
     lines = [
-        f"Medians of {rounds} alternating rounds on Python {platform.python_version()}, {os.cpu_count()} cores.",
+        conditions(rounds),
         "",
         f"| function | archive, unzipped MB | {' | '.join(measures)} |",
         f"|---|---:|{'---:|' * len(measures)}",
@@ -257,10 +230,7 @@ def main() -> None:
     text = render(table, arguments.rounds)
     print(text)
     if not arguments.dry_run:
-        page = PAGE.read_text(encoding="utf-8")
-        before, _, rest = page.partition(BEGIN)
-        after = rest.partition(END)[2]
-        PAGE.write_text(f"{before}{BEGIN}\n{text}\n{END}{after}", encoding="utf-8")
+        write_table("cold starts", text)
 
 
 if __name__ == "__main__":

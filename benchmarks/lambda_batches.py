@@ -1,8 +1,8 @@
 """Measure batches of a Lambda function beside Powertools for AWS Lambda, and write their table in docs/benchmarks.md.
 
 Each contender gets batches of ten records in a process of its own, in alternating rounds, and its handler is called as
-Lambda's runtime client calls it. The CPU time of a record is the process's, in warm batches. The requests for results
-are counted by a proxy before a local AWS stack.
+Lambda's runtime client calls it. The CPU time of a record is that of the whole process in warm batches, divided by the
+number of their records. The requests for results are counted by a proxy before a local AWS stack.
 
     python benchmarks/lambda_batches.py [--rounds 5]
 """
@@ -10,27 +10,23 @@ are counted by a proxy before a local AWS stack.
 from __future__ import annotations
 
 import argparse
+import asyncio
 import json
 import os
-import platform
 import statistics
 import subprocess
 import sys
 import time
 from collections import defaultdict
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any, Final
-from uuid import uuid4
 
 import botocore.session
-from run import APPS, PAGE
+from common import ROOT, batch, conditions, create_table, write_table
 
 from emulators.aws import Ministack, environment
 from emulators.call_counter import CallCounter
 
-ROOT: Final = APPS.parents[1]
-BEGIN, END = "<!-- batches -->\n", "<!-- /batches -->\n"
 RECORDS: Final = 10
 WARM_BATCHES, BATCHES = 30, 200
 CONTENDERS: Final = (
@@ -47,7 +43,7 @@ WAITING: Final = ("Powertools, asynchronous batch", "taskq_cloud, coroutine task
 
 
 class Context:
-    """What a handler asks of Lambda's context object."""
+    """The part of Lambda's context object that handlers use."""
 
     aws_request_id = "bench"
 
@@ -57,28 +53,8 @@ class Context:
         return 60_000
 
 
-def batch(task: str, seconds: float) -> dict[str, Any]:
-    """Make an event with new records."""
-
-    def record(number: int) -> dict[str, Any]:
-        body = {"task": task, "id": str(uuid4()), "args": [seconds]}
-        return {
-            "messageId": f"{number}",
-            "receiptHandle": f"receipt-{number}",
-            "body": json.dumps(body),
-            "attributes": {"ApproximateReceiveCount": "1", "SentTimestamp": "1700000000000"},
-            "messageAttributes": {},
-            "eventSource": "aws:sqs",
-            "eventSourceARN": "arn:aws:sqs:eu-west-1:000000000000:bench",
-        }
-
-    return {"Records": [record(number) for number in range(RECORDS)]}
-
-
 def handler_of(contender: str) -> tuple[Callable[[Any, Any], Any], str]:
     """Make a contender's handler, and name the task that its records call."""
-    import asyncio
-
     if contender.startswith("taskq_cloud"):
         from taskq_cloud import TaskQ
 
@@ -127,12 +103,12 @@ def measure(contender: str, seconds: float) -> None:
     """Run a contender in this process, and print the CPU time of a record, or the time of one batch that waits."""
     handler, task = handler_of(contender)
     if seconds:
-        handler(batch(task, 0), Context())
+        handler(batch(task, 0, RECORDS), Context())
         began = time.perf_counter()
-        handler(batch(task, seconds), Context())
+        handler(batch(task, seconds, RECORDS), Context())
         print(time.perf_counter() - began)
         return
-    events = [batch(task, 0) for _ in range(WARM_BATCHES + BATCHES)]
+    events = [batch(task, 0, RECORDS) for _ in range(WARM_BATCHES + BATCHES)]
     for event in events[:WARM_BATCHES]:
         handler(event, Context())
     began = time.process_time()
@@ -155,14 +131,7 @@ def compare(rounds: int) -> str:
     with Ministack() as stack, CallCounter(stack.endpoint_url) as counter:
         env = {**os.environ, **environment(counter.endpoint_url), "PYTHONPATH": str(ROOT)}
         env |= {"POWERTOOLS_TRACE_DISABLED": "1", "AWS_LAMBDA_FUNCTION_NAME": "bench"}
-        keys = {"aws_access_key_id": "test", "aws_secret_access_key": "test", "region_name": "eu-west-1"}
-        session: Any = botocore.session.get_session()
-        session.create_client("dynamodb", endpoint_url=stack.endpoint_url, **keys).create_table(
-            TableName="bench",
-            BillingMode="PAY_PER_REQUEST",
-            KeySchema=[{"AttributeName": "id", "KeyType": "HASH"}],
-            AttributeDefinitions=[{"AttributeName": "id", "AttributeType": "S"}],
-        )
+        create_table(stack.endpoint_url)
         for _ in range(rounds):
             for contender in CONTENDERS:
                 counter.reset()
@@ -171,15 +140,14 @@ def compare(rounds: int) -> str:
             for contender in WAITING:
                 waits[contender].append(measured(contender, env, 1))
     lines = [
-        f"Medians of {rounds} alternating rounds on Python {platform.python_version()}, {os.cpu_count()} cores.",
+        conditions(rounds),
         "",
         "| batches of ten records | CPU a record, µs | requests a batch | ten tasks that wait 1 s, s |",
         "|---|---:|---:|---:|",
     ]
     for contender in CONTENDERS:
-        waited = f"{statistics.median(waits[contender]):.1f}" if contender in waits else ""
-        row = f"| {contender} | {statistics.median(cpu[contender]):.0f} | {requests[contender]:.1f} | {waited} |"
-        lines.append(row.replace("|  |", "| |"))
+        waited = f" {statistics.median(waits[contender]):.1f} " if contender in waits else " "
+        lines.append(f"| {contender} | {statistics.median(cpu[contender]):.0f} | {requests[contender]:.1f} |{waited}|")
     return "\n".join(lines) + "\n"
 
 
@@ -197,10 +165,7 @@ def main() -> None:
     text = compare(arguments.rounds)
     print(text)
     if not arguments.dry_run:
-        page = Path(PAGE).read_text(encoding="utf-8")
-        before, _, rest = page.partition(BEGIN)
-        after = rest.partition(END)[2]
-        PAGE.write_text(f"{before}{BEGIN}\n{text}\n{END}{after}", encoding="utf-8")
+        write_table("batches", text)
 
 
 if __name__ == "__main__":

@@ -25,9 +25,8 @@ from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
 from textwrap import fill
-from typing import Any
 
-import botocore.session
+from common import client, write_table
 
 from emulators.aws import Ministack, environment
 from emulators.call_counter import CallCounter
@@ -35,9 +34,6 @@ from emulators.process import wait_or_kill
 
 HERE = Path(__file__).parent
 APPS = HERE / "apps"
-PAGE = HERE.parent / "docs" / "benchmarks.md"
-BEGIN, END = "<!-- measured -->\n", "<!-- /measured -->\n"
-"""The lines of the page around the table."""
 BIN = Path(sys.executable).parent
 CONCURRENCY = 2
 DRAIN_TIMEOUT_SECONDS = 180
@@ -113,13 +109,7 @@ class Bench:
         self.contender = contender
         self.stack = stack
         self.directory = directory
-        self.client: Any = botocore.session.get_session().create_client(
-            "sqs",
-            region_name="eu-west-1",
-            endpoint_url=stack.endpoint_url,
-            aws_access_key_id="test",
-            aws_secret_access_key="test",
-        )
+        self.client = client("sqs", stack.endpoint_url)
 
     @contextmanager
     def queue(self, counter: CallCounter) -> Iterator[dict[str, str]]:
@@ -230,14 +220,7 @@ def main() -> None:
     text = render(table, contenders, arguments)
     print(text)
     if not arguments.only:
-        PAGE.write_text(with_table(PAGE.read_text(encoding="utf-8"), text), encoding="utf-8")
-
-
-def with_table(page: str, text: str) -> str:
-    """Return the page with its table replaced."""
-    before, _, rest = page.partition(BEGIN)
-    _, _, after = rest.partition(END)
-    return f"{before}{BEGIN}\n{text}\n{END}{after}"
+        write_table("measured", text)
 
 
 def render(

@@ -1,4 +1,4 @@
-"""What the handlers of all contenders share: the names of their resources, and the count of their modules."""
+"""The names of the resources that all handlers use, and the count of the modules that a handler has imported."""
 
 import os
 import sys

@@ -12,6 +12,7 @@ from botocore.parsers import ResponseParserError
 
 from taskq_cloud.clients.aws_trouble import trouble_of
 from taskq_cloud.clients.base import FILE_ERRORS, MALFORMED
+from taskq_cloud.clients.credential_files import unreadable
 from taskq_cloud.clients.interruptions import interruption_in
 from taskq_cloud.core.flows import Call, CallError, Trouble
 from taskq_cloud.errors import AccessDenied, ImproperlyConfigured
@@ -19,6 +20,8 @@ from taskq_cloud.errors import AccessDenied, ImproperlyConfigured
 _CREDENTIALS_HINT: Final = (
     "set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, name a profile with AWS_PROFILE, or run under a role"
 )
+
+_SOURCES: Final = "the AWS_ variables, ~/.aws/config, ~/.aws/credentials"
 
 _CREDENTIAL_ERRORS: Final = (
     sdk.NoCredentialsError,
@@ -58,10 +61,7 @@ def opening_error(service: str, error: Exception, before: BaseException | None) 
     if isinstance(error, _CREDENTIAL_ERRORS):
         return AccessDenied(f"AWS {service}: {error}: {_CREDENTIALS_HINT}")
     if isinstance(error, MALFORMED):
-        found = f"the credentials or settings can't be read ({type(error).__name__}: {error})"
-        return ImproperlyConfigured(
-            f"AWS {service}: {found}: check the AWS_ variables, ~/.aws/config, ~/.aws/credentials"
-        )
+        return unreadable(f"AWS {service}", f"{type(error).__name__}: {error}", _SOURCES)
     return ImproperlyConfigured(f"AWS {service}: {error}")
 
 

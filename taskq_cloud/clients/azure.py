@@ -202,7 +202,7 @@ async def _next_async_page(pages: Any) -> list[tuple[str, int, datetime, str]]:
 
 def _listed(blob: Any) -> tuple[str, int, datetime, str]:
     # A listing has an ETag without the quotes that it has elsewhere.
-    return blob.name, blob.size, blob.last_modified, f'"{str(blob.etag).strip(chr(34))}"'
+    return blob.name, blob.size, blob.last_modified, '"' + str(blob.etag).strip('"') + '"'
 
 
 def _call_error(call: Call, error: sdk.AzureError | UnicodeDecodeError) -> CallError:

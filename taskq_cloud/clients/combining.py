@@ -13,12 +13,14 @@ from __future__ import annotations
 import asyncio
 import threading
 import time
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from concurrent.futures import Future
-from typing import Any, Final, TypeAlias
+from typing import Any, Final, TypeAlias, TypeVar
 
 from taskq_cloud.core.flows import Flow, Together
 from taskq_cloud.errors import Unreachable
+
+F = TypeVar("F", Future[Any], asyncio.Future[Any])
 
 LONGEST_WAIT_SECONDS: Final = 0.02
 """How long a part waits for an operation that is under way."""
@@ -27,6 +29,8 @@ COLLECTING_SECONDS: Final = 0.003
 """How long the part of a flow that goes on later waits for others, unless somebody waits for its answer."""
 
 Operation: TypeAlias = Callable[[Sequence[Any]], Flow[Sequence[Any]]]
+Parts: TypeAlias = list[tuple[Any, F]]
+"""Parts of one operation, each with the future of its answer."""
 
 
 class AsyncCombiner:
@@ -39,7 +43,7 @@ class AsyncCombiner:
     def __init__(self, run: Callable[[Flow[Any]], Awaitable[Any]]) -> None:
         self._run = run
         # Operation -> the parts that are to be carried out next. An operation that is not in it isn't under way.
-        self._waiting: dict[Operation, list[tuple[Together, asyncio.Future[Any]]]] = {}
+        self._waiting: dict[Operation, Parts[asyncio.Future[Any]]] = {}
         self._starts: dict[Operation, asyncio.Handle] = {}
         self._tasks: set[asyncio.Task[None]] = set()
 
@@ -54,7 +58,7 @@ class AsyncCombiner:
             self._starts[operation] = loop.call_soon(self._start, operation)
         elif not waiting and operation not in self._starts:
             self._starts[operation] = loop.call_later(LONGEST_WAIT_SECONDS, self._start, operation)
-        waiting.append((step, answer))
+        waiting.append((step.part, answer))
         return await answer
 
     def _start(self, operation: Operation) -> None:
@@ -65,14 +69,11 @@ class AsyncCombiner:
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
-    async def _carry_out(self, operation: Operation, parts: Sequence[tuple[Together, asyncio.Future[Any]]]) -> None:
+    async def _carry_out(self, operation: Operation, parts: Parts[asyncio.Future[Any]]) -> None:
         try:
-            answers = await self._run(_answers(operation, [step.part for step, _ in parts]))
-            for (_, future), answer in zip(parts, answers, strict=True):
-                _hand_over(answer, future)
+            _hand_over(parts, await self._run(_answers(operation, [part for part, _ in parts])))
         except BaseException as error:  # nobody may wait for ever
-            for _, future in parts:
-                _hand_over(error, future)
+            _hand_over(parts, [error] * len(parts))
             raise
         finally:
             self._go_on(operation)
@@ -95,7 +96,7 @@ class Combiner:
     def __init__(self, run: Callable[[Flow[Any]], Any]) -> None:
         self._run = run
         self._changed = threading.Condition()
-        self._collected: list[tuple[Together, Future[Any]]] | None = None
+        self._collected: dict[Operation, Parts[Future[Any]]] | None = None
         self._hurried = False
         self._under_way = 0
 
@@ -106,8 +107,8 @@ class Combiner:
             if self._collected is None:
                 # It waits for the lock. A time limit may be raised here at any moment, and must leave no parts behind.
                 threading.Thread(target=self._carry_out, name="taskq-together", daemon=True).start()
-                self._collected = []
-            self._collected.append((step, future))
+                self._collected = {}
+            self._collected.setdefault(step.operation, []).append((step.part, future))
         return future
 
     def hurry(self) -> None:
@@ -123,24 +124,19 @@ class Combiner:
         return future.result()
 
     def _carry_out(self) -> None:
-        parts = self._collect()
+        collected = self._collect()
         try:
-            together: dict[Operation, list[tuple[Together, Future[Any]]]] = {}
-            for step, future in parts:
-                together.setdefault(step.operation, []).append((step, future))
-            for operation, members in together.items():
-                answers = self._run(_answers(operation, [step.part for step, _ in members]))
-                for (_, future), answer in zip(members, answers, strict=True):
-                    _hand_over(answer, future)
+            for operation, parts in collected.items():
+                _hand_over(parts, self._run(_answers(operation, [part for part, _ in parts])))
         except BaseException as error:  # noqa: BLE001 - nobody may wait for ever
-            for _, future in parts:
-                _hand_over(error, future)
+            for parts in collected.values():
+                _hand_over(parts, [error] * len(parts))
         finally:
             with self._changed:
                 self._under_way -= 1
                 self._changed.notify_all()
 
-    def _collect(self) -> Sequence[tuple[Together, Future[Any]]]:
+    def _collect(self) -> Mapping[Operation, Parts[Future[Any]]]:
         """Wait a moment for further parts, and somewhat longer while an operation is under way."""
         with self._changed:
             began_at = time.monotonic()
@@ -149,9 +145,9 @@ class Combiner:
                 if left <= 0 and not self._under_way:
                     break
                 self._changed.wait(LONGEST_WAIT_SECONDS - waited if self._under_way else left)
-            parts, self._collected, self._hurried = self._collected or [], None, False
+            collected, self._collected, self._hurried = self._collected or {}, None, False
             self._under_way += 1
-            return parts
+            return collected
 
 
 def _answers(operation: Operation, parts: Sequence[Any]) -> Flow[list[Any]]:
@@ -167,11 +163,12 @@ def _answers(operation: Operation, parts: Sequence[Any]) -> Flow[list[Any]]:
     return answers
 
 
-def _hand_over(answer: Any, future: Future[Any] | asyncio.Future[Any]) -> None:
-    """Give a flow its answer, unless it waits no more."""
-    if future.done():
-        return
-    if isinstance(answer, BaseException):
-        future.set_exception(answer)
-    else:
-        future.set_result(answer)
+def _hand_over(parts: Parts[F], answers: Sequence[Any]) -> None:
+    """Give each flow its answer, unless it waits no more."""
+    for (_, future), answer in zip(parts, answers, strict=True):
+        if future.done():
+            continue
+        if isinstance(answer, BaseException):
+            future.set_exception(answer)
+        else:
+            future.set_result(answer)

@@ -22,9 +22,10 @@ Conditions: TypeAlias = frozenset[tuple[str, str, frozenset[str]]]
 _SOURCES: Final = frozenset({"aws:sourceaccount", "aws:sourcearn", "aws:sourceorgid", "aws:sourceorgpaths"})
 """The condition keys that limit a service to the resources that it acts for (IAM User Guide, "confused-deputy")."""
 
-_WITHOUT_TLS: Final = frozenset(
-    ((operator, "aws:securetransport", frozenset({"false"})),) for operator in ("bool", "boolifexists")
+_WITHOUT_TLS: Final[tuple[Conditions, ...]] = tuple(
+    frozenset({(operator, "aws:securetransport", frozenset({"false"}))}) for operator in ("bool", "boolifexists")
 )
+"""The conditions under which a statement is about requests without TLS, and about all of them."""
 
 
 def as_list(value: Any) -> list[Any]:
@@ -70,6 +71,12 @@ def is_about_everyone(statement: Statement) -> bool:
     )
 
 
+def services_in(statement: Statement) -> list[str]:
+    """Return the services that a statement of a resource's policy names as principals."""
+    principal = statement.get("Principal")
+    return as_list(principal.get("Service", [])) if isinstance(principal, Mapping) else []
+
+
 def denies_without_tls(document: Mapping[str, Any] | str | None, service: str, resources: Sequence[str]) -> bool:
     """Return whether a policy denies every request without TLS to all the resources, whoever makes it.
 
@@ -84,7 +91,7 @@ def denies_without_tls(document: Mapping[str, Any] | str | None, service: str, r
         if each.get("Effect") == "Deny"
         and "NotPrincipal" not in each
         and is_about_everyone(each)
-        and tuple(conditions(each)) in _WITHOUT_TLS
+        and conditions(each) in _WITHOUT_TLS
     ]
     # A denial of single actions leaves the others open: an action that doesn't exist stands for all of them.
     return all(any(applies_to(each, f"{service}:AnyAction", resource) for each in denials) for resource in resources)
@@ -114,7 +121,7 @@ def allows_service(
         each.get("Effect")
         for each in statements(document)
         if applies_to(each, action, resource)
-        and (is_about_everyone(each) or service in _services(each))
+        and (is_about_everyone(each) or service in services_in(each))
         and _hold(each, context)
     }
     return effects == {"Allow"}
@@ -128,17 +135,12 @@ def _hold(statement: Statement, context: Mapping[str, str]) -> bool:
     )
 
 
-def _services(statement: Statement) -> list[str]:
-    principal = statement.get("Principal")
-    return as_list(principal.get("Service", [])) if isinstance(principal, Mapping) else []
-
-
 def services_of_every_account(document: Mapping[str, Any] | str | None) -> list[str]:
     """Return the services that a policy allows to act for the resources of any account, sorted."""
     found: set[str] = set()
     for each in statements(document):
         if each.get("Effect") == "Allow" and not _keys(each) & _SOURCES:
-            found.update(_services(each))
+            found.update(services_in(each))
     return sorted(found)
 
 

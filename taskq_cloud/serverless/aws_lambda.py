@@ -44,7 +44,7 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any, TypeAlias
 
@@ -102,37 +102,27 @@ class _Function:
         self._lanes: Lanes | None = None
 
     def answer_batch(self, records: Sequence[Mapping[str, Any]], context: Any) -> dict[str, Any]:
-        on_main, side_by_side = can_interrupt(), self._runtime.settings.lambda_concurrency > 1
-        invocation = self._invocation(context, in_lanes=side_by_side or not on_main)
+        side_by_side = self._runtime.settings.lambda_concurrency > 1
+        in_lanes = side_by_side or not can_interrupt()
+        invocation = self._invocation(context, in_lanes=in_lanes)
         batch = Batch(self._runtime, invocation, records, side_by_side=side_by_side)
         try:
-            if side_by_side or not on_main:
-                for stage in batch.stages():
-                    self._opened_lanes().call_all(stage, _seconds(invocation))
-            else:
-                with self._keeper.deadline(_seconds(invocation)):
-                    for stage in batch.stages():
-                        for function in stage:
-                            function()
+            self._call_all(batch.stages(), invocation, in_lanes=in_lanes)
         except OutOfTime:
             batch.log_out_of_time()
         return batch.answer()
 
     def answer_directly(self, event: Any, context: Any) -> dict[str, Any]:
         request_id = getattr(context, "aws_request_id", None) or new_id()
-        on_main = can_interrupt()
-        invocation = self._invocation(context, in_lanes=not on_main)
+        in_lanes = not can_interrupt()
+        invocation = self._invocation(context, in_lanes=in_lanes)
         answers: list[dict[str, Any]] = []
 
         def answer() -> None:
             answers.append(direct_invocation.answer(self._runtime, invocation, event, request_id))
 
         try:
-            if on_main:
-                with self._keeper.deadline(_seconds(invocation)):
-                    answer()
-            else:
-                self._opened_lanes().call_all([answer], _seconds(invocation))
+            self._call_all([[answer]], invocation, in_lanes=in_lanes)
         except OutOfTime:
             raise OperationalError(
                 f"invocation {request_id}: the function's time was over before the task had ended and its result was "
@@ -144,6 +134,23 @@ class _Function:
         runtime = self._runtime
         run_task = self._opened_lanes().run_task if in_lanes else partial(self._keeper.run, runtime.runner)
         return LambdaInvocation(runtime, run_task, context, self._combiner)
+
+    def _call_all(
+        self, stages: Iterable[Sequence[Callable[[], None]]], invocation: LambdaInvocation, *, in_lanes: bool
+    ) -> None:
+        """Call the functions of one stage after the other.
+
+        Raises:
+            OutOfTime: the invocation must be answered now.
+        """
+        if in_lanes:
+            for stage in stages:
+                self._opened_lanes().call_all(stage, _seconds(invocation))
+            return
+        with self._keeper.deadline(_seconds(invocation)):
+            for stage in stages:
+                for function in stage:
+                    function()
 
     def _opened_lanes(self) -> Lanes:
         with self._lock:

@@ -1,11 +1,11 @@
-"""Reject a task whose time limit exceeds the time of the function or request that would run it."""
+"""The outcomes of tasks that need more time than the function or request that would run them has."""
 
 from __future__ import annotations
 
 import logging
 from typing import Final
 
-from taskq_cloud.core.model.outcome import Invocation, Rejected
+from taskq_cloud.core.model.outcome import Invocation, Lost, Rejected
 
 logger = logging.getLogger("taskq_cloud.serverless")
 
@@ -20,6 +20,11 @@ such a task has 1 s."""
 def needed_seconds(invocation: Invocation) -> float:
     """Return how many seconds must be left for a run to be started."""
     return LEAST_RUN_SECONDS if invocation.time_limit is None else invocation.time_limit
+
+
+def lost_for_time(whose: str, seconds: float) -> Lost:
+    """The outcome of a task that was stopped after some seconds because the time of a function or push was over."""
+    return Lost(f"the {whose}'s time was over after {seconds:.1f} s; the task needs more")
 
 
 def reject(invocation: Invocation, available: str, remedy: str, most_receives: int) -> Rejected:

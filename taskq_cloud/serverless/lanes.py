@@ -14,12 +14,10 @@ import math
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor, wait
 
-from taskq_cloud.core.lazy.values import replace
-from taskq_cloud.core.model.outcome import Invocation, Outcome, TimedOut
 from taskq_cloud.pools.asyncio_pool import AsyncioPool
 from taskq_cloud.runtime.runtime import Runtime
 from taskq_cloud.serverless.push_threads import TaskThreads
-from taskq_cloud.serverless.time_limits import OutOfTime, lost_for_time
+from taskq_cloud.serverless.time_limits import OutOfTime
 
 
 class Lanes:
@@ -28,21 +26,16 @@ class Lanes:
     Args:
         runtime: the application's runtime.
         concurrency: how many lanes each invocation has.
+
+    Attributes:
+        run_task: runs a task within its limits, and stops it after the given number of seconds in any case.
     """
 
     def __init__(self, runtime: Runtime, concurrency: int) -> None:
         self._concurrency = concurrency
         # Executors of invocations that have ended with all their lanes: a new thread costs as much as a record.
         self._idle: list[ThreadPoolExecutor] = []
-        self._tasks = TaskThreads(runtime, concurrency, AsyncioPool)
-
-    def run_task(self, invocation: Invocation, seconds_left: float) -> Outcome:
-        """Run a task within its limits; it is stopped after ``seconds_left`` even if its own limit is longer."""
-        limit = math.inf if invocation.time_limit is None else invocation.time_limit
-        if limit <= seconds_left:
-            return self._tasks.run(invocation)
-        outcome = self._tasks.run(replace(invocation, time_limit=seconds_left))
-        return lost_for_time(seconds_left) if isinstance(outcome, TimedOut) else outcome
+        self.run_task = TaskThreads("function", runtime, concurrency, AsyncioPool).run
 
     def call_all(self, functions: Sequence[Callable[[], None]], seconds: float) -> None:
         """Call functions, each in a lane, and wait until all have returned.

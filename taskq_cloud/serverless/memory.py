@@ -103,14 +103,18 @@ def watched(handler: Callable[[Any, Any], Any]) -> Callable[[Any, Any], Any]:
 
 def _end(_: Any) -> None:
     """End the process: its exit handlers run, and neither they nor a thread keep it from ending."""
-    for seconds, function in ((THREADS_SECONDS, _leave_threads), (LONGEST_END_SECONDS, _exit)):
-        timer = threading.Timer(seconds, function)
-        timer.daemon = True
-        timer.start()
-        if function is _leave_threads:
-            # Python waits for all threads that aren't daemons, and then calls the exit handlers, the last one first.
-            atexit.register(timer.cancel)
+    threads_have_time = _start_timer(THREADS_SECONDS, _leave_threads)
+    # Python waits for all threads that aren't daemons, and then calls the exit handlers, the last one first.
+    atexit.register(threads_have_time.cancel)
+    _start_timer(LONGEST_END_SECONDS, _exit)
     sys.exit(0)
+
+
+def _start_timer(seconds: float, function: Callable[[], None]) -> threading.Timer:
+    timer = threading.Timer(seconds, function)
+    timer.daemon = True
+    timer.start()
+    return timer
 
 
 def _leave_threads() -> None:

@@ -33,9 +33,9 @@ from http import HTTPStatus
 from typing import Any, Final
 
 from taskq_cloud.core.flows import retrying, run
-from taskq_cloud.core.lazy.values import dataclass, replace
+from taskq_cloud.core.lazy.values import dataclass
 from taskq_cloud.core.model.message import Acknowledge, DeadLetter, Delivery, Settlement
-from taskq_cloud.core.model.outcome import Abandoned, Admission, Admitted, Invocation, Lost, TimedOut
+from taskq_cloud.core.model.outcome import Abandoned, Admission, Admitted, Invocation
 from taskq_cloud.core.ports import KnowsPhysicalNames
 from taskq_cloud.errors import DecodeError
 from taskq_cloud.runtime.runtime import Runtime
@@ -80,7 +80,7 @@ class PushHandler:
         self._runtime = runtime
         self._verifier = verifier
         self._deadline_seconds = deadline_seconds
-        self._tasks = TaskThreads(runtime, MOST_REQUESTS)
+        self._tasks = TaskThreads("push", runtime, MOST_REQUESTS)
 
     def refusal(self, method: str, headers: Mapping[str, str], size: int) -> Answer | None:
         """Return the answer to a request that must not be read, or None if the request may be read."""
@@ -147,13 +147,7 @@ class PushHandler:
             # A slow store or broker has used up the time. A run started now would be cut off, and the task would even
             # fail if the broker doesn't count receives.
             return Abandoned(f"the push has {left_seconds:.1f} s left for its task")
-        own_limit = step.time_limit
-        if own_limit is not None and own_limit <= left_seconds:
-            return self._tasks.run(step, end)
-        outcome = self._tasks.run(replace(step, time_limit=left_seconds), end)
-        if isinstance(outcome, TimedOut):
-            return Lost(f"the push's time was over after {left_seconds:.1f} s; the task needs more")
-        return outcome
+        return self._tasks.run(step, left_seconds, end)
 
     def _settle(self, settlement: Settlement) -> Answer:
         match settlement:

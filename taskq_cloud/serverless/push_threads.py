@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import os
 import threading
 from collections.abc import Callable
 from concurrent.futures import CancelledError
+from dataclasses import replace
 
-from taskq_cloud.core.model.outcome import Abandoned, Invocation, Outcome
+from taskq_cloud.core.model.outcome import Abandoned, Invocation, Outcome, TimedOut
 from taskq_cloud.pools.base import Pool, Runner
 from taskq_cloud.pools.threads import ThreadPool
 from taskq_cloud.runtime.runtime import Runtime
+from taskq_cloud.serverless.deadlines import lost_for_time
 
 
 class RequestEnd:
@@ -43,14 +46,16 @@ class TaskThreads:
     The first task starts the pool, so a server may fork until then.
 
     Args:
+        whose: the caller whose time is limited, for errors: ``"function"`` or ``"push"``.
         runtime: the application's runtime.
         concurrency: how many tasks run at a time.
         make_pool: makes the pool of a runner and a concurrency.
     """
 
     def __init__(
-        self, runtime: Runtime, concurrency: int, make_pool: Callable[[Runner, int], Pool] = ThreadPool
+        self, whose: str, runtime: Runtime, concurrency: int, make_pool: Callable[[Runner, int], Pool] = ThreadPool
     ) -> None:
+        self._whose = whose
         self._make_pool = make_pool
         self._runtime = runtime
         self._concurrency = concurrency
@@ -59,8 +64,15 @@ class TaskThreads:
         self._pool: Pool | None = None
         self._process_id = 0
 
-    def run(self, invocation: Invocation, end: RequestEnd | None = None) -> Outcome:
-        """Run a task until it ends, its time limit passes, or its request ends."""
+    def run(self, invocation: Invocation, seconds_left: float, end: RequestEnd | None = None) -> Outcome:
+        """Run a task until it ends, its time limit passes, ``seconds_left`` have passed, or its request ends."""
+        limit = math.inf if invocation.time_limit is None else invocation.time_limit
+        if limit <= seconds_left:
+            return self._run(invocation, end)
+        outcome = self._run(replace(invocation, time_limit=seconds_left), end)
+        return lost_for_time(self._whose, seconds_left) if isinstance(outcome, TimedOut) else outcome
+
+    def _run(self, invocation: Invocation, end: RequestEnd | None) -> Outcome:
         loop, pool = self._started()
         running = asyncio.run_coroutine_threadsafe(_run_in(pool, invocation), loop)
         if end is not None:

@@ -28,11 +28,12 @@ from types import FrameType
 from typing import Final
 
 from taskq_cloud.core.execution.runner import TaskRunner
-from taskq_cloud.core.model.outcome import Invocation, Lost, Outcome, TimedOut
+from taskq_cloud.core.model.outcome import Invocation, Outcome, TimedOut
 from taskq_cloud.errors import SoftTimeLimitExceeded, TimeLimitExceeded
 from taskq_cloud.pools.interruptible import Interruptible
 from taskq_cloud.pools.own_code import ALARM_AGAIN_SECONDS, Alarms
 from taskq_cloud.pools.task_calls import call, outcome_of_error
+from taskq_cloud.serverless.deadlines import lost_for_time
 
 TIME_LIMIT_REPEAT_SECONDS: Final = 1.0
 OUT_OF_TIME_REPEAT_SECONDS: Final = 0.1
@@ -127,7 +128,7 @@ class TimeKeeper:
             return outcome_of_error(error)
         if limit is not None and limit <= seconds_left:
             return TimedOut(limit)
-        return lost_for_time(seconds_left)
+        return lost_for_time("function", seconds_left)
 
     def _start_limits(self, soft: float | None, hard: float) -> None:
         self._past_hard_limit = False
@@ -189,11 +190,6 @@ async def _end_of(awaitable: Interruptible[Outcome]) -> Outcome | BaseException:
         return await awaitable
     except BaseException as error:  # returned as a value, because a SystemExit would leave the loop in mid-step
         return error
-
-
-def lost_for_time(seconds: float) -> Lost:
-    """The outcome of a task that was stopped after some seconds because the function's time was over."""
-    return Lost(f"the function's time was over after {seconds:.1f} s; the task needs more")
 
 
 def can_interrupt() -> bool:

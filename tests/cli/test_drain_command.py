@@ -18,6 +18,7 @@ from taskq_cloud.core.model.platform_schedule import PlatformSchedule
 from taskq_cloud.core.ports import Depth
 from taskq_cloud.deploy.draining import Drain, Held
 from taskq_cloud.errors import OperationalError
+from taskq_cloud.testing.clock import FakeClock
 from tests.cli.conftest import TaskQCommand
 
 QUEUE_SECONDS = 60
@@ -80,19 +81,6 @@ def test_queue_to_move_to_has_to_be_another_one(taskq: TaskQCommand, shop: str) 
     assert (result.exit_code, "'old' is the queue that is to be drained" in result.stderr) == (2, True)
 
 
-class Clock:
-    """A clock that only sleeping moves."""
-
-    def __init__(self) -> None:
-        self.now = 0.0
-
-    def __call__(self) -> float:
-        return self.now
-
-    def sleep(self, seconds: float) -> None:
-        self.now += seconds
-
-
 def held(*counts: int) -> Held:
     return Held(depth=Depth(*counts), dead=None)
 
@@ -105,17 +93,17 @@ def look(*counts: tuple[int, int, int]) -> Callable[[], Held]:
 
 
 def test_queue_counts_as_empty_once_its_lagging_counts_stay_zero() -> None:
-    clock, shown = Clock(), []
+    clock, shown = FakeClock(0), []
     turn = look((2, 0, 0), (0, 0, 0), (0, 0, 1), (0, 0, 0))
-    left = wait(turn, QUEUE_SECONDS, None, lambda each: shown.append(each.parts), clock=clock, sleep=clock.sleep)
+    left = wait(turn, QUEUE_SECONDS, None, lambda each: shown.append(each.parts), clock=clock, sleep=clock.advance)
     assert left == ""
     assert shown == [["2 messages waiting"], [], ["1 message in flight"], []]
-    assert clock.now == 3 * PAUSE_SECONDS + QUEUE_SECONDS
+    assert clock() == 3 * PAUSE_SECONDS + QUEUE_SECONDS
 
 
 def test_wait_that_is_too_short_for_lagging_counts_says_so() -> None:
-    clock = Clock()
-    left = wait(look((0, 0, 0)), QUEUE_SECONDS, 10, lambda _: None, clock=clock, sleep=clock.sleep)
+    clock = FakeClock(0)
+    left = wait(look((0, 0, 0)), QUEUE_SECONDS, 10, lambda _: None, clock=clock, sleep=clock.advance)
     assert left == "it looks empty, but its counts may be 60 s old: allow a longer --timeout"
 
 

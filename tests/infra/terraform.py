@@ -60,6 +60,9 @@ class Terraform:
         shown: dict[str, Any] = json.loads(self.run(folder, "show", "-json", str(saved)).stdout)
         return shown
 
+    def apply(self, folder: Path, *arguments: str, check: bool = True) -> subprocess.CompletedProcess[str]:
+        return self.run(folder, "apply", "-auto-approve", "-input=false", "-no-color", *arguments, check=check)
+
     def init(self, folder: Path) -> None:
         """Run ``terraform init``; skip the test if neither a wrapper nor the registry has the providers."""
         done = self.run(folder, "init", "-backend=false", "-input=false", "-no-color", check=False)

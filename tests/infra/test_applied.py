@@ -6,7 +6,6 @@ The change renames a queue as docs/terraform.md describes it. ``taskq doctor`` l
 from __future__ import annotations
 
 import json
-import os
 import shutil
 import subprocess
 import sys
@@ -21,9 +20,8 @@ from emulators import aws as stacks
 from taskq_cloud import TaskQ
 from taskq_cloud.core.schedules.ticks import tick_id
 from taskq_cloud.testing.waiting import until
-from tests.infra.terraform import INFRA, WRAPPERS, changes, copy_of, with_providers
-from tests.infra.test_doctor_after_apply import diagnose
-from tests.infra.test_modules import topology_of
+from tests.infra.commands import command, diagnose, topology_of
+from tests.infra.terraform import INFRA, changes, copy_of, with_providers
 
 TIMEOUT_SECONDS = 60
 MINUTE = timedelta(minutes=1)
@@ -40,11 +38,6 @@ RENAMED = {
 """What changes in the code of the example when its queue gets another name, and the old one is still served."""
 
 DROPPED = {', "retired_queues": {"orders": "payments"}': ""}
-
-
-def command(*words: str) -> list[str]:
-    """Return a command of ``taskq`` that a user runs in the folder of the application."""
-    return [sys.executable, "-B", "-m", "taskq_cloud", "-A", "shop:app", *words]
 
 
 def package(folder: Path, output: Path) -> Path:
@@ -98,32 +91,28 @@ def existing_resources(make_aws_client: Callable[[str, str], Any], endpoint_url:
 @pytest.mark.slow
 @pytest.mark.timeout(900)
 def test_applied_example_runs_tasks_through_change_and_destroy_leaves_nothing(
-    own_stack: stacks.Stack,
+    applied_stack: stacks.Stack,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
     make_aws_client: Callable[[str, str], Any],
 ) -> None:
-    if not (WRAPPERS / "real").exists() and os.environ.get("TASKQ_TEST_TERRAFORM_APPLY") != "1":
-        pytest.skip("the AWS provider is not installed; set TASKQ_TEST_TERRAFORM_APPLY=1 to fetch it from its registry")
-    for name, value in stacks.environment(own_stack.endpoint_url).items():
-        monkeypatch.setenv(name, value)
     folder = copy_of(INFRA / "examples" / "localstack", tmp_path)
     terraform = with_providers("real", tmp_path / "data")
     runtime = f"python{sys.version_info.major}.{sys.version_info.minor}"
-    stack = {"endpoint_url": own_stack.endpoint_url, "runtime": runtime}
+    stack = {"endpoint_url": applied_stack.endpoint_url, "runtime": runtime}
     archive = package(folder, tmp_path / "first")
     variables = [f"-var={name}={value}" for name, value in {**stack, "package_filename": archive}.items()]
     terraform.init(folder)
-    before = existing_resources(make_aws_client, own_stack.endpoint_url)
-    terraform.run(folder, "apply", "-auto-approve", "-input=false", "-no-color", *variables)
-    made = existing_resources(make_aws_client, own_stack.endpoint_url)
+    before = existing_resources(make_aws_client, applied_stack.endpoint_url)
+    terraform.apply(folder, *variables)
+    made = existing_resources(make_aws_client, applied_stack.endpoint_url)
     assert {kind for kind, names in made.items() if names > before[kind]} == made.keys()
     outputs = json.loads(terraform.run(folder, "output", "-json").stdout)
 
     for name, value in outputs["environment"]["value"].items():
         monkeypatch.setenv(name, value)
     wait_for_mapping(
-        make_aws_client("lambda", own_stack.endpoint_url), outputs["event_source_mapping_ids"]["value"]["orders"]
+        make_aws_client("lambda", applied_stack.endpoint_url), outputs["event_source_mapping_ids"]["value"]["orders"]
     )
     caller = TaskQ("caller")
     try:
@@ -136,7 +125,7 @@ def test_applied_example_runs_tasks_through_change_and_destroy_leaves_nothing(
         change(folder, RENAMED)
         archive = package(folder, tmp_path / "second")
         variables = [f"-var={name}={value}" for name, value in {**stack, "package_filename": archive}.items()]
-        terraform.run(folder, "apply", "-auto-approve", "-input=false", "-no-color", *variables)
+        terraform.apply(folder, *variables)
         next_minute = datetime.now(UTC).replace(second=0, microsecond=0) + MINUTE
         assert diagnose(folder) == []
         # The schedule is due within the minute for which nothing may be left in the old queue.
@@ -155,7 +144,7 @@ def test_applied_example_runs_tasks_through_change_and_destroy_leaves_nothing(
         "queue.undeclared queue shop-orders",
         "queue.undeclared queue shop-orders-dead",
     ]
-    terraform.run(folder, "apply", "-auto-approve", "-input=false", "-no-color", *variables)
+    terraform.apply(folder, *variables)
     assert diagnose(folder) == []
     terraform.run(folder, "destroy", "-auto-approve", "-input=false", "-no-color", *variables)
-    assert existing_resources(make_aws_client, own_stack.endpoint_url) == before
+    assert existing_resources(make_aws_client, applied_stack.endpoint_url) == before

@@ -11,7 +11,7 @@ import pytest
 
 from taskq_cloud import TaskQ
 from taskq_cloud.deploy.topology.formats import tfvars
-from tests.infra.terraform import INFRA, changes, copy_of, planned, with_providers
+from tests.infra.terraform import INFRA, Terraform, changes, copy_of, planned, with_providers
 
 ACCOUNT = "123456789012"
 NIGHTLY = {"nightly": {"task": "shop.charge", "schedule": "0 3 * * *", "args": [1]}}
@@ -65,11 +65,21 @@ def declared(*, limit: float = 30, queue: str | None = None, entries: dict[str, 
     return tfvars.variables(app.topology(app_path="shop:app"))
 
 
-def declare(root: Path, package: Path, shops: dict[str, dict[str, Any]], **more: Any) -> None:
+def initialised(tmp_path: Path, shops: dict[str, dict[str, Any]]) -> tuple[Terraform, Path]:
+    """Initialise a configuration of several shops. Return Terraform, and the folder of the configuration."""
+    root = copy_of(INFRA, tmp_path)
+    (root / "function.zip").write_bytes(b"an archive")
+    declare(root, shops)
+    terraform = with_providers("offline", tmp_path / "data")
+    terraform.init(root)
+    return terraform, root
+
+
+def declare(root: Path, shops: dict[str, dict[str, Any]], **more: Any) -> None:
     """Write a configuration of several shops, so that one plan shows the changes of each; all have ``more`` inputs."""
     deployment = {
         "source": "./modules/taskq",
-        "package": {"filename": str(package)},
+        "package": {"filename": str(root / "function.zip")},
         "image": "shop:1",
         "network": {"subnet_ids": ["subnet-1"], "security_group_ids": ["sg-1"]},
         **more,
@@ -85,17 +95,12 @@ def escaped(value: Any) -> Any:
 
 @pytest.mark.slow
 def test_plan_after_code_change_contains_only_its_consequences(tmp_path: Path) -> None:
-    root = copy_of(INFRA, tmp_path)
-    package = tmp_path / "function.zip"
-    package.write_bytes(b"an archive")
-    terraform = with_providers("offline", tmp_path / "data")
     names = ("unchanged", "new_queue", "longer_limit", "new_schedule")
-    declare(root, package, dict.fromkeys(names, declared()))
-    terraform.init(root)
-    terraform.run(root, "apply", "-auto-approve", "-input=false", "-no-color")
+    terraform, root = initialised(tmp_path, dict.fromkeys(names, declared()))
+    terraform.apply(root)
 
     after = (declared(), declared(queue="mail"), declared(limit=200), declared(entries=NIGHTLY | HOURLY))
-    declare(root, package, dict(zip(names, after, strict=True)))
+    declare(root, dict(zip(names, after, strict=True)))
     plan = terraform.plan(root)
     found: dict[str, dict[str, list[str]]] = {name: {} for name in names}
     for address, actions in changes(plan).items():
@@ -136,32 +141,26 @@ def test_plan_after_code_change_contains_only_its_consequences(tmp_path: Path) -
 
 @pytest.mark.slow
 def test_dropped_queue_is_destroyed_only_after_its_protection_was_taken_off(tmp_path: Path) -> None:
-    root = copy_of(INFRA, tmp_path)
-    package = tmp_path / "function.zip"
-    package.write_bytes(b"an archive")
-    terraform = with_providers("offline", tmp_path / "data")
     before, after = declared(queue="mail"), declared(queue="mail.fifo")
-    apply = ("apply", "-auto-approve", "-input=false", "-no-color")
-    declare(root, package, {"shop": before})
-    terraform.init(root)
-    terraform.run(root, *apply)
+    terraform, root = initialised(tmp_path, {"shop": before})
+    terraform.apply(root)
 
-    declare(root, package, {"shop": after})
+    declare(root, {"shop": after})
     plan = terraform.plan(root)
     (record,) = (each for each in plan["resource_changes"] if each["address"] == RECORD)
     assert record["change"]["actions"] == ["delete"]
     assert record["change"]["before"]["input"]["warning"] == WARNING
-    refused = terraform.run(root, *apply, check=False)
+    refused = terraform.apply(root, check=False)
     assert refused.returncode == 1
     said = " ".join(refused.stderr.replace("│", " ").split())
     assert f"{WARNING}. Then apply with the queue in unprotected_queues, or with deletion_protection = false." in said
     kept = set(terraform.run(root, "state", "list").stdout.splitlines())
     assert {RECORD, *(f"module.shop.{each}" for each in NEW)} <= kept
 
-    declare(root, package, {"shop": before}, unprotected_queues=["mail"])
-    terraform.run(root, *apply)
-    declare(root, package, {"shop": after}, unprotected_queues=["mail"])
-    terraform.run(root, *apply)
+    declare(root, {"shop": before}, unprotected_queues=["mail"])
+    terraform.apply(root)
+    declare(root, {"shop": after}, unprotected_queues=["mail"])
+    terraform.apply(root)
     assert RECORD not in terraform.run(root, "state", "list").stdout
 
 
@@ -196,12 +195,7 @@ ENCRYPTED = {
 
 @pytest.mark.slow
 def test_own_key_encrypts_every_resource_that_keeps_data(tmp_path: Path) -> None:
-    root = copy_of(INFRA, tmp_path)
-    package = tmp_path / "function.zip"
-    package.write_bytes(b"an archive")
-    terraform = with_providers("offline", tmp_path / "data")
-    declare(root, package, {"shop": {**declared(), "kms_key_arn": KEY}})
-    terraform.init(root)
+    terraform, root = initialised(tmp_path, {"shop": {**declared(), "kms_key_arn": KEY}})
     resources = planned(terraform.plan(root))
     keys = {
         address: ENCRYPTED[each["type"]](each["values"])

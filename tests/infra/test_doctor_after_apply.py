@@ -9,8 +9,6 @@ from __future__ import annotations
 
 import json
 import os
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +16,7 @@ import pytest
 
 from emulators import aws as stacks
 from tests.infra import configuration
+from tests.infra.commands import diagnose
 from tests.infra.terraform import INFRA, WRAPPERS, copy_of, with_providers
 
 ENVIRONMENTS = ("staging", "production")
@@ -46,23 +45,6 @@ module "taskq" {
 """An input of the module, with which messages reach a published version."""
 
 
-def diagnose(folder: Path, *skip: str) -> list[str]:
-    """Return the doctor's findings on the application of an example: the name of each check and its resource."""
-    options = [word for each in skip for word in ("--skip", each)]
-    done = subprocess.run(
-        [sys.executable, "-B", "-m", "taskq_cloud", "-A", "shop:app", "doctor", "--format", "json", *options],
-        cwd=folder,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode in (0, 1), done.stderr
-    found = [f"{each['check']} {each['resource']}: {each['difference']}" for each in json.loads(done.stdout)]
-    errors = [each for each in json.loads(done.stdout) if each["severity"] == "error"]
-    assert done.returncode == (1 if errors else 0)
-    return found
-
-
 def applied(tmp_path: Path) -> Path:
     """Apply all deployments at once, because Terraform and the stack take seconds for each start and queue."""
     root = copy_of(INFRA, tmp_path)
@@ -88,7 +70,7 @@ def applied(tmp_path: Path) -> Path:
     (root / "main.tf.json").write_text(json.dumps({"module": modules}))
     terraform = with_providers("real", tmp_path / "data")
     terraform.init(root)
-    terraform.run(root, "apply", "-auto-approve", "-input=false", "-no-color", "-parallelism=30")
+    terraform.apply(root, "-parallelism=30")
     return root
 
 

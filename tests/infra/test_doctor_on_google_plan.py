@@ -9,7 +9,6 @@ from __future__ import annotations
 import json
 import re
 import subprocess
-import sys
 from base64 import b64decode
 from collections import defaultdict
 from dataclasses import replace
@@ -27,6 +26,7 @@ from taskq_cloud.deploy.doctor.observed_google import (
     ObservedWorkerPool,
 )
 from taskq_cloud.deploy.topology.model import Topology
+from tests.infra.commands import command
 from tests.infra.terraform import INFRA, copy_of, planned, with_providers
 
 LOCATION = "europe-west1"
@@ -142,7 +142,7 @@ def test_planned_example_on_google_has_no_findings_until_something_differs(tmp_p
     folder = copy_of(INFRA / "examples" / "gcp", tmp_path)
     topology = Topology.model_validate_json(
         subprocess.run(
-            [sys.executable, "-B", "-m", "taskq_cloud", "-A", "shop:app", "topology", "--format", "json"],
+            command("topology", "--format", "json"),
             cwd=folder,
             capture_output=True,
             text=True,

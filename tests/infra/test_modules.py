@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import json
-import os
 import re
-import subprocess
-import sys
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -14,6 +11,7 @@ from typing import Any
 import pytest
 
 from tests.infra import configuration, readmes
+from tests.infra.commands import topology_of
 from tests.infra.terraform import INFRA, ROOT, copy_of, planned, with_providers
 
 pytestmark = pytest.mark.slow
@@ -117,11 +115,9 @@ def test_examples_with_newest_providers_plan_unique_names(tmp_path: Path) -> Non
     terraform.init(folder)
     made = planned(terraform.plan(folder))
     assert {address.split(".")[1] for address in made} == set(DEPLOYMENTS)
-    # Both environments may be in one account.
-    for deployments in ([name] for name in DEPLOYMENTS if name != "production"):
-        prefixes = tuple(
-            f"module.{name}." for name in [*deployments, *(["production"] * ("environments" in deployments))]
-        )
+    for example in EXAMPLES:
+        # All deployments of an example may be in one account.
+        prefixes = tuple(f"module.{name}." for name, of in DEPLOYMENTS.items() if of == example)
         names = Counter(
             (each["type"], each["values"][NAMES[each["type"]]])
             for address, each in made.items()
@@ -204,20 +200,6 @@ def test_pinned_sources_name_existing_modules_and_one_version() -> None:
     assert {name for sources in found.values() for name, _ in sources} == set(MODULES)
     assert len({version for sources in found.values() for _, version in sources}) == 1
     assert [page for page, sources in found.items() if page.suffix == ".tf" and len(sources) != 1] == []
-
-
-def topology_of(folder: Path, **variables: str) -> Any:
-    """Return the declaration of an example's application, made by the command that a user runs."""
-    clean = {key: value for key, value in os.environ.items() if not key.startswith("TASKQ_")}
-    done = subprocess.run(
-        [sys.executable, "-B", "-m", "taskq_cloud", "-A", "shop:app", "topology"],
-        cwd=folder,
-        env={**clean, **variables},
-        capture_output=True,
-        text=True,
-        check=True,
-    )
-    return json.loads(done.stdout)
 
 
 @pytest.mark.parametrize("name", [name for name in EXAMPLES if name != "environments"])

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -12,7 +11,7 @@ import pytest
 
 from emulators import aws as stacks
 from taskq_cloud.testing.waiting import until
-from tests.infra.terraform import INFRA, WRAPPERS, changes, copy_of, with_providers
+from tests.infra.terraform import INFRA, changes, copy_of, with_providers
 
 ACCOUNT = "000000000000"
 QUEUE = f"arn:aws:sqs:{stacks.REGION}:{ACCOUNT}:shop-uploads"
@@ -112,32 +111,27 @@ POLICY = [
 
 @pytest.mark.slow
 def test_events_of_allowed_senders_arrive_and_policy_allows_nothing_else(
-    own_stack: stacks.Stack,
+    applied_stack: stacks.Stack,
     tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
     make_aws_client: Callable[[str, str], Any],
 ) -> None:
-    if not (WRAPPERS / "real").exists() and os.environ.get("TASKQ_TEST_TERRAFORM_APPLY") != "1":
-        pytest.skip("the AWS provider is not installed; set TASKQ_TEST_TERRAFORM_APPLY=1 to fetch it from its registry")
-    for name, value in stacks.environment(own_stack.endpoint_url).items():
-        monkeypatch.setenv(name, value)
     root = copy_of(INFRA, tmp_path)
     (root / "main.tf").write_text(EVENTS % {"region": stacks.REGION})
     terraform = with_providers("real", tmp_path / "data")
     terraform.init(root)
-    terraform.run(root, "apply", "-auto-approve", "-input=false", "-no-color")
+    terraform.apply(root)
     assert changes(terraform.plan(root)) == {}
 
-    sqs = make_aws_client("sqs", own_stack.endpoint_url)
+    sqs = make_aws_client("sqs", applied_stack.endpoint_url)
     url = sqs.get_queue_url(QueueName="shop-uploads")["QueueUrl"]
     policy = sqs.get_queue_attributes(QueueUrl=url, AttributeNames=["Policy"])["Attributes"]["Policy"]
     assert sorted(json.loads(policy)["Statement"], key=lambda each: str(each["Sid"])) == POLICY
 
-    make_aws_client("s3", own_stack.endpoint_url).put_object(Bucket="shop-photos", Key="a.png", Body=b"a")
+    make_aws_client("s3", applied_stack.endpoint_url).put_object(Bucket="shop-photos", Key="a.png", Body=b"a")
     topic = f"arn:aws:sns:{stacks.REGION}:{ACCOUNT}:sales"
-    make_aws_client("sns", own_stack.endpoint_url).publish(TopicArn=topic, Message="sold")
+    make_aws_client("sns", applied_stack.endpoint_url).publish(TopicArn=topic, Message="sold")
     event = {"Source": "shop", "DetailType": "Order", "Detail": "{}"}
-    make_aws_client("events", own_stack.endpoint_url).put_events(Entries=[event])
+    make_aws_client("events", applied_stack.endpoint_url).put_events(Entries=[event])
     found: set[str] = set()
 
     def arrived() -> bool:

@@ -146,6 +146,23 @@ def record(
     }
 
 
+def record_of(message: Mapping[str, Any], queue: str) -> dict[str, Any]:
+    """Return a message that was received from SQS in the form in which Lambda hands it to a function."""
+    attributes = {
+        name: {"stringValue": value["StringValue"], "dataType": value["DataType"]}
+        for name, value in message.get("MessageAttributes", {}).items()
+    }
+    return {
+        "messageId": message["MessageId"],
+        "receiptHandle": message["ReceiptHandle"],
+        "body": message["Body"],
+        "attributes": message["Attributes"],
+        "messageAttributes": attributes,
+        "eventSource": "aws:sqs",
+        "eventSourceARN": f"arn:aws:sqs:eu-west-1:000000000000:{queue}",
+    }
+
+
 def batch(*records: Mapping[str, Any]) -> dict[str, Any]:
     return {"Records": list(records)}
 

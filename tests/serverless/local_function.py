@@ -14,6 +14,7 @@ from typing import Any, Self
 from botocore.exceptions import ClientError
 
 from emulators.aws.programs.runtime_api import EXIT, TIMEOUT, RuntimeApi
+from tests.serverless.events import record_of
 
 BATCH = 10
 INITIALISATION_SECONDS = 60
@@ -105,7 +106,7 @@ class Mapped:
             WaitTimeSeconds=1,
         ).get("Messages", [])
         if messages:
-            answer = self._function.invoke({"Records": [self._record(each) for each in messages]})
+            answer = self._function.invoke({"Records": [record_of(each, self._queue) for each in messages]})
             if answer is None:
                 self._let_visibility_timeout_pass(messages)
             else:
@@ -119,21 +120,6 @@ class Mapped:
                 self._sqs.change_message_visibility(
                     QueueUrl=self._url, ReceiptHandle=each["ReceiptHandle"], VisibilityTimeout=0
                 )
-
-    def _record(self, message: Mapping[str, Any]) -> dict[str, Any]:
-        attributes = {
-            name: {"stringValue": value["StringValue"], "dataType": value["DataType"]}
-            for name, value in message.get("MessageAttributes", {}).items()
-        }
-        return {
-            "messageId": message["MessageId"],
-            "receiptHandle": message["ReceiptHandle"],
-            "body": message["Body"],
-            "attributes": message["Attributes"],
-            "messageAttributes": attributes,
-            "eventSource": "aws:sqs",
-            "eventSourceARN": f"arn:aws:sqs:eu-west-1:000000000000:{self._queue}",
-        }
 
     def _delete(self, messages: list[Mapping[str, Any]]) -> None:
         for each in messages:

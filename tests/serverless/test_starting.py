@@ -5,14 +5,13 @@ from __future__ import annotations
 import json
 import os
 import subprocess
-import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from pathlib import Path
 
 import pytest
 
 from emulators.aws.programs.runtime_api import EXIT, RuntimeApi
+from tests.serverless.started_function import started_function
 
 SHOP = """
 from taskq_cloud import TaskQ
@@ -21,29 +20,10 @@ app = TaskQ("shop", broker="memory://", results="memory://")
 """
 
 
-@contextmanager
-def started(folder: Path, **environment: str) -> Iterator[tuple[RuntimeApi, subprocess.Popen[str]]]:
+def started(folder: Path, **environment: str) -> AbstractContextManager[tuple[RuntimeApi, subprocess.Popen[str]]]:
     """Run the function of the application in a folder. Yield Lambda's Runtime API, and the function's process."""
-    with RuntimeApi() as api:
-        variables = {
-            **os.environ,
-            "AWS_LAMBDA_RUNTIME_API": api.address,
-            "AWS_LAMBDA_FUNCTION_NAME": "shop",
-            "AWS_LAMBDA_FUNCTION_MEMORY_SIZE": "512",
-            "TASKQ_APP": "shop:app",
-            **environment,
-        }
-        command = [sys.executable, "-m", "awslambdaric", "taskq_cloud.lambda_function.lambda_handler"]
-        process = subprocess.Popen(
-            command, cwd=folder, env=variables, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
-        )
-        try:
-            yield api, process
-        finally:
-            process.kill()
-            process.wait()
-            assert process.stdout
-            process.stdout.close()
+    names = {"AWS_LAMBDA_FUNCTION_NAME": "shop", "TASKQ_APP": "shop:app"}
+    return started_function(folder, {**os.environ, **names, **environment})
 
 
 @pytest.mark.slow

@@ -26,26 +26,25 @@ _MISSING: Final[Any] = type("_Missing", (), {"__repr__": lambda _: "<no default>
 class Field:
     """A field of a value type, with the attributes of ``dataclasses.Field`` that this package reads."""
 
-    __slots__ = ("compare", "default", "default_factory", "kw_only", "name", "repr", "type")
+    __slots__ = ("compare", "default", "default_factory", "init", "kw_only", "name", "repr", "type")
 
-    def __init__(self, default: Any, default_factory: Any, *, compare: bool, repr: bool, kw_only: bool | None) -> None:
+    def __init__(
+        self,
+        default: Any = _MISSING,
+        default_factory: Any = _MISSING,
+        *,
+        init: bool = True,
+        compare: bool = True,
+        repr: bool = True,
+        kw_only: bool | None = None,
+    ) -> None:
         self.name = self.type = ""
         self.default = default
         self.default_factory = default_factory
+        self.init = init
         self.compare = compare
         self.repr = repr
         self.kw_only = kw_only
-
-
-def _field(
-    *,
-    default: Any = _MISSING,
-    default_factory: Any = _MISSING,
-    compare: bool = True,
-    repr: bool = True,
-    kw_only: bool | None = None,
-) -> Any:
-    return Field(default, default_factory, compare=compare, repr=repr, kw_only=kw_only)
 
 
 def _dataclass(*, frozen: bool, slots: bool, kw_only: bool = False) -> Callable[[type], type]:
@@ -65,7 +64,7 @@ def _value_type(cls: type, *, kw_only: bool) -> type:
         if annotation.startswith("ClassVar"):
             continue
         given = namespace.pop(name, _MISSING)
-        each = given if isinstance(given, Field) else Field(given, _MISSING, compare=True, repr=True, kw_only=None)
+        each = given if isinstance(given, Field) else Field(given)
         if isinstance(each.default, list | dict | set):
             raise TypeError(f"{cls.__qualname__}.{name}: all values would share its default; give a default_factory")
         each.name, each.type = name, annotation
@@ -78,7 +77,9 @@ def _value_type(cls: type, *, kw_only: bool) -> type:
     namespace["__value_fields__"] = known
     namespace["__dataclass_fields__"] = _OfStandardLibrary("__dataclass_fields__")
     namespace["__dataclass_params__"] = _OfStandardLibrary("__dataclass_params__")
-    namespace.setdefault("__match_args__", tuple(name for name, each in known.items() if not each.kw_only))
+    namespace.setdefault(
+        "__match_args__", tuple(name for name, each in known.items() if each.init and not each.kw_only)
+    )
     for name, method in _METHODS.items():
         namespace.setdefault(name, method)
     made = type(cls)(cls.__name__, cls.__bases__, namespace)
@@ -111,6 +112,8 @@ def _source_of_init(cls: Any) -> tuple[str, dict[str, Any]]:
     named: list[str] = []
     lines: list[str] = []
     for name, each in cls.__value_fields__.items():
+        if not each.init:
+            continue
         values[f"set_{name}"] = getattr(cls, name).__set__
         parameter, value = name, name
         if each.default_factory is not _MISSING:
@@ -188,8 +191,8 @@ def _replace(of: Any, /, **changes: Any) -> Any:
         import dataclasses
 
         return dataclasses.replace(of, **changes)
-    for name in known:
-        if name not in changes:
+    for name, each in known.items():
+        if each.init and name not in changes:
             changes[name] = getattr(of, name)
     return cls(**changes)
 
@@ -220,7 +223,7 @@ class _OfStandardLibrary:
         namespace: dict[str, Any] = {"__annotations__": {}, "__module__": cls.__module__}
         for name, each in cls.__value_fields__.items():  # type: ignore[attr-defined]
             namespace["__annotations__"][name] = each.type
-            given: dict[str, Any] = {"compare": each.compare, "repr": each.repr, "kw_only": each.kw_only}
+            given = {key: getattr(each, key) for key in ("init", "compare", "repr", "kw_only")}
             if each.default is not _MISSING:
                 given["default"] = each.default
             if each.default_factory is not _MISSING:
@@ -233,4 +236,4 @@ class _OfStandardLibrary:
 
 
 if not TYPE_CHECKING:
-    dataclass, field, fields, replace = _dataclass, _field, _fields, _replace
+    dataclass, field, fields, replace = _dataclass, Field, _fields, _replace

@@ -16,7 +16,7 @@ from typing import Any, Final, TypeVar, cast
 
 from taskq_cloud.core import serializers
 from taskq_cloud.core.flows import Compute, Flow
-from taskq_cloud.core.lazy.values import dataclass, replace
+from taskq_cloud.core.lazy.values import dataclass, field, replace
 from taskq_cloud.core.model.announcements import Listener
 from taskq_cloud.core.model.capabilities import StoreCapabilities
 from taskq_cloud.core.model.message import Refused
@@ -43,16 +43,20 @@ class LargeResults:
         store: the store of the records.
         payloads: the store of documents that are too large for a record.
         clock: returns seconds since the epoch.
+
+    Attributes:
+        capabilities: the capabilities of the store of records, with a larger limit.
     """
 
     store: ResultStore
     payloads: Payloads
     clock: Callable[[], float]
+    capabilities: StoreCapabilities = field(init=False)
 
-    @property
-    def capabilities(self) -> StoreCapabilities:
-        """The capabilities of the store of records, with a larger limit."""
-        return replace(self.store.capabilities, largest_record_bytes=LARGEST_PAYLOAD_BYTES)
+    def __post_init__(self) -> None:
+        # Made once, because each task that ends asks for them.
+        larger = replace(self.store.capabilities, largest_record_bytes=LARGEST_PAYLOAD_BYTES)
+        object.__setattr__(self, "capabilities", larger)
 
     @property
     def services(self) -> Mapping[str, Service]:

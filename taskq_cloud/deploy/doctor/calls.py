@@ -30,6 +30,9 @@ SERVICES: Final = (
     "sqs",
 )
 
+NO_QUEUE: Final = ("AWS.SimpleQueueService.NonExistentQueue", "QueueDoesNotExist")
+"""The error codes of SQS for a queue that does not exist."""
+
 _DENIED_CODES: Final = frozenset(
     {"AccessDenied", "AccessDeniedException", "AuthorizationError", "403", "AllAccessDisabled", "KmsAccessDenied"}
     # Google's codes over gRPC and HTTP, and Azure's.

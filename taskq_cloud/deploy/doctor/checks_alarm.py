@@ -52,8 +52,7 @@ def _tells(alarm: AlarmPair) -> str | None:
 def _publishable(topic: TopicPair) -> str | None:
     if not topic.live.exists:
         return "it does not exist"
-    arn = next(each for each, there in topic.observed.alarm_topics.items() if there is topic.live)
-    allowed = _allows(topic.live.policy, ["sns:Publish"], arn, topic.declared)
+    allowed = _allows(topic.live.policy, ["sns:Publish"], topic.live.arn, topic.declared)
     return require(allowed, f"its policy does not let {CLOUDWATCH} publish")
 
 

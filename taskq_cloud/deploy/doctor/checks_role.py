@@ -3,14 +3,22 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Final
 
 from taskq_cloud.core.model.environments import SECRETS_VARIABLE
 from taskq_cloud.deploy.doctor.check import NOT_DEPLOYED, Check, require
 from taskq_cloud.deploy.doctor.matching import ROLES, Pair
 from taskq_cloud.deploy.doctor.observed import ObservedRole
-from taskq_cloud.deploy.policy_documents import Statement, applies_to, as_list, conditions, is_about_everyone, matches
+from taskq_cloud.deploy.policy_documents import (
+    Statement,
+    applies_to,
+    as_list,
+    conditions,
+    is_about_everyone,
+    matches,
+    services_in,
+)
 from taskq_cloud.deploy.topology.formats.iam import ArnPlaceholders, policies
 from taskq_cloud.deploy.topology.model import Role
 
@@ -27,7 +35,16 @@ _OF_A_VPC: Final = (
     "ec2:DescribeSubnets",
     "ec2:UnassignPrivateIpAddresses",
 )
+"""Lambda itself calls these with the role of a function in a VPC (Lambda Developer Guide, "Giving Lambda functions
+access to resources in an Amazon VPC")."""
+
+_OF_TRACES: Final = ("xray:PutTelemetryRecords", "xray:PutTraceSegments")
+"""Lambda itself calls these with the role of a traced function (Lambda Developer Guide, "Visualize Lambda function
+invocations using AWS X-Ray")."""
+
 _OF_SECRETS: Final = ("secretsmanager:GetSecretValue", "ssm:GetParameter")
+"""A function reads the secrets of ``TASKQ_SECRETS``, and only Terraform knows their ARNs."""
+
 _ARN_FIELDS: Final = 7
 """The parts of a secret's own ARN; a reference may have more, which name a key of its JSON and a version."""
 
@@ -38,10 +55,6 @@ _OF_DESTINATIONS: Final = {
     "sqs": "sqs:SendMessage",
 }
 """Service of a destination of asynchronous invocations -> the action that Lambda needs for it."""
-
-_OF_TRACES: Final = ("xray:PutTelemetryRecords", "xray:PutTraceSegments")
-"""Calls that Lambda itself makes with a function's role (Lambda Developer Guide, "Giving Lambda functions access to
-resources in an Amazon VPC" and "Visualize Lambda function invocations using AWS X-Ray")."""
 
 
 def _of_platform(role: Pair[Role, ObservedRole]) -> Iterator[tuple[str, str]]:
@@ -66,7 +79,7 @@ def _of_platform(role: Pair[Role, ObservedRole]) -> Iterator[tuple[str, str]]:
 
 def _trusts_its_service(role: Pair[Role, ObservedRole]) -> str | None:
     service = role.declared.assumed_by
-    trusted = {each for statement in role.live.trust for each in _services(statement)}
+    trusted = {each for statement in _allowing(role.live) for each in services_in(statement)}
     return require(
         service is None or service in trusted,
         f"it trusts {', '.join(sorted(trusted)) or 'no service'}; {service} is declared",
@@ -74,24 +87,21 @@ def _trusts_its_service(role: Pair[Role, ObservedRole]) -> str | None:
 
 
 def _trusts_nobody_else(role: Pair[Role, ObservedRole]) -> str | None:
-    if role.declared.assumed_by is None:
+    service = role.declared.assumed_by
+    if service is None:
         return None
-    others = sorted({each for statement in role.live.trust for each in _others(statement, role.declared.assumed_by)})
-    return require(not others, f"it also trusts {', '.join(others)}; only {role.declared.assumed_by} is declared")
+    others = sorted({each for statement in _allowing(role.live) for each in _others(statement, service)})
+    return require(not others, f"it also trusts {', '.join(others)}; only {service} is declared")
 
 
-def _services(statement: Statement) -> list[str]:
-    principal = statement.get("Principal", {})
-    if statement.get("Effect") != "Allow" or not hasattr(principal, "get"):
-        return []
-    return as_list(principal.get("Service", []))
+def _allowing(role: ObservedRole) -> list[Statement]:
+    """Return the statements that let somebody assume a role."""
+    return [each for each in role.trust if each.get("Effect") == "Allow"]
 
 
 def _others(statement: Statement, service: str) -> list[str]:
-    if statement.get("Effect") != "Allow":
-        return []
     principal = statement.get("Principal", {})
-    if is_about_everyone(statement) or not hasattr(principal, "items"):
+    if is_about_everyone(statement) or not isinstance(principal, Mapping):
         return ["everyone"]
     return [each for values in principal.values() for each in as_list(values) if each != service]
 

@@ -20,7 +20,7 @@ from taskq_cloud.deploy.doctor import (
     observe_services,
     observe_undeclared,
 )
-from taskq_cloud.deploy.doctor.calls import call
+from taskq_cloud.deploy.doctor.calls import NO_QUEUE, call
 from taskq_cloud.deploy.doctor.observed import (
     Observed,
     ObservedBucket,
@@ -34,7 +34,6 @@ from taskq_cloud.deploy.topology.model import Topology
 
 T = TypeVar("T")
 
-_NO_QUEUE: Final = ("AWS.SimpleQueueService.NonExistentQueue", "QueueDoesNotExist")
 _NO_RESOURCE: Final = ("ResourceNotFoundException", "ResourceNotFound")
 _NO_BUCKET: Final = ("404", "NoSuchBucket")
 _ENCRYPTED: Final = ("ENABLED", "ENABLING", "UPDATING")
@@ -57,11 +56,11 @@ SKIPPABLE: Final = (
 def queue(name: str) -> Flow[ObservedQueue | None]:
     """Observe a queue by its name in SQS; None if it does not exist."""
     resource = f"queue {name}"
-    found = yield from call(resource, "sqs", "get_queue_url", _NO_QUEUE, QueueName=name)
+    found = yield from call(resource, "sqs", "get_queue_url", NO_QUEUE, QueueName=name)
     if found is None:
         return None
     url = str(found["QueueUrl"])
-    answer = yield from call(resource, "sqs", "get_queue_attributes", _NO_QUEUE, QueueUrl=url, AttributeNames=["All"])
+    answer = yield from call(resource, "sqs", "get_queue_attributes", NO_QUEUE, QueueUrl=url, AttributeNames=["All"])
     return None if answer is None else ObservedQueue(url, answer["Attributes"])
 
 
@@ -135,7 +134,7 @@ def everything(
     location = observe_google.location_of(topology, location)
     if topology.provider == "google" and location is None:
         skip = (*skip, "services")
-    queues = yield from _queues(topology)
+    queues = yield from _each(queue, topology.queue_names())
     undeclared = {} if "undeclared" in skip else (yield from observe_undeclared.undeclared(topology))
     functions = {} if "functions" in skip else (yield from observe_functions.functions(topology, queues))
     services, scaling = dict[str, ObservedService](), dict[str, ObservedScaling]()
@@ -163,14 +162,6 @@ def everything(
         # Without the services, nothing tells how they should be scaled.
         skipped=frozenset(skip) | ({"scaling"} if "services" in skip else set()),
     )
-
-
-def _queues(topology: Topology) -> Flow[dict[str, ObservedQueue]]:
-    names = [name for each in topology.queues for name in (each.name, each.dead_letter_queue.name)]
-    group = topology.schedule_group
-    if group is not None and group.dead_letter_queue is not None:
-        names.append(group.dead_letter_queue.name)
-    return (yield from _each(queue, names))
 
 
 def _stores(topology: Topology) -> Flow[dict[str, Any]]:

@@ -45,13 +45,13 @@ def _function(name: str, queue_arn: str | None) -> Flow[ObservedFunction | None]
     by_function = [(str(each["FunctionArn"]).split(":function:")[1].partition(":"), each) for each in mappings]
     own = [_mapping(each, qualifier or None) for (receiver, _, qualifier), each in by_function if receiver == name]
     aliases = yield from _aliases(name)
-    reached = [newest]
+    reached = []
     for version in _versions(aliases, own):
         found = yield from call(
             resource, "lambda", "get_function_configuration", _ABSENT, FunctionName=name, Qualifier=version
         )
         reached.append(found or newest)
-    first, *further = reached[1:] or reached
+    first, *further = reached or [newest]
     shared: dict[str, Any] = {
         "mappings": own,
         "reserved_concurrency": (reserved or {}).get("ReservedConcurrentExecutions"),

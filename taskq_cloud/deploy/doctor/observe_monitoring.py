@@ -67,10 +67,11 @@ def _topic(arn: str) -> Flow[ObservedAlarmTopic]:
     resource = f"topic {arn}"
     answer = yield from call(resource, "sns", "get_topic_attributes", _NO_TOPIC, TopicArn=arn)
     if answer is None:
-        return ObservedAlarmTopic(exists=False)
+        return ObservedAlarmTopic(arn, exists=False)
     attributes: Mapping[str, str] = answer["Attributes"]
     key = attributes.get("KmsMasterKeyId") or None
     return ObservedAlarmTopic(
+        arn,
         exists=True,
         policy=json.loads(attributes.get("Policy") or "{}"),
         kms_key=key,

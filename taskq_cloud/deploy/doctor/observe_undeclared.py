@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any, Final
 
 from taskq_cloud.core.flows import Flow
-from taskq_cloud.deploy.doctor.calls import call
+from taskq_cloud.deploy.doctor.calls import NO_QUEUE, call
 from taskq_cloud.deploy.doctor.observed import ObservedQueue
 from taskq_cloud.deploy.topology.model import Topology
 
@@ -13,17 +13,13 @@ TAG: Final = "taskq"
 """The tag with which the Terraform modules mark the resources of a deployment; its value is the deployment's name."""
 
 _PAGE: Final = 1000
-_NO_QUEUE: Final = ("AWS.SimpleQueueService.NonExistentQueue", "QueueDoesNotExist")
 
 
 def undeclared(topology: Topology) -> Flow[dict[str, ObservedQueue]]:
     """Return the queues that have the deployment's tag and are not declared, by name in SQS."""
     if not topology.queues:
         return {}
-    declared = {name for each in topology.queues for name in (each.name, each.dead_letter_queue.name)}
-    group = topology.schedule_group
-    if group is not None and group.dead_letter_queue is not None:
-        declared.add(group.dead_letter_queue.name)
+    declared = set(topology.queue_names())
     found = {}
     for url in (yield from _urls(_prefix(topology))):
         name = url.rpartition("/")[2]
@@ -57,8 +53,8 @@ def _urls(prefix: str) -> Flow[list[str]]:
 def _tagged(name: str, url: str, deployment: str) -> Flow[ObservedQueue | None]:
     """Observe a queue if it has the deployment's tag."""
     resource = f"queue {name}"
-    answer = yield from call(resource, "sqs", "list_queue_tags", _NO_QUEUE, QueueUrl=url)
+    answer = yield from call(resource, "sqs", "list_queue_tags", NO_QUEUE, QueueUrl=url)
     if (answer or {}).get("Tags", {}).get(TAG) != deployment:
         return None
-    found = yield from call(resource, "sqs", "get_queue_attributes", _NO_QUEUE, QueueUrl=url, AttributeNames=["All"])
+    found = yield from call(resource, "sqs", "get_queue_attributes", NO_QUEUE, QueueUrl=url, AttributeNames=["All"])
     return None if found is None else ObservedQueue(url, found["Attributes"])

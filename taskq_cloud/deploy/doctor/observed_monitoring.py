@@ -29,7 +29,8 @@ class ObservedAlarmTopic:
     """A topic of SNS that alarms are published to.
 
     Args:
-        exists: whether it exists; the other fields are empty otherwise.
+        arn: its ARN.
+        exists: whether it exists; the fields below are empty otherwise.
         policy: its policy.
         kms_key: the key that encrypts it; None: it isn't encrypted.
         key_policy: the policy of that key, empty if the key is disabled or one that AWS manages; None: the key is of
@@ -37,6 +38,7 @@ class ObservedAlarmTopic:
         confirmed: the confirmed subscriptions.
     """
 
+    arn: str
     exists: bool
     policy: Mapping[str, Any] | None = None
     kms_key: str | None = None

@@ -262,6 +262,12 @@ class Topology(Model):
         """Return the full name of a resource on Google Cloud: ``"projects/shop/topics/orders"``."""
         return f"projects/{self.project}/{collection}/{name}"
 
+    def queue_names(self) -> list[str]:
+        """Return the names in SQS of all queues, with the dead-letter queues of queues and of schedules."""
+        names = [name for each in self.queues for name in (each.name, each.dead_letter_queue.name)]
+        group = self.schedule_group
+        return names if group is None or group.dead_letter_queue is None else [*names, group.dead_letter_queue.name]
+
     def queue_named(self, queue: str) -> Queue:
         """Return a queue by the application's name for it.
 

@@ -75,10 +75,18 @@ def types_by(module: Any) -> dict[str, Any]:
             return "own"
 
     @dataclass(frozen=True, slots=True)
+    class Derives:
+        text: str
+        length: int = field(init=False)
+
+        def __post_init__(self) -> None:
+            object.__setattr__(self, "length", len(self.text))
+
+    @dataclass(frozen=True, slots=True)
     class Empty:
         pass
 
-    kinds = (Plain, Rich, Named, Base, Derived, Own, Empty)
+    kinds = (Plain, Rich, Named, Base, Derived, Own, Derives, Empty)
     return {kind.__name__: kind for kind in kinds}
 
 
@@ -94,6 +102,7 @@ CALLS: list[tuple[str, tuple[Any, ...], dict[str, Any]]] = [
     ("Derived", ("v",), {"times": 3}),
     ("Derived", ("v", (1, 2)), {}),
     ("Own", (1,), {}),
+    ("Derives", ("long",), {}),
     ("Empty", (), {}),
 ]
 WRONG: list[tuple[str, tuple[Any, ...], dict[str, Any]]] = [
@@ -102,6 +111,7 @@ WRONG: list[tuple[str, tuple[Any, ...], dict[str, Any]]] = [
     ("Plain", ("a",), {"limit": 1}),
     ("Named", (1,), {}),
     ("Derived", ("v", (), 3), {}),
+    ("Derives", ("long", 4), {}),
     ("Empty", (1,), {}),
 ]
 

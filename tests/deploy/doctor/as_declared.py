@@ -77,7 +77,9 @@ def deployed(topology: Topology) -> Observed:
     return Observed(
         queues=_queues(topology),
         tables={
-            each.name: ObservedTable({each.hash_key: "HASH"}, {each.hash_key: "S"}, each.ttl_attribute, _key(topology))
+            each.name: ObservedTable(
+                {each.hash_key: "HASH"}, {each.hash_key: "S"}, each.ttl_attribute, topology.kms_key_arn
+            )
             for each in topology.tables
         },
         buckets={each.name: _bucket(each, topology) for each in topology.buckets if each.provider == "aws"},
@@ -110,10 +112,6 @@ def trusted(role: Role) -> list[Mapping[str, Any]]:
     return [{"Effect": "Allow", "Principal": principal, "Action": "sts:AssumeRole"}] if role.assumed_by else []
 
 
-def _key(topology: Topology) -> str | None:
-    return topology.kms_key_arn
-
-
 def _arn(name: str) -> str:
     return f"arn:aws:sqs:{REGION}:{ACCOUNT}:{name}"
 
@@ -134,7 +132,7 @@ def _queues(topology: Topology) -> dict[str, ObservedQueue]:
 def _bucket(bucket: Bucket, topology: Topology) -> ObservedBucket:
     policy = aws_settings.with_tls({}, "s3", aws_settings.bucket_arns(bucket.name))
     rules = aws_settings.lifecycle_rules(bucket, [])
-    return ObservedBucket(rules, aws_settings.PUBLIC_ACCESS_BLOCK, policy, _key(topology))
+    return ObservedBucket(rules, aws_settings.PUBLIC_ACCESS_BLOCK, policy, topology.kms_key_arn)
 
 
 def _function(function: Function, topology: Topology) -> ObservedFunction:
@@ -155,7 +153,7 @@ def _function(function: Function, topology: Topology) -> ObservedFunction:
         [mapping],
         function.role,
         function.reserved_concurrency,
-        kms_key=_key(topology),
+        kms_key=topology.kms_key_arn,
         recursive_loop=function.recursive_loop,
     )
 
@@ -173,12 +171,18 @@ def _schedules(topology: Topology, group: ScheduleGroup | None) -> dict[str, Obs
 
 def _of_google(topology: Topology) -> dict[str, Any]:
     topics: dict[str, list[str]] = {}
-    subscriptions = {}
+    subscriptions: dict[str, ObservedSubscription] = {}
+    access: dict[str, dict[str, frozenset[str]]] = {}
+    topic_of: dict[str, str] = {}
+    workers = worker_members(topology)
     for each in topology.subscriptions:
-        topic = topology.google_name("topics", each.topic)
-        dead = topology.google_name("topics", each.dead_letter_topic)
+        topic, dead = (topology.google_name("topics", name) for name in (each.topic, each.dead_letter_topic))
+        queue, of_dead = (
+            topology.google_name("subscriptions", name) for name in (each.subscription, each.dead_letter_subscription)
+        )
+        topic_of[each.queue] = topic
         topics |= {topic: [], dead: []}
-        live = ObservedSubscription(
+        subscriptions[queue] = ObservedSubscription(
             topic=topic,
             ordered=each.ordered,
             ack_deadline_seconds=each.ack_deadline_seconds,
@@ -188,21 +192,16 @@ def _of_google(topology: Topology) -> dict[str, Any]:
             max_delivery_attempts=each.max_delivery_attempts,
             push_endpoint="",
         )
-        subscriptions[topology.google_name("subscriptions", each.subscription)] = live
-        of_dead = ObservedSubscription(dead, False, 60, 1_209_600, 0, "", 0, "")
-        subscriptions[topology.google_name("subscriptions", each.dead_letter_subscription)] = of_dead
-    names = {each.queue: topology.google_name("topics", each.topic) for each in topology.subscriptions}
-    workers = worker_members(topology)
-    access: dict[str, dict[str, frozenset[str]]] = {}
-    for each in topology.subscriptions:
-        dead = topology.google_name("topics", each.dead_letter_topic)
-        access[names[each.queue]] = {"roles/pubsub.publisher": frozenset(workers)}
-        access[dead] = {"roles/pubsub.publisher": frozenset([*workers, AGENT])}
-        access[topology.google_name("subscriptions", each.subscription)] = {
-            "roles/pubsub.subscriber": frozenset([*workers, AGENT]),
-            "roles/pubsub.viewer": frozenset(workers),
+        subscriptions[of_dead] = ObservedSubscription(dead, False, 60, 1_209_600, 0, "", 0, "")
+        access |= {
+            topic: {"roles/pubsub.publisher": frozenset(workers)},
+            dead: {"roles/pubsub.publisher": frozenset([*workers, AGENT])},
+            queue: {
+                "roles/pubsub.subscriber": frozenset([*workers, AGENT]),
+                "roles/pubsub.viewer": frozenset(workers),
+            },
+            of_dead: {},
         }
-        access[topology.google_name("subscriptions", each.dead_letter_subscription)] = {}
     return {
         "access": access,
         "worker_pools": {
@@ -219,7 +218,7 @@ def _of_google(topology: Topology) -> dict[str, Any]:
         "subscriptions": subscriptions,
         "jobs": {
             topology.google_name(f"locations/{each.location}/jobs", each.name): ObservedJob(
-                {**each.model_dump(), "queue": names[each.queue]}, "ENABLED"
+                {**each.model_dump(), "queue": topic_of[each.queue]}, "ENABLED"
             )
             for each in topology.scheduler_jobs
         },

@@ -18,20 +18,11 @@ from taskq_cloud.deploy import aws_settings
 from taskq_cloud.deploy.doctor import observe, observe_services
 from taskq_cloud.deploy.doctor.checks import CHECKS, findings
 from taskq_cloud.deploy.doctor.checks_role import _OF_A_VPC, _OF_TRACES
-from taskq_cloud.deploy.doctor.observed import (
-    Observed,
-    ObservedBucket,
-    ObservedFunction,
-    ObservedMapping,
-    ObservedQueue,
-    ObservedRole,
-    ObservedTable,
-)
+from taskq_cloud.deploy.doctor.observed import Observed, ObservedQueue
 from taskq_cloud.deploy.provision import Provisioner
-from taskq_cloud.deploy.topology.formats import iam
 from taskq_cloud.deploy.topology.model import Topology
 from tests.deploy.conftest import drive
-from tests.deploy.doctor.as_declared import deployed, on_aws, trusted
+from tests.deploy.doctor.as_declared import deployed, on_aws
 from tests.docs.test_tables import rows
 
 Plant: TypeAlias = Callable[[Observed], Observed]
@@ -60,34 +51,7 @@ def topology() -> Topology:
 @pytest.fixture
 def observed(topology: Topology) -> Observed:
     """Return a deployment that matches its declaration."""
-    (queue,), (function,), (bucket,) = topology.queues, topology.functions, topology.buckets
-    attributes = aws_settings.queue_attributes(topology, queue, ARN + WORK, ARN + DEAD)
-    of_dead = aws_settings.dead_letter_attributes(topology, queue, ARN + DEAD, ARN + WORK)
-    policies = iam.policies(topology, iam.ArnPlaceholders("123456789012", "eu-west-1"))
-    mapping = ObservedMapping(
-        "uuid", "Enabled", function.batch_size, 0, ["ReportBatchItemFailures"], function.maximum_concurrency
-    )
-    return Observed(
-        queues={
-            WORK: ObservedQueue("", {**attributes, "QueueArn": ARN + WORK}),
-            DEAD: ObservedQueue("", {**of_dead, "QueueArn": ARN + DEAD}),
-        },
-        tables={TABLE: ObservedTable({"id": "HASH"}, {"id": "S"}, "ttl")},
-        buckets={
-            BUCKET: ObservedBucket(
-                aws_settings.lifecycle_rules(bucket, []),
-                aws_settings.PUBLIC_ACCESS_BLOCK,
-                aws_settings.with_tls({}, "s3", ["*"]),
-            )
-        },
-        functions={
-            FUNCTION: ObservedFunction(
-                function.timeout_seconds, function.memory_mb, dict(function.environment), [mapping], function.role
-            )
-        },
-        schedule_groups=frozenset({"shop"}),
-        roles={role.name: ObservedRole(policies[role.name]["Statement"], trusted(role)) for role in topology.roles},
-    )
+    return deployed(topology)
 
 
 def test_deployment_as_declared_has_no_findings(topology: Topology, observed: Observed) -> None:

@@ -22,7 +22,7 @@ from taskq_cloud.deploy.topology.model import Topology
 from taskq_cloud.errors import AccessDenied
 from tests.brokers.pubsub_server import PubSubServer
 from tests.deploy.conftest import drive
-from tests.deploy.doctor.as_declared import AGENT, deployed, on_google
+from tests.deploy.doctor.as_declared import AGENT, NIGHTLY, deployed, on_google
 from tests.deploy.doctor.cloud_run_server import CloudRunServer, worker_pool
 from tests.stores.schedules.cloud_scheduler_server import CloudSchedulerServer
 
@@ -199,7 +199,7 @@ def deployment(monkeypatch: pytest.MonkeyPatch, pstest_host: str) -> Iterator[tu
             payloads=f"azureblob://{prefix}-payloads",
             scheduler="cloudscheduler://shop-prod/europe-west1",
             task_default_queue="orders",
-            beat_schedule={"nightly": {"task": "shop.charge", "schedule": "0 3 * * *", "args": [1]}},
+            beat_schedule=NIGHTLY,
             deployment={"schedules": "terraform"},
         )
         app.task(name="shop.charge", time_limit=30)(len)

@@ -8,8 +8,8 @@ import shutil
 import subprocess
 import sys
 import zipfile
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +20,7 @@ from taskq_cloud.deploy.packaging import contents
 from taskq_cloud.deploy.packaging.build import Package, Plan, build
 from taskq_cloud.deploy.packaging.contents import Requirements
 from taskq_cloud.deploy.packaging.target import Target
+from tests.serverless.started_function import started_function
 
 SHOP = '''
 """The shop's tasks."""
@@ -149,32 +150,20 @@ def run_function(tmp_path: Path) -> Callable[..., Any]:
         path = path.parent if path.name == "__init__.py" else path
         (runtime / path.name).symlink_to(path)
 
-    @contextmanager
-    def run(folders: list[Path], environment: dict[str, str]) -> Iterator[tuple[RuntimeApi, subprocess.Popen[str]]]:
+    def run(
+        folders: list[Path], environment: dict[str, str]
+    ) -> AbstractContextManager[tuple[RuntimeApi, subprocess.Popen[str]]]:
         function, *layers = folders
         path = os.pathsep.join(map(str, [function, *(layer / "python" for layer in layers), runtime]))
-        with RuntimeApi() as api:
-            variables = {
-                "PATH": os.environ["PATH"],
-                "PYTHONPATH": path,
-                "PYTHONDONTWRITEBYTECODE": "1",
-                "LAMBDA_TASK_ROOT": str(function),
-                "AWS_LAMBDA_RUNTIME_API": api.address,
-                "AWS_LAMBDA_FUNCTION_NAME": "packaged",
-                "AWS_LAMBDA_FUNCTION_MEMORY_SIZE": "512",
-                **environment,
-            }
-            # -S hides the packages that are installed here.
-            command = [sys.executable, "-S", "-m", "awslambdaric", "taskq_cloud.lambda_function.lambda_handler"]
-            process = subprocess.Popen(
-                command, cwd=function, env=variables, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
-            )
-            try:
-                yield api, process
-            finally:
-                process.kill()
-                process.wait()
-                assert process.stdout
-                process.stdout.close()
+        variables = {
+            "PATH": os.environ["PATH"],
+            "PYTHONPATH": path,
+            "PYTHONDONTWRITEBYTECODE": "1",
+            "LAMBDA_TASK_ROOT": str(function),
+            "AWS_LAMBDA_FUNCTION_NAME": "packaged",
+            **environment,
+        }
+        # -S hides the packages that are installed here.
+        return started_function(function, variables, "-S")
 
     return run

@@ -32,7 +32,7 @@ from taskq_cloud.testing.waiting import auntil
 from tests.conftest import StackAddress
 from tests.deploy.conftest import drive
 from tests.permissions import CallRecorder, Used, compare
-from tests.serverless.events import Context
+from tests.serverless.events import Context, record_of
 from tests.stores.payloads.noise import noise
 from tests.stores.recorder import Recorder
 from tests.worker.serving import serving
@@ -277,23 +277,6 @@ async def test_function_uses_exactly_its_permissions(
     vars(function)["mended"] = True
     poll()
     assert_exact(function, f"{queue.removeprefix(f'{function.main}-')}-function", seen | recorder.used())
-
-
-def record_of(message: dict[str, Any], queue: str) -> dict[str, Any]:
-    """Return a message in the form in which Lambda hands it to a function."""
-    attributes = {
-        name: {"stringValue": value["StringValue"], "dataType": value["DataType"]}
-        for name, value in message.get("MessageAttributes", {}).items()
-    }
-    return {
-        "messageId": message["MessageId"],
-        "receiptHandle": message["ReceiptHandle"],
-        "body": message["Body"],
-        "attributes": message["Attributes"],
-        "messageAttributes": attributes,
-        "eventSource": "aws:sqs",
-        "eventSourceARN": f"arn:aws:sqs:eu-west-1:000000000000:{queue}",
-    }
 
 
 APPLIED = """

@@ -36,7 +36,7 @@ variable "network" {
 }
 
 variable "deletion_protection" {
-  description = "Protection against deletion, of queues, of the table and of a bucket that isn't empty."
+  description = "Protection of queues, of the table and of a bucket that isn't empty against deletion."
   type        = bool
   default     = true
 }

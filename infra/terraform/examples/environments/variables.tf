@@ -40,7 +40,7 @@ variable "secrets" {
 }
 
 variable "deletion_protection" {
-  description = "Protection against deletion, of the table."
+  description = "Protection of queues and of the table against deletion."
   type        = bool
   default     = true
 }

@@ -23,7 +23,7 @@ variable "scaling" {
 }
 
 variable "deletion_protection" {
-  description = "Protection against deletion, of queues, of workers and of a bucket that isn't empty."
+  description = "Protection of queues, of workers and their autoscaler, and of a bucket that isn't empty against deletion."
   type        = bool
   default     = true
 }

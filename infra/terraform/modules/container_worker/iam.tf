@@ -2,7 +2,7 @@
 
 locals {
   # A reference may name a key and a version of a secret, after the seven parts of the secret's own ARN.
-  secret_arns = distinct([for arn in values(var.secrets) : join(":", slice(split(":", arn), 0, min(7, length(split(":", arn)))))])
+  secret_arns = distinct([for arn in values(var.secrets) : join(":", chunklist(split(":", arn), 7)[0])])
   secrets = {
     for sid, action in { ReadSecrets = "secretsmanager:GetSecretValue", ReadParameters = "ssm:GetParameters" } :
     sid => { action = action, arns = [for arn in local.secret_arns : arn if split(":", arn)[2] == split(":", action)[0]] }

@@ -102,7 +102,7 @@ variable "kms_key_name" {
 }
 
 variable "deletion_protection" {
-  description = "Protection against deletion, of queues, of workers and of buckets that aren't empty. To delete one of them, first apply with false."
+  description = "Protection of queues, of workers and their autoscaler, and of buckets that aren't empty against deletion. To delete one of them, first apply with false."
   type        = bool
   default     = true
 }

@@ -3,15 +3,15 @@
 
 locals {
   has_alias      = var.alias != null || var.snap_start
-  managed_alias  = local.has_alias && !try(var.alias.code_deploy, false)
   deployed_alias = try(var.alias.code_deploy, false)
-  alias_name     = try(one(concat(aws_lambda_alias.this[*].name, aws_lambda_alias.code_deploy[*].name)), null)
-  alias_arn      = try(one(concat(aws_lambda_alias.this[*].arn, aws_lambda_alias.code_deploy[*].arn)), null)
+  aliases        = concat(aws_lambda_alias.this, aws_lambda_alias.code_deploy)
+  alias_name     = one(local.aliases[*].name)
+  alias_arn      = one(local.aliases[*].arn)
   receiver_arn   = local.has_alias ? local.alias_arn : aws_lambda_function.this.arn
 }
 
 resource "aws_lambda_alias" "this" {
-  count = local.managed_alias ? 1 : 0
+  count = local.has_alias && !local.deployed_alias ? 1 : 0
 
   name             = try(var.alias.name, "live")
   description      = "Version that serves the queue"

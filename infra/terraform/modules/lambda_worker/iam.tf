@@ -6,7 +6,7 @@ locals {
   account_arn = "${data.aws_region.current.id}:${data.aws_caller_identity.current.account_id}"
   ec2         = "arn:${data.aws_partition.current.partition}:ec2:${local.account_arn}"
   # A reference may name a key and a version of a secret, after the seven parts of the secret's own ARN.
-  secret_arns = distinct([for arn in values(var.secrets) : join(":", slice(split(":", arn), 0, min(7, length(split(":", arn)))))])
+  secret_arns = distinct([for arn in values(var.secrets) : join(":", chunklist(split(":", arn), 7)[0])])
   secrets = {
     for sid, action in { ReadSecrets = "secretsmanager:GetSecretValue", ReadParameters = "ssm:GetParameter" } :
     sid => { action = action, arns = [for arn in local.secret_arns : arn if split(":", arn)[2] == split(":", action)[0]] }
@@ -103,7 +103,7 @@ data "aws_iam_policy_document" "platform" {
 
     content {
       sid       = "KeepFailures"
-      actions   = [split(":", statement.value)[2] == "sns" ? "sns:Publish" : "sqs:SendMessage"]
+      actions   = [local.destination_actions[split(":", statement.value)[2]]]
       resources = [statement.value]
     }
   }

@@ -127,7 +127,7 @@ variable "senders" {
 }
 
 variable "deletion_protection" {
-  description = "Protection of both queues against deletion, by a denial in the policy. To delete, first apply with false. On a local stack (`tls_only = false`) there is no policy, and no protection."
+  description = "Protection of both queues against deletion, by a denial in the policy. To delete them, first apply with false. On a local stack (`tls_only = false`) there is no policy, and no protection."
   type        = bool
   default     = true
 }

@@ -38,7 +38,7 @@ variable "dead_letter_retention_seconds" {
 }
 
 variable "deletion_protection" {
-  description = "Protection of the dead-letter queue against deletion, by a denial in the policy. To delete, first apply with false."
+  description = "Protection of the dead-letter queue against deletion, by a denial in the policy. To delete it, first apply with false."
   type        = bool
   default     = true
 }

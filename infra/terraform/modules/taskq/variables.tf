@@ -360,7 +360,7 @@ variable "point_in_time_recovery" {
 }
 
 variable "deletion_protection" {
-  description = "Protection against deletion, of queues, of tables and of buckets that aren't empty. To delete one of them, first apply with false."
+  description = "Protection of queues, of tables and of buckets that aren't empty against deletion. To delete one of them, first apply with false."
   type        = bool
   default     = true
 }

@@ -101,21 +101,19 @@ def is_given_up(receive_count: int, notes: Notes, most_receives: int) -> bool:
 def note_run(context: DeliveryContext) -> Flow[None]:
     """Note that a task begins to run whose message was received before."""
     if _notes_runs(context):
-        yield from context.store.save([_note(context, BEGUN, 0)])
+        yield from context.store.save([_note(context.delivery, BEGUN, 0, context.now)])
 
 
 def note_end(context: DeliveryContext) -> Flow[None]:
     """Note that a run has not ended its worker, though its message comes back."""
     if _notes_runs(context):
         with suppress(OperationalError):  # it may be why the message comes back
-            yield from context.environment.store.save([_note(context, ENDED, 1)])
+            yield from context.environment.store.save([_note(context.delivery, ENDED, 1, context.now)])
 
 
 def note_held(store: ResultStore, delivery: Delivery, now: float) -> Flow[None]:
     """Note that a task which may end its worker was not run, and comes back for later."""
-    yield from store.save(
-        [Record(_id_of(delivery, delivery.receive_count), HELD, 0, "{}", now + LONGEST_MESSAGE_SECONDS)]
-    )
+    yield from store.save([_note(delivery, HELD, 0, now)])
 
 
 def note_ids(delivery: Delivery) -> Sequence[str]:
@@ -148,9 +146,8 @@ def _notes_runs(context: DeliveryContext) -> bool:
     return delivery.receive_count > 1 and delivery.queued and context.environment.store.capabilities.keeps_records
 
 
-def _note(context: DeliveryContext, state: str, version: int) -> Record:
-    note_id = _id_of(context.delivery, context.delivery.receive_count)
-    return Record(note_id, state, version, "{}", context.now + LONGEST_MESSAGE_SECONDS)
+def _note(delivery: Delivery, state: str, version: int, now: float) -> Record:
+    return Record(_id_of(delivery, delivery.receive_count), state, version, "{}", now + LONGEST_MESSAGE_SECONDS)
 
 
 def _id_of(delivery: Delivery, receive: int) -> str:
