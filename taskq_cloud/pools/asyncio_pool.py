@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from typing import Any
+from dataclasses import dataclass
 from weakref import WeakSet
 
 from taskq_cloud.core.model.outcome import Abandoned, Invocation, Outcome, TimedOut
@@ -19,6 +19,18 @@ from taskq_cloud.pools.task_calls import acall, outcome_of_error
 from taskq_cloud.pools.threads import ThreadPool
 
 logger = logging.getLogger(__name__)
+
+
+@dataclass(slots=True, eq=False)
+class _Run:
+    """A coroutine that runs, and the future that its caller waits for: its end, its time limit, or the pool's end."""
+
+    invocation: Invocation
+    waited_for: asyncio.Future[None]
+
+    def stop_waiting(self) -> None:
+        if not self.waited_for.done():
+            self.waited_for.set_result(None)
 
 
 class AsyncioPool:
@@ -35,15 +47,14 @@ class AsyncioPool:
         self._runner = runner
         self._grace_seconds = grace_seconds
         self._threads = ThreadPool(runner, concurrency, grace_seconds=grace_seconds)
-        self._running: dict[asyncio.Task[Outcome], Invocation] = {}
+        self._running: dict[asyncio.Task[Outcome], _Run] = {}
         self._cancelled: WeakSet[asyncio.Task[Outcome]] = WeakSet()
-        self._stopped: asyncio.Future[None] | None = None
+        self._runs = False
 
     async def start(self) -> None:
         """Get ready on the running event loop, which is the one that tasks will run on."""
-        loop = asyncio.get_running_loop()
-        keep_tasks_apart(loop)
-        self._stopped = loop.create_future()
+        keep_tasks_apart(asyncio.get_running_loop())
+        self._runs = True
 
     async def reserve(self) -> Place | None:
         """Return a place in this process at once: coroutines and threads are started when they are needed."""
@@ -56,30 +67,38 @@ class AsyncioPool:
         """Run one task: a coroutine function on the event loop, a plain function in a thread."""
         if not self._runner.is_async(invocation.message.task):
             return await self._threads.run(invocation)
-        if self._stopped is None or self._stopped.done():
+        if not self._runs:
             return Abandoned()
-        task = start_run(acall(self._runner, invocation), invocation, f"taskq-task {invocation.message.id}")
-        self._running[task] = invocation
-        task.add_done_callback(self._running.pop)
-        ends: set[asyncio.Future[Any]] = {task, self._stopped}
+        loop, limit = asyncio.get_running_loop(), invocation.time_limit
+        run = _Run(invocation, loop.create_future())
+        name = f"taskq-task {invocation.message.id}"
+        task = start_run(acall(self._runner, invocation), invocation, name, self._has_ended)
+        self._running[task] = run
+        timer = None if limit is None else loop.call_later(limit, run.stop_waiting)
         try:
-            limit = invocation.time_limit
-            await asyncio.wait(ends, timeout=limit, return_when=asyncio.FIRST_COMPLETED)
+            await run.waited_for
             if task.done():
                 return self._outcome_of(task)
-            if limit is None or self._stopped.done():
+            if limit is None or not self._runs:
                 return Abandoned()
             await self._end({task})
             return TimedOut(limit)
         except asyncio.CancelledError:
             await self._end({task})
             raise
+        finally:
+            if timer is not None:
+                timer.cancel()
 
     async def stop(self) -> None:
         """Cancel the coroutines and end the threads. Those that go on after the grace period are left behind."""
         await asyncio.gather(self._threads.stop(), self._end(set(self._running)))
-        if self._stopped is not None and not self._stopped.done():
-            self._stopped.set_result(None)
+        self._runs = False
+        for run in self._running.values():
+            run.stop_waiting()
+
+    def _has_ended(self, task: asyncio.Task[Outcome]) -> None:
+        self._running.pop(task).stop_waiting()
 
     def _outcome_of(self, task: asyncio.Task[Outcome]) -> Outcome:
         try:
@@ -96,7 +115,7 @@ class AsyncioPool:
             return
         _, left = await asyncio.wait(tasks, timeout=self._grace_seconds)
         for task in left:
-            invocation = self._running[task]
+            invocation = self._running[task].invocation
             logger.warning(
                 "task %s (%s) was cancelled, but its coroutine goes on; its outcome will be dropped. Let the task "
                 "re-raise asyncio.CancelledError",

@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from asyncio import tasks
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 from contextvars import Context, ContextVar, copy_context
 from typing import Any, TypeVar
 
@@ -66,14 +66,24 @@ def keep_tasks_apart(loop: asyncio.AbstractEventLoop) -> None:
     loop.set_task_factory(_make_task)
 
 
-def start_run(coroutine: Coroutine[Any, Any, T], invocation: Invocation, name: str) -> asyncio.Task[T]:
-    """Start a run on the running event loop, as an asyncio task."""
+def start_run(
+    coroutine: Coroutine[Any, Any, T], invocation: Invocation, name: str, on_end: Callable[[asyncio.Task[T]], object]
+) -> asyncio.Task[T]:
+    """Start a run on the running event loop, as an asyncio task.
+
+    Args:
+        coroutine: the run.
+        invocation: what it runs.
+        name: the name of the asyncio task.
+        on_end: called with the asyncio task when it has ended.
+    """
     run, context = _Run(invocation), copy_context()
     context.run(_current_run.set, run)
     task = asyncio.get_running_loop().create_task(coroutine, name=name, context=context)
 
-    def end(_: asyncio.Task[T]) -> None:
+    def end(ended: asyncio.Task[T]) -> None:
         run.goes_on = False
+        on_end(ended)
 
     task.add_done_callback(end)
     return task

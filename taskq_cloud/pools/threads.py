@@ -46,6 +46,7 @@ class ThreadPool:
         self._busy: set[_TaskThread] = set()
         self._ending: set[_TaskThread] = set()
         self._stopped = False
+        self._place = Place(os.getpid())
 
     @property
     def abandoned_threads(self) -> int:
@@ -57,7 +58,7 @@ class ThreadPool:
 
     async def reserve(self) -> Place | None:
         """Return a place in this process at once: threads are started when they are needed."""
-        return None if self._stopped else Place(os.getpid())
+        return None if self._stopped else self._place
 
     def free(self, place: Place) -> None:
         """Do nothing: the place has cost nothing."""

@@ -35,14 +35,19 @@ class MessageGroups:
     def __init__(self) -> None:
         self._groups: dict[tuple[str, str], _Group] = {}
 
+    @staticmethod
+    def has_turns(delivery: Delivery) -> bool:
+        """Whether a delivery has to wait for its turn: on a queue without order, none has to."""
+        return delivery.group is not None and is_ordered(delivery.queue)
+
     @asynccontextmanager
     async def turn(self, delivery: Delivery) -> AsyncIterator[Turn]:
-        """Wait for a delivery's turn in its message group. On a queue without order, the turn comes at once.
+        """Wait for a delivery's turn in its message group. Where there are no turns, it comes at once.
 
         The deliveries of a group get their turns in the order of their calls. When a delivery is given back, its caller
         sets ``blocked`` on its turn. It is then set on the turns of all deliveries of the group that are waiting.
         """
-        if delivery.group is None or not is_ordered(delivery.queue):
+        if delivery.group is None or not self.has_turns(delivery):
             yield Turn()
             return
         key = (delivery.queue, delivery.group)

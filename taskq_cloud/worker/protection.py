@@ -18,7 +18,7 @@ import json
 import logging
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any, Final
 from urllib.parse import urlsplit
 
@@ -39,6 +39,7 @@ LAST_ANSWER_SECONDS: Final = 1.0
 FIRST_PAUSE_SECONDS: Final = 5
 LONGEST_PAUSE_SECONDS: Final = 300
 LONGEST_ANSWER_BYTES: Final = 65_536
+_UNCOUNTED: Final = nullcontext()
 
 
 class Protection:
@@ -60,9 +61,12 @@ class Protection:
         self._long_at = self._asked_at = self._protected_until = self._try_at = float("-inf")
         self._failures = 0
 
-    @contextmanager
-    def run(self) -> Iterator[None]:
+    def run(self) -> AbstractContextManager[None]:
         """Count the block as the run of a task."""
+        return _UNCOUNTED if self._agent_uri is None else self._counted()
+
+    @contextmanager
+    def _counted(self) -> Iterator[None]:
         key = object()
         self._runs[key] = self._clock()
         try:

@@ -268,16 +268,24 @@ class Worker:
             task.add_done_callback(self._pipelines.discard)
 
     async def _process(self, delivery: Delivery) -> None:
-        settlement: Settlement = Release(delivery, counts=False)
+        settlement: Settlement | None = None
+        begun = False
         try:
+            if not self._groups.has_turns(delivery):
+                begun = True
+                settlement = await self._run_pipeline(delivery)
+                return
             async with self._groups.turn(delivery) as turn:
                 if not turn.blocked:
-                    settlement = Release(delivery)  # if it is cancelled, something may have been done
+                    begun = True
                     settlement = await self._run_pipeline(delivery)
-                turn.blocked = isinstance(settlement, Release) or self._leased.has_lost(delivery)
+                turn.blocked = not begun or isinstance(settlement, Release) or self._leased.has_lost(delivery)
         except asyncio.CancelledError:
             pass  # the worker is giving up, so the message goes back to its queue
         finally:
+            if settlement is None:
+                # If it was cancelled once it had begun, something may have been done.
+                settlement = Release(delivery, counts=begun)
             if isinstance(settlement, Release) and self._leased.has_lost(delivery):
                 # The message is back in its queue already. Releasing it could take it from another worker.
                 self._leased.remove([delivery])

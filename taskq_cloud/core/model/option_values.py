@@ -37,6 +37,10 @@ _repr = reprlib.Repr()  # also copes with a __repr__ that raises
 _repr.maxstring = _repr.maxother = 100
 
 
+UNREADABLE: Final = (TypeError, ValueError, ArithmeticError)
+"""What a kind's ``read`` raises for a value that is not of the kind."""
+
+
 def aware(moment: datetime) -> datetime:
     """Give a time its zone: a naive time is UTC, as in Celery."""
     return moment if moment.utcoffset() is not None else moment.replace(tzinfo=UTC)
@@ -71,7 +75,7 @@ def check(kind: Kind, name: str, value: Any) -> Any:
     """
     try:
         return kind.read(value)
-    except (TypeError, ValueError, ArithmeticError):
+    except UNREADABLE:
         raise OptionError(f"{name} must be {kind.description}, not {_repr.repr(value)}{kind.hint}") from None
 
 

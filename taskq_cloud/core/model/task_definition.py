@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 # The flags of a function's code, which don't change; ``inspect`` has their names, and takes longer to import than all
 # of this package's models.
 _TAKES_MORE_ARGS: Final = 0x04
+_IS_COROUTINE: Final = 0x80  # inspect.CO_COROUTINE
 _TAKES_MORE_KWARGS: Final = 0x08
 _IS_GENERATOR: Final = 0x20
 _IS_ASYNC_GENERATOR: Final = 0x200
@@ -123,9 +124,12 @@ class TaskDefinition:
     @property
     def is_async(self) -> bool:
         """Whether the function is a coroutine function."""
-        from inspect import iscoroutinefunction  # a process that only calls tasks doesn't ask
+        function = self.function
+        if type(function) is FunctionType and not vars(function):  # nothing marks it as what its code isn't
+            return bool(function.__code__.co_flags & _IS_COROUTINE)
+        from inspect import iscoroutinefunction  # few functions have attributes
 
-        return iscoroutinefunction(self.function)
+        return iscoroutinefunction(function)
 
     def shape(self) -> Shape | None:
         """Return the parameters of the task's calls; None: only ``inspect`` can tell them.

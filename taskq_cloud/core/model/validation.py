@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from typing import Any
 
-from taskq_cloud.core.model.option_values import ID, LIMIT, Kind, check
+from taskq_cloud.core.model.option_values import ID, LIMIT, UNREADABLE, Kind, check
 from taskq_cloud.errors import InvalidTaskError, OptionError
 
 
@@ -69,17 +69,23 @@ def option(task: str, name: str, value: Any, kind: Kind) -> Any:
     """Check a value of a message as the option of a call is checked; None stays None."""
     if value is None:
         return None
-    if kind is ID and isinstance(value, dict):
-        value = _uuid(value)
     try:
-        return check(kind, name, value)
+        return check(kind, name, _uuid(value) if kind is ID and isinstance(value, dict) else value)
     except OptionError as error:
         raise InvalidTaskError(f"task {task}: {error}") from None
 
 
 def given_options(task: str, given: Mapping[str, Any], kinds: Mapping[str, Kind]) -> dict[str, Any]:
     """Check those values of a message that are options of these kinds, and leave out the ones that are None."""
-    return {name: option(task, name, given[name], kind) for name, kind in kinds.items() if given.get(name) is not None}
+    found: dict[str, Any] = {}
+    for name, kind in kinds.items():
+        value = given.get(name)
+        if value is not None:
+            try:
+                found[name] = kind.read(value)
+            except UNREADABLE:
+                found[name] = option(task, name, value, kind)
+    return found
 
 
 def _uuid(value: Any) -> Any:
