@@ -70,18 +70,17 @@ class ThreadPool:
         thread = self._idle.pop() if self._idle else _TaskThread(self._runner)
         self._busy.add(thread)
         answer = thread.begin(invocation)
-        soft_timer = None
-        if invocation.soft_time_limit is not None and not self._runner.is_async(invocation.message.task):
-            soft_timer = asyncio.get_running_loop().call_later(invocation.soft_time_limit, thread.raise_soft_limit)
+        limit, soft_limit = invocation.time_limit, invocation.soft_time_limit
+        timers: list[asyncio.TimerHandle] = []
+        if limit is not None:
+            timers.append(asyncio.get_running_loop().call_later(limit, thread.answer, TimedOut(limit)))
+        if soft_limit is not None and not self._runner.is_async(invocation.message.task):
+            timers.append(asyncio.get_running_loop().call_later(soft_limit, thread.raise_soft_limit))
         try:
-            limit = invocation.time_limit
-            await asyncio.wait({answer}, timeout=limit)
-            if limit is not None and not answer.done():
-                return TimedOut(limit)
-            return answer.result()
+            return await answer
         finally:
-            if soft_timer is not None:
-                soft_timer.cancel()
+            for timer in timers:
+                timer.cancel()
             self._busy.discard(thread)
             if thread.running:
                 self._abandon(thread)
@@ -94,7 +93,7 @@ class ThreadPool:
         """End the threads. Runs under way are ``Abandoned``; threads that go on after the grace are left behind."""
         self._stopped = True
         for thread in self._busy:
-            thread.answer_abandoned()
+            thread.answer(Abandoned())
             self._abandon(thread)
         idle, self._idle = self._idle, []
         for thread in idle:
@@ -172,10 +171,10 @@ class _TaskThread:
             self._interrupt(TimeLimitExceeded)
         self.retire()
 
-    def answer_abandoned(self) -> None:
-        """Answer ``Abandoned`` for the task, because the pool is stopping."""
+    def answer(self, outcome: Outcome) -> None:
+        """Answer for the task, unless it has ended: its time is over, or the pool is stopping."""
         if not self._answer.done():
-            self._answer.set_result(Abandoned())
+            self._answer.set_result(outcome)
 
     def retire(self) -> None:
         """End the thread, after its task if it has one."""
@@ -200,8 +199,7 @@ class _TaskThread:
 
     def _answered(self, outcome: Outcome) -> None:
         self.running = False
-        if not self._answer.done():
-            self._answer.set_result(outcome)
+        self.answer(outcome)
 
     def _has_ended(self) -> None:
         self.running = False

@@ -18,6 +18,7 @@ from typing import Any, Final, TypeAlias
 from taskq_cloud.core.flows import arun, retrying
 from taskq_cloud.core.model.message import Delivery, Release, Settlement
 from taskq_cloud.core.model.outcome import Abandoned, Admission, Admitted, Invocation, Outcome
+from taskq_cloud.core.serializers import json_text
 from taskq_cloud.errors import TaskQError
 from taskq_cloud.pools.base import GRACE_SECONDS, Place
 from taskq_cloud.pools.factory import make_pool
@@ -173,6 +174,7 @@ class Worker:
             await asyncio.gather(starting, stopping, return_exceptions=True)
 
     async def _start(self) -> None:
+        json_text.prefer_msgspec()
         await self._runtime.async_connections.open()
         await self._pool.start()
 

@@ -191,10 +191,8 @@ def _replace(of: Any, /, **changes: Any) -> Any:
         import dataclasses
 
         return dataclasses.replace(of, **changes)
-    for name, each in known.items():
-        if each.init and name not in changes:
-            changes[name] = getattr(of, name)
-    return cls(**changes)
+    names = [name for name, each in known.items() if each.init and name not in changes]
+    return cls(**dict(zip(names, map(of.__getattribute__, names), strict=True)), **changes)
 
 
 _METHODS: Final[dict[str, Any]] = {

@@ -7,9 +7,9 @@ and ``events``. ``core.security.policy`` has the rules for signatures, ``core.pa
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from functools import partial
-from typing import Any, Final, TypeVar
+from typing import Any, Final
 
 from taskq_cloud.core import serializers
 from taskq_cloud.core.flows import Compute, Flow
@@ -29,8 +29,6 @@ from taskq_cloud.core.serializers.compression import (
 )
 from taskq_cloud.core.serializers.registry import AUTH, AUTH_CONTENT_TYPE, AUTH_NEEDS, check_accepted, check_serializer
 from taskq_cloud.errors import ClaimError, DecodeError, ImproperlyConfigured, PayloadTooLarge, SecurityError
-
-T = TypeVar("T")
 
 _NONE: Final[Mapping[str, str]] = {}
 
@@ -199,7 +197,8 @@ class Codec:
         if pointer is not None:
             body = yield from self._fetch_text(pointer)
         large = offload and len(body) > QUICK_CHARACTERS
-        document = yield from _compute(partial(events.read_envelope, body, self.most_bytes), offload=large)
+        read = partial(events.read_envelope, body, self.most_bytes)
+        document = (yield Compute(read)) if large else read()
         return (yield from self.open_document(document, message_id, queue, offload=offload, large=large))
 
     def open_document(
@@ -224,13 +223,14 @@ class Codec:
             pointer = payload_references.pointer_in(document["Message"], events.attributes_of(document))
             if pointer is not None:
                 document, large = {**document, "Message": (yield from self._fetch_text(pointer))}, offload
-        inner = yield from _compute(partial(events.unwrapped, document, self.most_bytes), offload=large)
+        unwrap = partial(events.unwrapped, document, self.most_bytes)
+        inner = (yield Compute(unwrap)) if large else unwrap()
         reference = payload_references.reference_of(inner)
         data: bytes | None = None
         if reference is not None:
             data = yield from self._fetch_arguments(reference, inner, message_id, queue)
         read = partial(self.read_document, document, message_id, queue, data)
-        message = yield from _compute(read, offload=large or (offload and _expands(inner)))
+        message = (yield Compute(read)) if large or (offload and _expands(inner)) else read()
         return message if reference is None else replace(message, payload_reference=reference)
 
     def _fetch_arguments(
@@ -304,10 +304,6 @@ class Codec:
             raise
         except RecursionError:
             raise DecodeError("the message is nested too deeply") from None
-
-
-def _compute(function: Callable[[], T], *, offload: bool) -> Flow[T]:
-    return (yield Compute(function)) if offload else function()
 
 
 def _expands(document: Mapping[str, Any]) -> bool:

@@ -30,6 +30,7 @@ from taskq_cloud.core.model.ids import derived_id
 from taskq_cloud.core.model.message import Message
 from taskq_cloud.core.model.validation import text_bytes
 from taskq_cloud.core.security.policy import Security
+from taskq_cloud.core.serializers import json_text
 from taskq_cloud.core.serializers.compression import LARGEST_BODY_BYTES, check_text
 from taskq_cloud.errors import DecodeError
 
@@ -100,7 +101,7 @@ def read_envelope(text: str, most_bytes: int = LARGEST_BODY_BYTES) -> dict[str, 
             raise DecodeError(f"the body is neither a JSON object nor one in base64: {text[:80]!r}") from None
         check_text(source, most_bytes)
     try:
-        document = json.loads(source)
+        document = json_text.parse(source)
     except (ValueError, RecursionError) as error:
         raise DecodeError(f"the body is not JSON: {error}") from None
     if not isinstance(document, dict):

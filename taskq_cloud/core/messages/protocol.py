@@ -289,14 +289,11 @@ def _message(
         args=args,
         kwargs=kwargs,
         embed=Embed(**linked) if linked else NO_EMBED,
-        retries=values.option(task, "retries", headers.get("retries"), kinds.COUNT) or 0,
+        retries=values.count(task, "retries", headers.get("retries")),
         timelimit=values.timelimit(task, headers.get("timelimit")),
-        replaced_task_nesting=values.option(
-            task, "replaced_task_nesting", headers.get("replaced_task_nesting"), kinds.COUNT
-        )
-        or 0,
+        replaced_task_nesting=values.count(task, "replaced_task_nesting", headers.get("replaced_task_nesting")),
         stamps=values.mapping(headers.get("stamps"), "stamps"),
-        priority=values.option(task, "priority", properties.get("priority"), kinds.COUNT) or 0,
+        priority=values.count(task, "priority", properties.get("priority")),
         reply_to=values.option(task, "reply_to", properties.get("reply_to"), kinds.TEXT),
         headers=own,
         unsigned=trust.unsigned,

@@ -121,6 +121,8 @@ def _limit(value: Any) -> float | None:
 
 
 def _whole(value: Any, least: int = 0) -> int:
+    if type(value) is int and least <= value < LARGEST_NUMBER:  # nearly every value: it needs no look for more
+        return value
     if isinstance(value, bool):
         raise TypeError
     number = int(value) if isinstance(value, float) and value.is_integer() else index(value)
@@ -136,6 +138,8 @@ def _flag(value: Any) -> bool:
 
 
 def _text(value: Any) -> str:
+    if type(value) is str and value.isascii():  # nearly every value
+        return value
     if not isinstance(value, str) or (not value.isascii() and _HALF_PAIR.search(value)):
         raise TypeError
     return str.__str__(value)  # a StrEnum is its value
@@ -148,6 +152,8 @@ def _name(value: Any) -> str:
 
 
 def _identifier(value: Any) -> str:
+    if type(value) is str and 0 < len(value) <= LONGEST_ID_BYTES and value.isascii() and value.isprintable():
+        return value  # nearly every value
     name = _name(value if isinstance(value, str) else _uuid_text(value))
     if len(name) > LONGEST_ID_BYTES or (not name.isascii() and len(name.encode()) > LONGEST_ID_BYTES):
         raise ValueError

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from typing import Any
 
-from taskq_cloud.core.model.option_values import ID, LIMIT, UNREADABLE, Kind, check
+from taskq_cloud.core.model.option_values import COUNT, ID, LIMIT, UNREADABLE, Kind, check
 from taskq_cloud.errors import InvalidTaskError, OptionError
 
 
@@ -73,6 +73,11 @@ def option(task: str, name: str, value: Any, kind: Kind) -> Any:
         return check(kind, name, _uuid(value) if kind is ID and isinstance(value, dict) else value)
     except OptionError as error:
         raise InvalidTaskError(f"task {task}: {error}") from None
+
+
+def count(task: str, name: str, value: Any) -> int:
+    """Check a count of a message; None is zero."""
+    return 0 if value is None else value if type(value) is int and value == 0 else option(task, name, value, COUNT)
 
 
 def given_options(task: str, given: Mapping[str, Any], kinds: Mapping[str, Kind]) -> dict[str, Any]:

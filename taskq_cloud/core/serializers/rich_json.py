@@ -14,6 +14,7 @@ from collections.abc import Callable
 from datetime import date, datetime, time
 from typing import Any, Final
 
+from taskq_cloud.core.serializers import json_text
 from taskq_cloud.errors import DecodeError, EncodeError
 
 _MAY_BE_BEYOND_JSON: Final = re.compile(r"NaN|Infinity|[0-9][eE]\+?[0-9]{3}")
@@ -62,8 +63,7 @@ def loads(text: str | bytes) -> Any:
         if isinstance(text, bytes):
             text = text.decode(errors="surrogatepass")  # json would also guess UTF-16 and UTF-32
         # The key of a rich value is in the text as it is, unless it is written with escapes.
-        decoder = _RICH_DECODER if "__type__" in text or "\\u" in text else _PLAIN_DECODER
-        return decoder.decode(text)
+        return (_RICH_DECODER.decode if "__type__" in text or "\\u" in text else json_text.parse)(text)
     except (ValueError, TypeError, LookupError, AttributeError, ArithmeticError, RecursionError) as error:
         raise DecodeError(f"not readable as JSON: {error}") from error
 
@@ -143,5 +143,4 @@ _DECODERS: Final[dict[str, Callable[[Any], Any]]] = {
 }
 # Made once: json.loads and json.dumps make one for each text.
 _ENCODER: Final = json.JSONEncoder(default=_rich, separators=(",", ":"))
-_PLAIN_DECODER: Final = json.JSONDecoder()
 _RICH_DECODER: Final = json.JSONDecoder(object_hook=_from_rich)

@@ -39,7 +39,7 @@ def check(parent: Message, now: float) -> None:
         InvalidTaskError: an option of a signature has the wrong type or value; the error names the task.
     """
     embed = parent.embed
-    if embed == NO_EMBED:
+    if embed is NO_EMBED or embed == NO_EMBED:
         return
     try:
         _check_signatures([*(embed.callbacks or ()), *(embed.errbacks or ()), *(embed.chain or ())], embed.chord)
