@@ -8,9 +8,13 @@ message through unchanged.
 from __future__ import annotations
 
 import asyncio
+import mmap
+import os
 import pickle
 import socket
+import tempfile
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from taskq_cloud.core.model.outcome import Outcome
@@ -18,13 +22,20 @@ from taskq_cloud.core.model.outcome import Outcome
 HEADER_BYTES = 4
 # A length above this isn't a length: something else has written to the socket.
 LARGEST_FRAME_BYTES = 1 << 30
+COUNT_BYTES = 8
 
 
 @dataclass(frozen=True, slots=True)
 class Setup:
-    """The worker's first frame: its module search path, so that the process imports the modules the worker imports."""
+    """The worker's first frame.
+
+    Args:
+        search_path: the worker's module search path, so that the process imports the modules the worker imports.
+        measures_memory: whether the answers say how much memory the process holds.
+    """
 
     search_path: list[str]
+    measures_memory: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,13 +51,8 @@ class LoadFailed:
 
 
 @dataclass(frozen=True, slots=True)
-class TaskStarted:
-    """The process has taken a task. If the process dies before it says so, the task has not been started."""
-
-
-@dataclass(frozen=True, slots=True)
 class Answer:
-    """A task's outcome, and how much memory the process holds after it (its resident set, in KiB)."""
+    """A task's outcome, and how much memory the process holds after it (its resident set, in KiB; 0: not measured)."""
 
     outcome: Outcome
     resident_kib: int
@@ -54,6 +60,44 @@ class Answer:
 
 class BrokenFrame(Exception):
     """The bytes read from a channel aren't a frame."""
+
+
+class TakenTasks:
+    """How many tasks a process has taken, in memory that it shares with the worker: it is read after a death.
+
+    A task that the process had not taken before it died has not been started. The memory is a file without a name,
+    which the process inherits as a file descriptor.
+
+    Args:
+        file: the file descriptor; None: a new file.
+    """
+
+    def __init__(self, file: int | None = None) -> None:
+        if file is None:
+            file, path = tempfile.mkstemp(prefix="taskq-")
+            Path(path).unlink()
+            os.ftruncate(file, COUNT_BYTES)
+        self._file = file
+        self._memory = mmap.mmap(file, COUNT_BYTES)
+
+    def fileno(self) -> int:
+        """The file descriptor, which the process is to inherit."""
+        return self._file
+
+    @property
+    def count(self) -> int:
+        """The number of tasks."""
+        return int.from_bytes(self._memory[:COUNT_BYTES], "big")
+
+    def take(self) -> None:
+        """Count one more task, which is about to start."""
+        self._memory[:COUNT_BYTES] = (self.count + 1).to_bytes(COUNT_BYTES, "big")
+
+    def close(self) -> None:
+        """Give the memory up. Closing it again does nothing."""
+        if not self._memory.closed:
+            self._memory.close()
+            os.close(self._file)
 
 
 def pack(value: Any) -> bytes:
@@ -75,23 +119,27 @@ def frame(payload: bytes) -> bytes:
     return len(payload).to_bytes(HEADER_BYTES, "big") + payload
 
 
-def receive(channel: socket.socket) -> bytes | None:
-    """Return the next frame's pickle, or None at the end of the channel. The process reads the channel this way."""
-    header = _receive_exactly(channel, HEADER_BYTES)
-    return None if header is None else _receive_exactly(channel, int.from_bytes(header, "big"))
+class Frames:
+    """The frames that come over a channel. The process reads the channel this way.
 
+    Args:
+        channel: the socket; nothing else reads from it.
+    """
 
-def _receive_exactly(channel: socket.socket, size: int) -> bytes | None:
-    parts = bytearray()
-    while len(parts) < size:
+    def __init__(self, channel: socket.socket) -> None:
+        self._file = channel.makefile("rb")  # its buffer holds most frames: one call of the system reads each
+
+    def receive(self) -> bytes | None:
+        """Return the next frame's pickle, or None at the end of the channel."""
+        header = self._exactly(HEADER_BYTES)
+        return None if header is None else self._exactly(int.from_bytes(header, "big"))
+
+    def _exactly(self, size: int) -> bytes | None:
         try:
-            part = channel.recv(min(size - len(parts), 1 << 20))
+            part = self._file.read(size)
         except ConnectionError:
             return None
-        if not part:
-            return None
-        parts += part
-    return bytes(parts)
+        return part if len(part) == size else None
 
 
 async def areceive(reader: asyncio.StreamReader) -> Any:

@@ -30,7 +30,7 @@ from typing import Any, NoReturn
 from taskq_cloud.core.model.outcome import Invocation, Lost, Outcome
 from taskq_cloud.errors import SoftTimeLimitExceeded
 from taskq_cloud.pools.base import Runner
-from taskq_cloud.pools.channel import Answer, LoadFailed, Ready, Setup, TaskStarted, frame, pack, receive
+from taskq_cloud.pools.channel import Answer, Frames, LoadFailed, Ready, Setup, TakenTasks, frame, pack
 from taskq_cloud.pools.own_code import ALARM_AGAIN_SECONDS, Alarms
 from taskq_cloud.pools.task_calls import TaskLoop, call, outcome_of_error
 
@@ -46,6 +46,7 @@ def main() -> None:
     """Run tasks until the channel ends."""
     parser = argparse.ArgumentParser(description="Run tasks for a worker. The worker's processes pool starts this.")
     parser.add_argument("--channel", type=int, required=True, help="the file descriptor of the socket to the worker")
+    parser.add_argument("--taken", type=int, required=True, help="the file descriptor of the count of taken tasks")
     parser.add_argument("--runner", required=True, help="module:callable that returns the runner")
     parser.add_argument("argument", help="the callable's argument: the path of the application")
     options = parser.parse_args()
@@ -55,7 +56,9 @@ def main() -> None:
     channel = socket.socket(fileno=options.channel)
     # A task's own subprocesses must not inherit it: the channel has to end when this process does.
     channel.set_inheritable(False)
-    connection = _WorkerConnection(channel)
+    taken = TakenTasks(os.dup(options.taken))  # file descriptors are not inheritable unless they are told to be
+    os.close(options.taken)
+    connection = _WorkerConnection(channel, taken)
     with contextlib.suppress(ConnectionError):  # the worker has died, or has closed the channel
         connection.serve(options.runner, options.argument)
     # Shut it down right away: threads that a task has left behind may keep the interpreter from ending.
@@ -66,8 +69,9 @@ def main() -> None:
 class _WorkerConnection:
     """The process's end of the channel: takes tasks from the worker, runs them, and answers."""
 
-    def __init__(self, channel: socket.socket) -> None:
+    def __init__(self, channel: socket.socket, taken: TakenTasks) -> None:
         self._channel = channel
+        self._taken = taken
         self._frames: queue.SimpleQueue[bytes | None] = queue.SimpleQueue()
         self._busy = True
         threading.Thread(target=self._read, name="taskq-channel", daemon=True).start()
@@ -88,9 +92,9 @@ class _WorkerConnection:
         self._busy = False
         self._channel.sendall(pack(Ready()))
         while (payload := self._frames.get()) is not None:
-            self._channel.sendall(pack(TaskStarted()))
+            self._taken.take()
             outcome = _run(runner, task_loop, payload)
-            answer = _pack_answer(outcome)
+            answer = _pack_answer(outcome, _resident_kib() if first.measures_memory else 0)
             # Set before the answer is sent: the worker may close the channel as soon as it has the answer, and this
             # process should then end normally.
             self._busy = False
@@ -102,7 +106,8 @@ class _WorkerConnection:
     def _read(self) -> None:
         # An alarm has to interrupt the main thread, which may be asleep, and not this thread.
         signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGALRM})
-        while (payload := receive(self._channel)) is not None:
+        frames = Frames(self._channel)
+        while (payload := frames.receive()) is not None:
             # Set here and not in the main thread: if the worker dies after it has sent a task, the task must not start.
             self._busy = True
             self._frames.put(payload)
@@ -154,8 +159,7 @@ def _on_alarm(_signal_number: int, frame: FrameType | None) -> None:
     raise SoftTimeLimitExceeded
 
 
-def _pack_answer(outcome: Outcome) -> bytes:
-    resident_kib = _resident_kib()
+def _pack_answer(outcome: Outcome, resident_kib: int) -> bytes:
     try:
         return frame(pickle.dumps(Answer(outcome, resident_kib)))
     except Exception as error:  # a retry's new arguments may be objects that can't be pickled

@@ -11,7 +11,7 @@ import sys
 from typing import TypeVar
 
 from taskq_cloud.core.model.outcome import Invocation, Lost, Outcome
-from taskq_cloud.pools.channel import Answer, BrokenFrame, LoadFailed, Ready, Setup, TaskStarted, areceive, pack
+from taskq_cloud.pools.channel import Answer, BrokenFrame, LoadFailed, Ready, Setup, TakenTasks, areceive, pack
 from taskq_cloud.pools.task_calls import outcome_of_error
 
 F = TypeVar("F")
@@ -45,7 +45,11 @@ class ChildProcess:
     """
 
     def __init__(
-        self, process: asyncio.subprocess.Process, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
+        self,
+        process: asyncio.subprocess.Process,
+        reader: asyncio.StreamReader,
+        writer: asyncio.StreamWriter,
+        taken: TakenTasks,
     ) -> None:
         self.tasks_started = 0
         self.resident_kib = 0
@@ -53,6 +57,7 @@ class ChildProcess:
         self._process = process
         self._reader = reader
         self._writer = writer
+        self._taken = taken
         self._exit = asyncio.create_task(process.wait())
         self._exit.add_done_callback(self._on_exit)
         self._no_run = asyncio.Event()
@@ -65,12 +70,13 @@ class ChildProcess:
         return self._process.pid
 
     @classmethod
-    async def start(cls, runner_factory: str, app_path: str) -> ChildProcess:
+    async def start(cls, runner_factory: str, app_path: str, *, measures_memory: bool = False) -> ChildProcess:
         """Start a process and wait until it has imported the application.
 
         Args:
             runner_factory: ``module:callable``; the callable returns the runner for ``app_path``.
             app_path: where the application is, ``module:attribute``.
+            measures_memory: whether the process tells its memory after each task.
 
         Raises:
             LoadError: the process can't import the application.
@@ -79,23 +85,26 @@ class ChildProcess:
         with theirs:
             # Open the connection first. Then nothing is awaited between the process's start and the care for its end.
             reader, writer = await asyncio.open_connection(sock=ours)
+            taken = TakenTasks()
             try:
                 process = await asyncio.create_subprocess_exec(
                     sys.executable,
                     *("-m", "taskq_cloud.pools.child", "--channel", str(theirs.fileno())),
+                    *("--taken", str(taken.fileno())),
                     *("--runner", runner_factory, app_path),
                     stdin=asyncio.subprocess.DEVNULL,
-                    pass_fds=[theirs.fileno()],
+                    pass_fds=[theirs.fileno(), taken.fileno()],
                     # The process leads its own group: programs that its task starts are killed with it, and signals
                     # from a terminal don't reach it.
                     start_new_session=True,
                 )
             except BaseException:
                 writer.close()
+                taken.close()
                 raise
-        child = cls(process, reader, writer)
+        child = cls(process, reader, writer, taken)
         try:
-            await child._shake_hands()
+            await child._shake_hands(measures_memory)
         except BaseException:
             child.kill()
             await child.reap()
@@ -121,22 +130,27 @@ class ChildProcess:
     async def _request_outcome(self, request: bytes) -> Outcome:
         try:
             await self._send(request)
-            await self._expect(TaskStarted)
+            answer = await self._expect(Answer)
         except (EOFError, BrokenFrame) as error:
+            return await self._lose(error)
+        self.tasks_started += 1
+        self.resident_kib = answer.resident_kib
+        self._lost_task = isinstance(answer.outcome, Lost)
+        return answer.outcome
+
+    async def _lose(self, error: EOFError | BrokenFrame) -> Outcome:
+        """Return the outcome of a task that the process had taken when its channel failed."""
+        if isinstance(error, BrokenFrame):
+            cause = f"{error} on the channel of process {self.pid}"
+            self.kill()
+        else:
+            cause = await self._cause_of_death()
+        if self._taken.count == self.tasks_started:
             self.kill()
             raise TaskNotStarted from error
         self.tasks_started += 1
         self._lost_task = True
-        try:
-            answer = await self._expect(Answer)
-        except EOFError:
-            return Lost(await self._cause_of_death())
-        except BrokenFrame as error:
-            self.kill()
-            return Lost(f"{error} on the channel of process {self.pid}")
-        self.resident_kib = answer.resident_kib
-        self._lost_task = isinstance(answer.outcome, Lost)
-        return answer.outcome
+        return Lost(cause)
 
     def kill(self) -> None:
         """Kill the process, and the programs that its task has started."""
@@ -164,10 +178,11 @@ class ChildProcess:
         self._writer.close()
         with contextlib.suppress(ConnectionError):
             await self._writer.wait_closed()
+        self._taken.close()
 
-    async def _shake_hands(self) -> None:
+    async def _shake_hands(self, measures_memory: bool) -> None:
         try:
-            await self._send(pack(Setup(list(sys.path))))
+            await self._send(pack(Setup(list(sys.path), measures_memory)))
             first = await self._expect(Ready, LoadFailed)
         except EOFError as error:
             cause = await self._cause_of_death()
@@ -206,7 +221,8 @@ class ChildProcess:
 
     def _on_exit(self, exit_: asyncio.Task[int]) -> None:
         self.leaving.set()
-        if not exit_.cancelled() and (exit_.result() != 0 or self._lost_task):
+        runs = self._lost_task or self._taken.count > self.tasks_started
+        if not exit_.cancelled() and (exit_.result() != 0 or runs):
             # Its task is run again elsewhere. The kernel gives the group's id to nobody else while it has members.
             self._kill_group()
         # The channel ends by itself, unless a process that the task has forked holds it open.

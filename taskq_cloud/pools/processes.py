@@ -136,15 +136,10 @@ class ProcessPool:
 
     async def _run_on(self, child: ChildProcess, invocation: Invocation) -> Outcome:
         try:
-            async with asyncio.timeout(invocation.time_limit) as deadline:
+            if invocation.time_limit is None:
                 outcome = await child.run(invocation)
-        except TimeoutError:
-            child.kill()
-            if not deadline.expired() or invocation.time_limit is None:
-                raise
-            # Wait for the process's death before the outcome is known: the task must not do anything after that.
-            await child.reap()
-            outcome = TimedOut(invocation.time_limit)
+            else:
+                outcome = await self._run_within(child, invocation, invocation.time_limit)
         except asyncio.CancelledError:
             child.kill()
             raise
@@ -157,15 +152,28 @@ class ProcessPool:
             self._reuse(child)
         return outcome
 
+    @staticmethod
+    async def _run_within(child: ChildProcess, invocation: Invocation, limit: float) -> Outcome:
+        try:
+            async with asyncio.timeout(limit) as deadline:
+                return await child.run(invocation)
+        except TimeoutError:
+            child.kill()
+            if not deadline.expired():
+                raise
+            # Wait for the process's death before the outcome is known: the task must not do anything after that.
+            await child.reap()
+            return TimedOut(limit)
+
     def _reuse(self, child: ChildProcess) -> None:
         spent = self._max_tasks is not None and child.tasks_started >= self._max_tasks
         grown = self._max_memory_kib is not None and child.resident_kib > self._max_memory_kib
         if spent or grown or self._stopping:
             logger.info(
-                "process %d retires after %d tasks with %d KiB resident",
+                "process %d retires after %d tasks%s",
                 child.pid,
                 child.tasks_started,
-                child.resident_kib,
+                f" with {child.resident_kib} KiB resident" if child.resident_kib else "",
                 extra={"action": "pool.child_retired", "pid": child.pid},
             )
             child.retire()
@@ -204,7 +212,9 @@ class ProcessPool:
                 self._log_failed_start(error, failures)
 
     async def _start_child(self) -> ChildProcess:
-        child = await ChildProcess.start(self._runner_factory, self._app_path)
+        child = await ChildProcess.start(
+            self._runner_factory, self._app_path, measures_memory=self._max_memory_kib is not None
+        )
         self._children.add(child)
         self._guard.add(child.pid)
         return child
