@@ -122,8 +122,8 @@ class AnswerReader:
             name = name.lower()
             headers[name] = f"{headers[name]}, {value}" if name in headers else value
         self._headers, self._fields = headers, fields
-        connection = headers.get("connection", "").lower()
-        self.keeps_connection = connection != "close" if version == "HTTP/1.1" else connection == "keep-alive"
+        wanted = {each.strip() for each in headers.get("connection", "").lower().split(",")}
+        self.keeps_connection = "close" not in wanted and (version == "HTTP/1.1" or "keep-alive" in wanted)
 
     def _choose_body(self) -> None:
         length = self._headers.get("content-length")
@@ -141,9 +141,12 @@ class AnswerReader:
     def _read_length(self) -> bool:
         if not self._take():
             return False
+        self._look_for_more()
+        return True
+
+    def _look_for_more(self) -> None:
         if self._at < len(self._data):  # an answer that nobody asked for
             self.keeps_connection = False
-        return True
 
     def _read_to_end(self) -> bool:
         self._parts.append(self._data[self._at :])
@@ -173,6 +176,7 @@ class AnswerReader:
     def _read_trailer(self) -> bool:
         while (line := self._line()) is not None:
             if not line:
+                self._look_for_more()
                 return True
         return False
 

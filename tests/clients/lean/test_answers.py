@@ -86,6 +86,8 @@ def test_nonsense_is_not_an_answer(data: bytes) -> None:
     ("head", "kept"),
     [
         ("HTTP/1.1 200 OK\r\nConnection: Close\r\n", False),
+        ("HTTP/1.1 200 OK\r\nConnection: X-Hop, close\r\n", False),
+        ("HTTP/1.1 200 OK\r\nConnection: X-Hop\r\nConnection: close\r\n", False),
         ("HTTP/1.1 200 OK\r\nConnection: keep-alive\r\n", True),
         ("HTTP/1.0 200 OK\r\n", False),
         ("HTTP/1.0 200 OK\r\nConnection: Keep-Alive\r\n", True),
@@ -97,9 +99,10 @@ def test_connection_is_kept_as_the_server_says(head: str, kept: bool) -> None:
     assert reader.keeps_connection is kept
 
 
-def test_connection_with_more_bytes_than_the_answer_is_not_kept() -> None:
+@pytest.mark.parametrize("answer", [JSON, CHUNKED])
+def test_connection_with_more_bytes_than_the_answer_is_not_kept(answer: bytes) -> None:
     reader = AnswerReader()
-    assert reader.feed(JSON + b"HTTP/1.1 200 OK\r\n")
+    assert reader.feed(answer + b"HTTP/1.1 200 OK\r\n")
     assert not reader.keeps_connection
 
 
