@@ -44,7 +44,7 @@ from typing import TYPE_CHECKING, Any
 
 from taskq_cloud.clients.base import ThreadedClient, shortest
 from taskq_cloud.clients.file_announcements import announcements_of
-from taskq_cloud.clients.sqlite_files import identity, make_file, shrink
+from taskq_cloud.clients.sqlite_files import Shrinking, identity, make_file
 from taskq_cloud.core.flows import Call, CallError, Trouble
 from taskq_cloud.errors import ImproperlyConfigured
 
@@ -68,10 +68,6 @@ the machine down again and again would otherwise never be counted."""
 
 LARGEST_LOG_BYTES = 16 * 1024 * 1024
 """The size to which the write-ahead log shrinks again after a large transaction, or many during a long read."""
-
-CALLS_BETWEEN_CHECKS = 100
-CALLS_BETWEEN_STEPS = 10
-"""A file with too many free pages shrinks in steps, one after each so many calls."""
 
 _OPEN_TRANSACTION = {"transaction": "BEGIN IMMEDIATE", "query": "BEGIN"}
 
@@ -115,7 +111,7 @@ class SQLiteClient:
         self._durable: bool | None = True  # None: an exception has struck while this changed
         self._durable_at = -math.inf
         self._queue: WriteQueue | None = None
-        self._calls_until_check = CALLS_BETWEEN_CHECKS
+        self._shrinking = Shrinking()
         self._lock = threading.Lock()
         self._announcements = announcements_of(path)
         _CLIENTS.add(self)
@@ -172,7 +168,7 @@ class SQLiteClient:
             ends_at = time.monotonic() + self._busy_timeout_seconds
             while True:
                 try:
-                    return self._try(call, opening)
+                    rows = self._try(call, opening)
                 except (sqlite3.Error, OSError) as error:
                     from taskq_cloud.clients.interruptions import interruption_in  # few calls fail
                     from taskq_cloud.clients.sqlite_errors import call_error, is_busy
@@ -181,6 +177,9 @@ class SQLiteClient:
                         raise
                     if not is_busy(error) or time.monotonic() >= ends_at:
                         raise call_error(call, error, self._path, self._busy_timeout_seconds) from error
+                else:
+                    self._shrinking.after_call(self._connection)
+                    return rows
                 time.sleep(BUSY_PAUSE_SECONDS)  # another process opens the file, or closes it as the last one
 
     def _try(self, call: Call, opening: str) -> list[list[dict[str, Any]]]:
@@ -196,9 +195,6 @@ class SQLiteClient:
             rows = [_run_statement(connection, *statement) for statement in call.parameters["statements"]]
         if durable and call.operation == "transaction" and not (asked and self._durable_at == -math.inf):
             self._durable_at = time.monotonic()
-        self._calls_until_check -= 1
-        if self._calls_until_check <= 0:
-            self._calls_until_check = CALLS_BETWEEN_CHECKS if shrink(connection) else CALLS_BETWEEN_STEPS
         return rows
 
     def _begin(self, connection: sqlite3.Connection, opening: str) -> None:

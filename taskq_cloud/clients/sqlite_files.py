@@ -6,6 +6,7 @@ import os
 import sqlite3
 from contextlib import suppress
 from pathlib import Path
+from typing import Final
 
 OWN_FOLDER = ".taskq"
 """The folder of the local databases, which must not be a symbolic link either."""
@@ -14,6 +15,11 @@ PAGES_OF_A_STEP = 200
 """800 KB, which takes a few milliseconds."""
 LEAST_FREE_PAGES = 2000
 """8 MB, which a file may keep for what comes next. A larger file may keep half of its size."""
+
+
+CALLS_BETWEEN_CHECKS = 100
+CALLS_BETWEEN_STEPS = 10
+"""A file with too many free pages shrinks in steps, one after each so many calls."""
 
 
 class LinkRefused(OSError):
@@ -47,6 +53,10 @@ def _check_no_link(path: Path) -> None:
         )
 
 
+INCREMENTAL: Final = 2
+"""The value of ``PRAGMA auto_vacuum`` for a file that can be made smaller in steps."""
+
+
 def identity(path: Path) -> tuple[int, int] | None:
     """Return what tells the file at a path from other files; None if there is no file."""
     try:
@@ -56,12 +66,29 @@ def identity(path: Path) -> tuple[int, int] | None:
     return status.st_dev, status.st_ino
 
 
+class Shrinking:
+    """Makes a file smaller, a step after some calls."""
+
+    def __init__(self) -> None:
+        self._calls_left = CALLS_BETWEEN_CHECKS
+
+    def after_call(self, connection: sqlite3.Connection | None) -> None:
+        """Take a step if it is time."""
+        self._calls_left -= 1
+        if self._calls_left <= 0 and connection is not None:
+            self._calls_left = CALLS_BETWEEN_CHECKS if shrink(connection) else CALLS_BETWEEN_STEPS
+
+
 def shrink(connection: sqlite3.Connection) -> bool:
-    """Take a step to make the file smaller if most of it is free, and return whether nothing is left to do."""
-    [free], [pages] = (connection.execute(f"PRAGMA {each}").fetchone() for each in ("freelist_count", "page_count"))
-    if free < LEAST_FREE_PAGES or free * 2 < pages:
-        return True
-    with suppress(sqlite3.OperationalError):  # another connection writes; there are more calls to come
+    """Take a step to make the file smaller if most of it is free, and return whether nothing is left to do.
+
+    A file that an earlier version has made can't be made smaller in steps. An error is left to the calls to come.
+    """
+    with suppress(sqlite3.Error):  # another connection writes, for the most part
+        wanted = ("freelist_count", "page_count", "auto_vacuum")
+        free, pages, in_steps = (connection.execute(f"PRAGMA {each}").fetchone()[0] for each in wanted)
+        if free < LEAST_FREE_PAGES or free * 2 < pages or in_steps != INCREMENTAL:
+            return True
         # The statement frees one page for each time that it is stepped, and ``execute`` steps it once.
         connection.executescript(f"PRAGMA incremental_vacuum({PAGES_OF_A_STEP})")
     return False

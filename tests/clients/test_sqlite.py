@@ -365,7 +365,7 @@ def test_file_that_is_mostly_free_shrinks_in_steps(
     client.call(transaction(*[(INSERT, ("x" * 3000,))] * 2000))
     client.call(transaction(("DELETE FROM numbers WHERE number > 200", ())))
     before, sizes = pragma(client, "page_count"), []
-    for _ in range(40 * clients.CALLS_BETWEEN_STEPS):
+    for _ in range(40 * sqlite_files.CALLS_BETWEEN_STEPS):
         client.call(query((COUNT, ())))
         sizes.append(pragma(client, "page_count"))
     largest_step = max(earlier - later for earlier, later in zip([before, *sizes], sizes, strict=False))
@@ -378,11 +378,31 @@ def test_file_that_is_mostly_free_shrinks_in_steps(
     client.call(query(("PRAGMA wal_checkpoint(TRUNCATE)", ())))
 
 
+def test_committed_call_is_neither_repeated_nor_failed_when_the_file_cannot_shrink(
+    client: clients.SQLiteClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    client.call(transaction((INSERT, ("first",))))
+    assert client._connection is not None
+    refused: list[str] = []
+
+    def authorize(_action: int, name: str | None, *_more: str | None) -> int:
+        if name != "freelist_count":
+            return sqlite3.SQLITE_OK
+        refused.append(name)
+        return sqlite3.SQLITE_DENY
+
+    client._connection.set_authorizer(authorize)
+    monkeypatch.setattr(client._shrinking, "_calls_left", 1)
+    client.call(transaction((INSERT, ("second",))))
+    assert refused
+    assert client.call(query((COUNT, ()))) == [[{"numbers": 2}]]
+
+
 def test_file_with_few_free_pages_keeps_them_for_what_comes_next(client: clients.SQLiteClient) -> None:
     client.call(transaction(*[(INSERT, ("x" * 3000,))] * 1000))
     client.call(transaction(("DELETE FROM numbers", ())))
     before = pragma(client, "page_count")
-    for _ in range(3 * clients.CALLS_BETWEEN_CHECKS):
+    for _ in range(3 * sqlite_files.CALLS_BETWEEN_CHECKS):
         client.call(query((COUNT, ())))
     assert pragma(client, "page_count") == before
     client.call(transaction(*[(INSERT, ("x" * 3000,))] * 1000))
@@ -396,9 +416,11 @@ def test_file_of_earlier_version_is_used_as_it_is(client: clients.SQLiteClient, 
         earlier.execute(SCHEMA)
     client.call(transaction(*[(INSERT, ("x" * 3000,))] * 4000))
     client.call(transaction(("DELETE FROM numbers", ())))
-    for _ in range(2 * clients.CALLS_BETWEEN_CHECKS):
+    for _ in range(2 * sqlite_files.CALLS_BETWEEN_CHECKS):
         client.call(query((COUNT, ())))
     assert pragma(client, "auto_vacuum") == 0
+    assert client._connection is not None
+    assert sqlite_files.shrink(client._connection), "nothing is left to do"
     assert client.call(transaction((INSERT, ("one",))))
 
 
