@@ -11,6 +11,7 @@ import asyncio
 import mmap
 import os
 import pickle
+import select
 import socket
 import tempfile
 from dataclasses import dataclass
@@ -140,6 +141,16 @@ class Frames:
         except ConnectionError:
             return None
         return part if len(part) == size else None
+
+
+def wait_for_end(channel: socket.socket) -> None:
+    """Wait until the other end of a channel is closed, without reading from it.
+
+    Linux reports the end apart from what is left to read (POLLRDHUP, poll(2)), and macOS by POLLHUP.
+    """
+    ends = select.poll()
+    ends.register(channel, getattr(select, "POLLRDHUP", 0))  # POLLHUP and POLLERR are always reported
+    ends.poll()
 
 
 async def areceive(reader: asyncio.StreamReader) -> Any:

@@ -1,7 +1,7 @@
 """The program that each process of the processes pool runs: ``python -m taskq_cloud.pools.child``.
 
 It imports the application, then runs one task at a time in its main thread and answers over its channel. A second
-thread reads the channel: when the worker is gone, this process ends too, even in the middle of a task.
+thread watches the channel: when the worker is gone, this process ends too, even in the middle of a task.
 
 Its standard output and error are the worker's. Terminals and supervisors send signals to whole groups of processes, but
 only the worker decides whether a task is to end. So this process ignores the signals that ask it to end.
@@ -15,7 +15,6 @@ import ctypes
 import faulthandler
 import os
 import pickle
-import queue
 import resource
 import signal
 import socket
@@ -30,7 +29,7 @@ from typing import Any, NoReturn
 from taskq_cloud.core.model.outcome import Invocation, Lost, Outcome
 from taskq_cloud.errors import SoftTimeLimitExceeded
 from taskq_cloud.pools.base import Runner
-from taskq_cloud.pools.channel import Answer, Frames, LoadFailed, Ready, Setup, TakenTasks, frame, pack
+from taskq_cloud.pools.channel import Answer, Frames, LoadFailed, Ready, Setup, TakenTasks, frame, pack, wait_for_end
 from taskq_cloud.pools.own_code import ALARM_AGAIN_SECONDS, Alarms
 from taskq_cloud.pools.task_calls import TaskLoop, call, outcome_of_error
 
@@ -72,12 +71,13 @@ class _WorkerConnection:
     def __init__(self, channel: socket.socket, taken: TakenTasks) -> None:
         self._channel = channel
         self._taken = taken
-        self._frames: queue.SimpleQueue[bytes | None] = queue.SimpleQueue()
+        self._frames = Frames(channel)
         self._busy = True
-        threading.Thread(target=self._read, name="taskq-channel", daemon=True).start()
+        self._worker_is_gone = False
+        threading.Thread(target=self._watch, name="taskq-channel", daemon=True).start()
 
     def serve(self, factory: str, argument: str) -> None:
-        setup = self._frames.get()
+        setup = self._frames.receive()
         if setup is None:
             return
         first: Setup = pickle.loads(setup)
@@ -91,7 +91,12 @@ class _WorkerConnection:
         task_loop = TaskLoop(runner)
         self._busy = False
         self._channel.sendall(pack(Ready()))
-        while (payload := self._frames.get()) is not None:
+        while (payload := self._frames.receive()) is not None:
+            # Set before the other flag is read; the watching thread does it the other way round, so one of them sees
+            # the other. If the worker dies after it has sent a task, the task must not start.
+            self._busy = True
+            if self._worker_is_gone:
+                _end_at_once()
             self._taken.take()
             outcome = _run(runner, task_loop, payload)
             answer = _pack_answer(outcome, _resident_kib() if first.measures_memory else 0)
@@ -103,17 +108,13 @@ class _WorkerConnection:
                 return
         task_loop.close()
 
-    def _read(self) -> None:
+    def _watch(self) -> None:
         # An alarm has to interrupt the main thread, which may be asleep, and not this thread.
         signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGALRM})
-        frames = Frames(self._channel)
-        while (payload := frames.receive()) is not None:
-            # Set here and not in the main thread: if the worker dies after it has sent a task, the task must not start.
-            self._busy = True
-            self._frames.put(payload)
+        wait_for_end(self._channel)
+        self._worker_is_gone = True
         if self._busy:
             _end_at_once()
-        self._frames.put(None)
 
 
 def _make_runner(factory: str, argument: str) -> Runner:
