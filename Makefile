@@ -58,23 +58,23 @@ demo: $(STAMP) $(DEMO_EMULATORS)  ## Run a small shop, here: BROKER=sqs|pubsub|s
 PYTEST = $(BIN)/pytest -n $(PROCESSES) --dist worksteal
 # The slow tests wait for most of their time.
 test-slow: PROCESSES = 5
-SDK_TESTS := tests/clients/test_aws.py tests/brokers/test_sqs.py tests/brokers/test_sqs_batches.py tests/faults \
-    tests/stores/results/test_dynamodb.py tests/stores/results/test_object_stores.py tests/worker/test_outages.py tests/serverless/test_recursive_loops.py
+SDK_TESTS := tests/clients/test_aws.py tests/faults tests/worker/test_outages.py tests/serverless/test_recursive_loops.py
 
 test: $(STAMP) $(AZURITE) $(PYRIGHT) emulators $(LOCALSTACK)  ## Run the fast tests, against emulators on loopback; STACK=localstack: those of AWS
 	TASKQ_TEST_STACK=$(STACK) $(PYTEST) -m 'not slow' $(PYTEST_ARGS)
 
 # Without Python 3.13, which LocalStack needs, the script says so and ends with 3: the slow tests run all the same.
-test-slow: $(STAMP) $(AZURITE) emulators  ## Run the slow tests, and test-localstack
+test-slow: $(STAMP) $(AZURITE) emulators  ## Run the slow tests, test-localstack and test-sdk
 	@localstack/install.sh .emulators; case $$? in \
 	    0) $(MAKE) --no-print-directory test-localstack ;; \
 	    3) ;; \
 	    *) exit 1 ;; \
 	esac
+	@$(MAKE) --no-print-directory test-sdk PROCESSES=$(PROCESSES)
 	$(PYTEST) -m slow $(PYTEST_ARGS)
 
-# Calls on AWS have two drivers, and the other tests are of the lean one.
-test-sdk: $(STAMP)  ## Run the tests of adapters and faults on AWS with the SDK in place of the lean client
+# Calls on AWS have two drivers, and the other tests are of the lean one. test-localstack runs the adapters by the SDK.
+test-sdk: $(STAMP)  ## Run the tests of outages and faults on AWS with the SDK in place of the lean client
 	TASKQ_TEST_AWS_DRIVER=sdk $(PYTEST) -m 'not slow' $(SDK_TESTS) $(PYTEST_ARGS)
 
 # An adapter's flows are the same lines on either driver: on the second stack, the synchronous ones, by the SDK.

@@ -39,7 +39,7 @@ _SYSTEM_ATTRIBUTES: Final = ("ApproximateReceiveCount", "SentTimestamp", "Messag
 _LEGAL_ID: Final = re.compile(r"[A-Za-z0-9!-/:-@\[-`{-~]{1,128}")
 """A message group id or a deduplication id (SQS API Reference, "SendMessage")."""
 
-_ILLEGAL_CHARACTER: Final = re.compile("[^\\t\\n\\r\\x20-\\ud7ff\\ue000-\\ufffd\\U00010000-\\U0010ffff]")
+_ILLEGAL_CHARACTER: Final = re.compile("[\\x00-\\x08\\x0b\\x0c\\x0e-\\x1f\\ud800-\\udfff\\ufffe\\uffff]")
 """A character that neither a body nor an attribute may contain (SQS API Reference, "SendMessage")."""
 
 
