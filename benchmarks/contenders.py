@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Final
+from typing import Final, TypedDict
 
 CONCURRENCY: Final = 10
 """Tasks at a time, of every worker that has threads or an event loop."""
@@ -37,6 +37,11 @@ class Contender:
     environment: Mapping[str, str] = field(default_factory=dict)
 
 
+class _Places(TypedDict):
+    broker: str
+    results: str
+
+
 def _taskq(name: str, pool: str, concurrency: int = CONCURRENCY, **more: str) -> Contender:
     """Return taskq_cloud with a pool. A worker of ten holds as many messages as it may: twenty for each task."""
     options = ("-P", pool, "-c", str(concurrency), "--prefetch-multiplier", "20", "--loglevel", "warning")
@@ -45,15 +50,25 @@ def _taskq(name: str, pool: str, concurrency: int = CONCURRENCY, **more: str) ->
     if pool == "asyncio":
         variables["BENCH_COROUTINE"] = "1"
     command = ("taskq", "worker", "-A", "taskq_app", *options)
-    given = {"sends": "many", **rest}
-    return Contender(f"taskq_cloud, {name}", "taskq-cloud", "taskq_app.py", command, environment=variables, **given)
+    sends = rest.pop("sends", "many")
+    named = f"taskq_cloud, {name}"
+    return Contender(named, "taskq-cloud", "taskq_app.py", command, sends=sends, environment=variables, **_places(rest))
+
+
+def _places(more: Mapping[str, str]) -> _Places:
+    """Return where messages and results go."""
+    return _Places(broker=more.get("broker", "sqs"), results=more.get("results", ""))
 
 
 def _celery(name: str, pool: str, concurrency: int, **more: str) -> Contender:
     options = ("-P", pool, "-c", str(concurrency), "--prefetch-multiplier", "10", "-l", "WARNING")
     quiet = ("--without-gossip", "--without-mingle", "--without-heartbeat")
     return Contender(
-        f"Celery, {name}", "celery", "celery_app.py", ("celery", "-A", "celery_app", "worker", *options, *quiet), **more
+        f"Celery, {name}",
+        "celery",
+        "celery_app.py",
+        ("celery", "-A", "celery_app", "worker", *options, *quiet),
+        **_places(more),
     )
 
 
@@ -72,13 +87,17 @@ def _taskiq(name: str, batches: str) -> Contender:
 
 def _dramatiq(name: str, **more: str) -> Contender:
     options = ("--processes", "1", "--threads", str(CONCURRENCY))
-    return Contender(f"dramatiq-sqs{name}", "dramatiq-sqs", "dramatiq_app.py", ("dramatiq", "dramatiq_app", *options), **more)
+    return Contender(
+        f"dramatiq-sqs{name}", "dramatiq-sqs", "dramatiq_app.py", ("dramatiq", "dramatiq_app", *options), **more
+    )
 
 
 def _huey(name: str, **more: str) -> Contender:
-    # The default delay between looks is 0.1 s and grows to 10 s: these are its shortest.
+    # huey looks for messages every 0.1 s by default, and ever more rarely.
     options = ("-w", "1", "-k", "thread", "-d", "0.001", "-m", "0.005", "-b", "1", "-n")
-    return Contender(f"huey{name}", "huey", "huey_app.py", ("huey_consumer", "huey_app.huey", *options), broker="sqlite", **more)
+    return Contender(
+        f"huey{name}", "huey", "huey_app.py", ("huey_consumer", "huey_app.huey", *options), broker="sqlite", **more
+    )
 
 
 ON_SQS: Final = (

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import statistics
-from collections.abc import Mapping
 from importlib.metadata import version
 from typing import TypeAlias
 
@@ -125,16 +124,16 @@ def _of_times(found: Found) -> list[tuple[str, str, str]]:
     ]
 
 
-def plot(values: Mapping[str, Mapping[str, list[float]]]) -> None:
+def plot(values: Values) -> None:
     """Draw the CPU seconds on SQS, producer and worker stacked, as docs/benchmark.svg."""
     import matplotlib as mpl
 
     mpl.use("svg")
     mpl.rcParams.update({"svg.hashsalt": "taskq", "svg.fonttype": "none", "font.size": 10, "text.color": GREY})
-    from matplotlib import pyplot
+    from matplotlib import pyplot as plt
 
     names = list(reversed(values))
-    figure, axes = pyplot.subplots(figsize=(8, 0.36 * len(names) + 1.1))
+    figure, axes = plt.subplots(figsize=(8, 0.36 * len(names) + 1.1))
     begun = [0.0] * len(names)
     for side, colour in zip(("producer", "worker"), COLOURS, strict=True):
         widths = [statistics.median(values[name][f"{side}, CPU s per 1,000"]) for name in names]

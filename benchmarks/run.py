@@ -30,9 +30,7 @@ REST_SECONDS = 10.0
 PARTS = {"sqs": ON_SQS, "results": RESULTS, "embedded": EMBEDDED, "trips": ROUND_TRIPS}
 
 
-def measurements(
-    part: str, scale: float, *, first: bool
-) -> Iterator[Callable[[Contender, Servers], dict[str, float]]]:
+def measurements(part: str, scale: float, *, first: bool) -> Iterator[Callable[[Contender, Servers], dict[str, float]]]:
     """Yield what a round measures of each contender. What repeats exactly is measured in the first round only."""
     if part == "trips":
         yield lambda contender, servers: round_trips(contender, servers, max(10, int(TRIPS * scale)))

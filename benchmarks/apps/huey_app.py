@@ -16,4 +16,6 @@ def noop(number: int) -> int:
 if __name__ == "__main__":
     from huey_app import noop as task  # a task has the name of its module, which the worker has to know
 
-    produce(task, trip=lambda number: task(number).get(blocking=True, timeout=60, backoff=1, max_delay=0.005, preserve=True))
+    produce(
+        task, trip=lambda number: task(number).get(blocking=True, timeout=60, backoff=1, max_delay=0.005, preserve=True)
+    )

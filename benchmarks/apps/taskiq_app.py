@@ -15,7 +15,8 @@ broker = SQSBroker(
     aws_secret_access_key="test",
     wait_time_seconds=20,
     max_number_of_messages=10,
-    **({"enable_batching": True, "batch_timeout": 0.1} if batches else {}),
+    enable_batching=batches,
+    batch_timeout=0.1,
 )
 
 
