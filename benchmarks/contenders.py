@@ -88,7 +88,11 @@ def _taskiq(name: str, batches: str) -> Contender:
 def _dramatiq(name: str, **more: str) -> Contender:
     options = ("--processes", "1", "--threads", str(CONCURRENCY))
     return Contender(
-        f"dramatiq-sqs{name}", "dramatiq-sqs", "dramatiq_app.py", ("dramatiq", "dramatiq_app", *options), **more
+        f"dramatiq-sqs{name}",
+        "dramatiq-sqs",
+        "dramatiq_app.py",
+        ("dramatiq", "dramatiq_app", *options),
+        **_places(more),
     )
 
 
@@ -96,7 +100,11 @@ def _huey(name: str, **more: str) -> Contender:
     # huey looks for messages every 0.1 s by default, and ever more rarely.
     options = ("-w", "1", "-k", "thread", "-d", "0.001", "-m", "0.005", "-b", "1", "-n")
     return Contender(
-        f"huey{name}", "huey", "huey_app.py", ("huey_consumer", "huey_app.huey", *options), broker="sqlite", **more
+        f"huey{name}",
+        "huey",
+        "huey_app.py",
+        ("huey_consumer", "huey_app.huey", *options),
+        **_places({"broker": "sqlite", **more}),
     )
 
 
