@@ -1,8 +1,6 @@
 """The no-op task on taskq_cloud, as a plain function and as a coroutine."""
 
-import asyncio
 import os
-import threading
 
 from work import done, produce
 
@@ -31,6 +29,9 @@ async def anoop(number: int) -> int:
 
 def start_worker() -> None:
     """Run a worker in a thread: messages in memory reach no other process."""
+    import asyncio
+    import threading
+
     from taskq_cloud.worker.options import WorkerOptions
     from taskq_cloud.worker.supervisor import Worker
 

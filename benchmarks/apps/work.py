@@ -6,7 +6,6 @@ than a microsecond, and another process can look at the number at any time.
 
 from __future__ import annotations
 
-import asyncio
 import json
 import mmap
 import os
@@ -77,6 +76,8 @@ def produce_async(
     startup: Callable[[], Coroutine[Any, Any, object]],
 ) -> None:
     """Do what the command line asks for on an event loop, as ``produce`` does. The process ends at once afterwards."""
+
+    import asyncio  # not at the top, as modules are counted
 
     async def main() -> None:
         mode, *numbers = sys.argv[1:]
