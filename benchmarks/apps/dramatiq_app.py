@@ -3,19 +3,20 @@
 import os
 
 import dramatiq
-from dramatiq.results import Results
-from dramatiq.results.backends import RedisBackend
 from dramatiq_sqs import SQSBroker
 from work import done, produce
 
 results = os.environ.get("BENCH_RESULTS")
 broker = SQSBroker(visibility_timeout=None)
 if results:
+    from dramatiq.results import Results
+    from dramatiq.results.backends import RedisBackend
+
     broker.add_middleware(Results(backend=RedisBackend(url=results)))
 dramatiq.set_broker(broker)
 
 
-@dramatiq.actor(queue_name=os.environ["BENCH_QUEUE"], actor_name="noop", store_results=bool(results))
+@dramatiq.actor(queue_name=os.environ["BENCH_QUEUE"], actor_name="noop", **({"store_results": True} if results else {}))
 def noop(number: int) -> int:
     return done(number)
 
