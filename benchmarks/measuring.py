@@ -70,8 +70,10 @@ class Bench:
             "memory": "memory://",
         }
         stores = {"BENCH_RESULTS": results[self.contender.results]} if self.contender.results else {}
+        # Installed packages are compiled, and so is this one after its first import.
+        inherited = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
         return {
-            **os.environ,
+            **inherited,
             **environment(sqs),
             "AWS_ENDPOINT_URL_DYNAMODB": self.servers.dynamodb or sqs,
             "BENCH_QUEUE": self.queue,
@@ -225,6 +227,7 @@ def at_rest(contender: Contender, servers: Servers, seconds: float) -> dict[str,
 def first_call(contender: Contender, servers: Servers) -> dict[str, float]:
     """Look at a process that imports the application, and at one that sends a call as well."""
     with bench(contender, servers) as each:
+        each.produce("first")
         imported, sent = each.produce("import"), each.produce("first")
     return {
         "modules at import": imported["modules"],

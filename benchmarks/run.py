@@ -25,7 +25,8 @@ from emulators.speed import fauxqs, fauxqs_missing, redis_missing, redis_server
 TASKS = 5_000
 COUNTED_TASKS = 1_000
 TRIPS = 300
-REST_SECONDS = 10.0
+REST_SECONDS = 25.0
+"""Longer than a long poll."""
 
 PARTS = {"sqs": ON_SQS, "results": RESULTS, "embedded": EMBEDDED, "trips": ROUND_TRIPS}
 

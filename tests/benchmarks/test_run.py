@@ -20,16 +20,18 @@ TASKS = 40
 
 def test_benchmark_of_taskq_cloud_has_a_value_for_every_measure() -> None:
     if reason := fauxqs_missing():
-        pytest.skip(reason)
+        (pytest.fail if os.environ.get("CI") == "true" else pytest.skip)(reason)
     page = (ROOT / "docs" / "benchmarks.md").read_text(encoding="utf-8")
-    command = [sys.executable, "benchmarks/run.py", "--only", "taskq_cloud, ", "--scale", str(TASKS / 1000)]
+    command = [sys.executable, "benchmarks/run.py", "sqs", "--only", "taskq_cloud, a", "--scale", str(TASKS / 1000)]
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
     done = subprocess.run(
         [*command, "--rounds", "1"], cwd=ROOT, env=environment, capture_output=True, text=True, check=False
     )
     assert done.returncode == 0, done.stderr
     printed, written = tables(done.stdout), tables(page.partition("<!-- /measured -->")[0])
-    assert printed.keys() == {row for row in written if row[0].startswith("taskq_cloud")}
+    measured = {name for name, _ in printed}
+    assert len(measured) == 3
+    assert printed.keys() <= written.keys()
     assert all(value > 0 for (_, measure), value in printed.items() if "at rest" not in measure), printed
     # One request looks up the queue's address; each of the others sends ten messages.
     sent = printed["taskq_cloud, asyncio", "requests per 1,000, producer"]
