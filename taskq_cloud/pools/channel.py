@@ -13,6 +13,7 @@ import os
 import pickle
 import select
 import socket
+import sys
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
@@ -71,15 +72,15 @@ class TakenTasks:
 
     Args:
         file: the file descriptor; None: a new file.
+
+    Raises:
+        OSError: there is no room for the file.
     """
 
     def __init__(self, file: int | None = None) -> None:
-        if file is None:
-            file, path = tempfile.mkstemp(prefix="taskq-")
-            Path(path).unlink()
-            os.ftruncate(file, COUNT_BYTES)
-        self._file = file
-        self._memory = mmap.mmap(file, COUNT_BYTES)
+        self._file = _file_without_name() if file is None else file
+        self._memory = mmap.mmap(self._file, COUNT_BYTES)
+        self._last = 0
 
     def fileno(self) -> int:
         """The file descriptor, which the process is to inherit."""
@@ -87,8 +88,8 @@ class TakenTasks:
 
     @property
     def count(self) -> int:
-        """The number of tasks."""
-        return int.from_bytes(self._memory[:COUNT_BYTES], "big")
+        """The number of tasks; after ``close``, the last one."""
+        return self._last if self._memory.closed else int.from_bytes(self._memory[:COUNT_BYTES], "big")
 
     def take(self) -> None:
         """Count one more task, which is about to start."""
@@ -97,8 +98,20 @@ class TakenTasks:
     def close(self) -> None:
         """Give the memory up. Closing it again does nothing."""
         if not self._memory.closed:
+            self._last = self.count
             self._memory.close()
             os.close(self._file)
+
+
+def _file_without_name() -> int:
+    """Make a file that holds zero, and return its descriptor. On Linux no file system has to be writable for it."""
+    if sys.platform == "linux":
+        file = os.memfd_create("taskq-taken")
+    else:
+        file, path = tempfile.mkstemp(prefix="taskq-")
+        Path(path).unlink()
+    os.write(file, bytes(COUNT_BYTES))  # without room, this raises; a page without room would end the process
+    return file
 
 
 def pack(value: Any) -> bytes:

@@ -65,6 +65,11 @@ class ChildProcess:
         self._lost_task = False
 
     @property
+    def has_taken_a_task(self) -> bool:
+        """Whether the process has been of use: if not, its replacement may not be either."""
+        return self._taken.count > 0
+
+    @property
     def pid(self) -> int:
         """The process's id."""
         return self._process.pid
@@ -85,8 +90,9 @@ class ChildProcess:
         with theirs:
             # Open the connection first. Then nothing is awaited between the process's start and the care for its end.
             reader, writer = await asyncio.open_connection(sock=ours)
-            taken = TakenTasks()
+            taken: TakenTasks | None = None
             try:
+                taken = TakenTasks()
                 process = await asyncio.create_subprocess_exec(
                     sys.executable,
                     *("-m", "taskq_cloud.pools.child", "--channel", str(theirs.fileno())),
@@ -100,7 +106,8 @@ class ChildProcess:
                 )
             except BaseException:
                 writer.close()
-                taken.close()
+                if taken is not None:
+                    taken.close()
                 raise
         child = cls(process, reader, writer, taken)
         try:

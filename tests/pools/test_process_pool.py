@@ -10,6 +10,7 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ import pytest
 
 from taskq_cloud.core.model.outcome import Failed, Lost, Succeeded, TimedOut
 from taskq_cloud.errors import ImproperlyConfigured
+from taskq_cloud.pools import processes
 from taskq_cloud.pools.processes import ProcessPool
 from taskq_cloud.testing.waiting import auntil
 from tests.pools.pool_helpers import RUNNER_FACTORY, StartPool, invocation
@@ -190,6 +192,31 @@ async def test_cancelled_run_kills_the_process(start_pool: StartPool, tmp_path: 
         await run
     assert await value_of(pool, "pid") != pid
     await auntil(lambda: not is_alive(pid))
+
+
+@pytest.mark.parametrize(
+    ("name", "limit", "outcome"), [("hang", 0.2, TimedOut), ("exit_now", None, Lost)], ids=["limit", "death"]
+)
+async def test_end_of_a_process_in_its_first_task_is_no_failed_start(
+    start_pool: StartPool,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    name: str,
+    limit: float | None,
+    outcome: type,
+) -> None:
+    monkeypatch.setattr(processes, "FIRST_BACKOFF_SECONDS", 3600)
+    pool = await start_pool("processes", 1)
+    for _ in range(2):
+        argument = str(tmp_path) if name == "hang" else 3
+        assert isinstance(await pool.run(invocation(name, argument, hard=limit)), outcome)
+    assert isinstance(await value_of(pool, "pid"), int)
+
+
+async def test_pool_needs_no_temporary_folder(start_pool: StartPool, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", "/does/not/exist")
+    pool = await start_pool("processes", 1)
+    assert isinstance(await value_of(pool, "pid"), int)
 
 
 async def test_process_retires_after_max_tasks_per_child(start_pool: StartPool) -> None:
