@@ -6,8 +6,8 @@ in one read, and wakes those whose task has ended. So a thousand callers who wai
 a hundredth of the requests. In an object store, a read of many records is many requests, and only waits for one task
 share it.
 
-Each wait stands for itself: if a shared read fails, each of its waits reads its own record before it raises anything,
-and a large result is fetched by the wait for it.
+Each wait stands for itself: if a shared read fails because of a record, each of its waits reads its own record before
+it raises anything, and a large result is fetched by the wait for it.
 """
 
 from __future__ import annotations
@@ -146,7 +146,8 @@ class Looks:
             try:
                 found = yield from in_time(load(ids), own, timeout, deadline)
             except Exception as error:
-                if len(ids) == 1 or interruption_in(error, before) is not None:
+                # A store that can't be reached would let the wait's own read wait as long again.
+                if len(ids) == 1 or isinstance(error, errors.Unreachable) or interruption_in(error, before) is not None:
                     raise
                 record = (yield from in_time(load([own]), own, timeout, deadline)).get(own)
                 spoilt = True
@@ -194,7 +195,6 @@ class Looks:
         """
         first, *others = together
         with self._lock:
-            now = time.monotonic()
             first.looker = None
             woken: list[Wait] = []
             for each in others:
@@ -205,8 +205,8 @@ class Looks:
                 record = None if found is None else found.get(each.task_id)
                 if found is not None:
                     each.answer = (record,)
-                if each.relies or now >= each.due_at or (record is not None and record.final):
-                    woken.append(each)
+                # It takes note at once: when its own look is due, the record could say something else by then.
+                woken.append(each)
         for each in woken:
             each.listener.hear(_ANSWERED)
 

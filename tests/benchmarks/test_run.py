@@ -82,7 +82,8 @@ def test_benchmark_of_sqlite_has_a_value_for_every_measure() -> None:
 
 def tables(text: str) -> dict[tuple[str, str], float]:
     """Return the numbers of printed tables by contender and measure."""
-    found, measures = {}, [""]
+    found: dict[tuple[str, str], float] = {}
+    measures = [""]
     for line in text.splitlines():
         name, *cells = [cell.strip() for cell in line.strip("|").split("|")]
         if line.startswith("| | "):

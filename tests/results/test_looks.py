@@ -265,6 +265,23 @@ def test_wait_is_woken_by_another_look_that_has_found_its_end(polled: TaskQ, clo
     assert second.answer.result == "t-2"
 
 
+def test_wait_rests_anew_when_another_look_has_found_its_task_running(polled: TaskQ, clock: Clock) -> None:
+    store: Any = polled.store
+    first = Waiting(polled, "t-1")
+    pause = first.step.seconds
+    clock.now += 0.4 * pause
+    second = Waiting(polled, "t-2", timeout=pause)
+    clock.now += 0.6 * pause
+    first.go_on(answer=False)
+    assert store.loads[-1] == ["t-1", "t-2"]
+    assert second.hears()
+    second.go_on(answer=True)
+    end(polled, "t-2")
+    clock.now += second.step.seconds
+    second.go_on(answer=False)
+    assert second.answer.result == "t-2", "the last look sees what has happened since the shared one"
+
+
 def test_waits_for_one_task_share_a_read_of_one_record(polled: TaskQ, clock: Clock) -> None:
     store: Any = polled.store
     waits = [Waiting(polled, "t") for _ in range(5)]
@@ -321,9 +338,8 @@ def test_wait_rests_while_another_looks_for_it(polled: TaskQ, two_waits: tuple[W
 def test_look_that_fails_is_made_again_by_the_others(polled: TaskQ, two_waits: tuple[Waiting, Waiting]) -> None:
     first, second = two_waits
     end(polled, "t-2")
-    first.fail(errors.Unreachable("no answer"))
     with pytest.raises(errors.Unreachable):
-        first.fail(errors.Unreachable("no answer to the look for its own task either"))
+        first.fail(errors.Unreachable("no answer, after as long as the service may take"))
     assert second.hears()
     second.go_on(answer=True)
     second.go_on()
