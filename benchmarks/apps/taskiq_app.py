@@ -32,8 +32,10 @@ async def many(numbers: list[int]) -> None:
             await noop.kiq(number)
         return
     await asyncio.gather(*(noop.kiq(number) for number in numbers))
-    # Buffered messages are sent within a tenth of a second. The broker's own shutdown would wait for ever (2.1.1, with
-    # batching).
+    # The broker's own shutdown would wait for ever (2.1.1, with batching). Once the buffer is empty, the last batch is
+    # under way.
+    while broker._batch_queue is not None and not broker._batch_queue.empty():  # noqa: ASYNC110, SLF001
+        await asyncio.sleep(0.01)
     await asyncio.sleep(1)
 
 
