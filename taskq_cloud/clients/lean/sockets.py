@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import select
 import socket
+import weakref
 from contextlib import suppress
 from typing import Any, Final
 
@@ -48,6 +49,8 @@ class Sockets:
         self._connect_seconds = connect_seconds
         self._idle: IdleConnections[_Connection] = IdleConnections()
         self._closed = False
+        # Connections that nobody has closed end with their owner, in silence, as those of the SDK do.
+        weakref.finalize(self, self._idle.close).atexit = False
 
     def exchange(self, head: bytes, body: bytes, seconds: float, look: Look | None = None) -> Answer:
         """Send a request once, and return its answer.

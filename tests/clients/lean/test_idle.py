@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import socket
 import threading
 from collections.abc import Callable
 
 import pytest
 
-from taskq_cloud.clients.lean.endpoints import LARGEST_POOL
+from taskq_cloud.clients.lean.endpoints import LARGEST_POOL, endpoint_of
 from taskq_cloud.clients.lean.idle import LONGEST_IDLE_SECONDS, IdleConnections
+from taskq_cloud.clients.lean.sockets import Sockets
 from taskq_cloud.core.flows import CallError, Trouble
-from tests.clients.lean.test_faults import ANSWER, Asker, Serve, Server, ask, serving
+from tests.clients.lean.test_faults import ANSWER, Asker, Serve, Server, answering, ask, serving
 
 __all__ = ["ask", "serving"]
 
@@ -103,3 +105,20 @@ def test_no_more_connections_than_the_largest_pool_are_kept() -> None:
     assert [connection.closed for connection in connections] == [False] * LARGEST_POOL + [True]
     assert idle.close() == connections[:LARGEST_POOL]
     assert idle.take() is None
+
+
+def test_connections_that_nobody_closes_end_in_silence_with_their_owner(
+    serving: Callable[[Serve], Server], recwarn: pytest.WarningsRecorder
+) -> None:
+    server = serving(answering(ANSWER))
+    endpoint = endpoint_of(server.url, None)
+    assert endpoint is not None
+    sockets = Sockets(endpoint, 5)
+    sockets.exchange(b"GET / HTTP/1.1\r\nContent-Length: 0\r\n\r\n", b"", 5)
+    holder: list[object] = [sockets]
+    holder.append(holder)  # a circle, in which the socket's own end could come first
+    del sockets, holder
+    gc.collect()
+    assert not [each for each in recwarn if issubclass(each.category, ResourceWarning)]
+    [connection] = server.connections
+    assert connection.fileno() == -1 or connection.recv(1) == b"", "the server sees the end"
