@@ -17,7 +17,8 @@ PAGE: Final = ROOT / "docs" / "benchmarks.md"
 
 def conditions(rounds: int) -> str:
     """Return the sentence over a table that says how and where it was measured."""
-    return f"Medians of {rounds} alternating rounds on Python {platform.python_version()}, {os.cpu_count()} cores."
+    measured = "One round" if rounds == 1 else f"Medians of {rounds} alternating rounds"
+    return f"{measured} on Python {platform.python_version()}, {os.cpu_count()} cores."
 
 
 def write_table(name: str, text: str) -> None:
