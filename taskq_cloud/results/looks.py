@@ -195,6 +195,7 @@ class Looks:
         """
         first, *others = together
         with self._lock:
+            now = time.monotonic()
             first.looker = None
             woken: list[Wait] = []
             for each in others:
@@ -205,8 +206,9 @@ class Looks:
                 record = None if found is None else found.get(each.task_id)
                 if found is not None:
                     each.answer = (record,)
-                # It takes note at once: when its own look is due, the record could say something else by then.
-                woken.append(each)
+                # It takes note of an answer at once: when its own look is due, the record may say something else.
+                if found is not None or each.relies or now >= each.due_at:
+                    woken.append(each)
         for each in woken:
             each.listener.hear(_ANSWERED)
 

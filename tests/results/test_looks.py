@@ -265,6 +265,25 @@ def test_wait_is_woken_by_another_look_that_has_found_its_end(polled: TaskQ, clo
     assert second.answer.result == "t-2"
 
 
+def test_wait_that_is_not_due_rests_on_when_a_shared_look_fails(polled: TaskQ, clock: Clock) -> None:
+    store: Any = polled.store
+    first = Waiting(polled, "t-1")
+    pause = first.step.seconds
+    clock.now += 0.4 * pause
+    second = Waiting(polled, "t-2", timeout=pause)
+    clock.now += 0.6 * pause
+    load = store.load
+
+    def out_of_reach(ids: Any) -> Any:
+        raise errors.Unreachable("no answer")
+
+    store.load = out_of_reach
+    with pytest.raises(errors.Unreachable):
+        first.go_on(answer=False)
+    store.load = load
+    assert not second.hears()
+
+
 def test_wait_rests_anew_when_another_look_has_found_its_task_running(polled: TaskQ, clock: Clock) -> None:
     store: Any = polled.store
     first = Waiting(polled, "t-1")
