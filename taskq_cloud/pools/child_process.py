@@ -39,7 +39,6 @@ class ChildProcess:
     """A running process of the pool. Create one with ``start``.
 
     Attributes:
-        tasks_started: how many tasks the process has taken.
         resident_kib: the process's resident set after its last task, in KiB.
         leaving: set once the process gets no further task, because it is dead, killed or retired.
     """
@@ -51,7 +50,6 @@ class ChildProcess:
         writer: asyncio.StreamWriter,
         taken: TakenTasks,
     ) -> None:
-        self.tasks_started = 0
         self.resident_kib = 0
         self.leaving = asyncio.Event()
         self._process = process
@@ -63,11 +61,12 @@ class ChildProcess:
         self._no_run = asyncio.Event()
         self._no_run.set()
         self._lost_task = False
+        self._answered = 0
 
     @property
-    def has_taken_a_task(self) -> bool:
-        """Whether the process has been of use: if not, its replacement may not be either."""
-        return self._taken.count > 0
+    def tasks_started(self) -> int:
+        """How many tasks the process has taken."""
+        return self._taken.count
 
     @property
     def pid(self) -> int:
@@ -140,7 +139,7 @@ class ChildProcess:
             answer = await self._expect(Answer)
         except (EOFError, BrokenFrame) as error:
             return await self._lose(error)
-        self.tasks_started += 1
+        self._answered += 1
         self.resident_kib = answer.resident_kib
         self._lost_task = isinstance(answer.outcome, Lost)
         return answer.outcome
@@ -152,11 +151,9 @@ class ChildProcess:
             self.kill()
         else:
             cause = await self._cause_of_death()
-        if self._taken.count == self.tasks_started:
+        if self.tasks_started == self._answered:
             self.kill()
             raise TaskNotStarted from error
-        self.tasks_started += 1
-        self._lost_task = True
         return Lost(cause)
 
     def kill(self) -> None:
@@ -228,8 +225,8 @@ class ChildProcess:
 
     def _on_exit(self, exit_: asyncio.Task[int]) -> None:
         self.leaving.set()
-        runs = self._lost_task or self._taken.count > self.tasks_started
-        if not exit_.cancelled() and (exit_.result() != 0 or runs):
+        lost_task = self._lost_task or self.tasks_started > self._answered
+        if not exit_.cancelled() and (exit_.result() != 0 or lost_task):
             # Its task is run again elsewhere. The kernel gives the group's id to nobody else while it has members.
             self._kill_group()
         # The channel ends by itself, unless a process that the task has forked holds it open.

@@ -190,7 +190,7 @@ class ProcessPool:
             self._reapers.add(reaper)
             reaper.add_done_callback(self._reapers.discard)
             # A process that dies before its first task counts as a failed start: its replacement may die as well.
-            failures = 0 if child.has_taken_a_task else failures + 1
+            failures = 0 if child.tasks_started else failures + 1
             child = await self._start_replacement(failures)
 
     async def _start_first(self) -> ChildProcess:
