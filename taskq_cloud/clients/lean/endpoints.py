@@ -104,14 +104,11 @@ def not_connected(endpoint: Endpoint, error: Exception) -> TransportError:
     return TransportError("EndpointConnectionError", f'Could not connect to the endpoint URL: "{endpoint.url}"')
 
 
-def too_slow(endpoint: Endpoint) -> TransportError:
-    """The error for an answer whose next bytes don't come in time."""
-    return TransportError("ReadTimeoutError", f'Read timeout on endpoint URL: "{endpoint.url}"')
-
-
-def broken(endpoint: Endpoint, error: Exception | None) -> TransportError:
-    """The error for a connection that ends, or turns into nonsense, before the answer is complete."""
-    why = f": {error}" if error is not None and str(error) else ""
+def no_answer(endpoint: Endpoint, error: Exception) -> TransportError:
+    """The error for an answer whose next bytes don't come in time, or whose connection ends or turns into nonsense."""
+    if isinstance(error, TimeoutError):
+        return TransportError("ReadTimeoutError", f'Read timeout on endpoint URL: "{endpoint.url}"')
+    why = f": {error}" if str(error) else ""
     return TransportError(
         "ConnectionClosedError",
         f'Connection was closed before we received a valid response from endpoint URL: "{endpoint.url}"{why}',

@@ -14,10 +14,9 @@ from taskq_cloud.clients.lean.endpoints import (
     LARGEST_POOL,
     NOT_CONNECTED,
     Endpoint,
-    broken,
+    no_answer,
     not_connected,
     tls_context,
-    too_slow,
 )
 from taskq_cloud.clients.lean.idle import IdleConnections
 from taskq_cloud.clients.lean.sockets import PIECE_BYTES, bound_unsent
@@ -52,13 +51,11 @@ class LoopConnections:
                 await connection.exchange(head, body, seconds, reader)
             except BaseException as error:
                 connection.close()  # also when the task was cancelled
-                if kept is not None and isinstance(error, OSError | BrokenAnswerError):
+                if not isinstance(error, OSError | BrokenAnswerError):
+                    raise
+                if kept is not None:
                     self._idle.close_unused_since(begun)
-                if isinstance(error, TimeoutError):
-                    raise too_slow(self._endpoint) from error
-                if isinstance(error, OSError | BrokenAnswerError):
-                    raise broken(self._endpoint, error) from error
-                raise
+                raise no_answer(self._endpoint, error) from error
             if reader.keeps_connection and not self._closed:
                 self._idle.put(connection)
             else:

@@ -12,10 +12,9 @@ from taskq_cloud.clients.lean.answers import Answer, AnswerReader, BrokenAnswerE
 from taskq_cloud.clients.lean.endpoints import (
     NOT_CONNECTED,
     Endpoint,
-    broken,
+    no_answer,
     not_connected,
     tls_context,
-    too_slow,
 )
 from taskq_cloud.clients.lean.idle import IdleConnections
 
@@ -73,13 +72,11 @@ class Sockets:
         except BaseException as error:
             # Also when an exception was raised into this thread: the rest of the answer must not be the next call's.
             connection.close()
-            if kept is not None and isinstance(error, OSError | BrokenAnswerError):
+            if not isinstance(error, OSError | BrokenAnswerError):
+                raise
+            if kept is not None:
                 self._idle.close_unused_since(begun)
-            if isinstance(error, TimeoutError):
-                raise too_slow(self._endpoint) from error
-            if isinstance(error, OSError | BrokenAnswerError):
-                raise broken(self._endpoint, error) from error
-            raise
+            raise no_answer(self._endpoint, error) from error
         if reader.keeps_connection and not self._closed:
             self._idle.put(connection)
         else:
