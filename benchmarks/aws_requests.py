@@ -113,7 +113,7 @@ async def drivers(endpoint: Endpoint, call: Call) -> dict[str, float]:
 
 
 async def layers(endpoint: Endpoint) -> dict[str, float]:
-    """What it takes to send 6.5 kB that are ready, and to read the answer."""
+    """Measure HTTP alone: 6.5 kB are sent, and the answer is read."""
     body = json.dumps({"QueueUrl": "https://q", "Entries": ENTRIES}).encode()
     headers = {"X-Amz-Target": "AmazonSQS.SendMessageBatch", "Authorization": "x" * 250, "Host": endpoint.authority}
     given: Any = {**headers, "Content-Length": str(len(body))}

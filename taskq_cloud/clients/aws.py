@@ -63,7 +63,8 @@ def open_client(service: str, options: Mapping[str, Any]) -> AWSClient:
         AccessDenied: a source of credentials is configured and provides none.
         MissingExtra: the SDK is not installed. Some later call would need it.
     """
-    may_be_lean = _is_installed("botocore", "an AWS service") and options.get(LEAN, True)
+    _check_installed("botocore", "an AWS service")
+    may_be_lean = options.get(LEAN, True)
     target = environment.target_of(service, options) if may_be_lean else None
     if target is not None:
         return AWSClient(LeanClient(_setting(target, options)), partial(_open_sdk, service, options))
@@ -76,8 +77,8 @@ async def open_async_client(service: str, options: Mapping[str, Any]) -> AsyncAW
     """Open a client of one AWS service for an event loop; see ``open_client``."""
     from taskq_cloud.clients.lean.async_client import AsyncLeanClient  # imports asyncio
 
-    installed = _is_installed("aiobotocore", f"the AWS service {service} on an event loop")
-    may_be_lean = installed and options.get(LEAN, True)
+    _check_installed("aiobotocore", f"the AWS service {service} on an event loop")
+    may_be_lean = options.get(LEAN, True)
     target = environment.target_of(service, options) if may_be_lean else None
     if target is not None:
         return AsyncAWSClient(AsyncLeanClient(_setting(target, options)), partial(_open_async_sdk, service, options))
@@ -86,11 +87,14 @@ async def open_async_client(service: str, options: Mapping[str, Any]) -> AsyncAW
     return AsyncAWSClient(None if found is None else AsyncLeanClient(_setting(found, options), sdk), sdk=sdk)
 
 
-def _is_installed(package: str, feature: str) -> bool:
-    """Whether an SDK can be imported, which takes much longer than to look for it."""
+def _check_installed(package: str, feature: str) -> None:
+    """Look for an SDK without importing it, which would take much longer.
+
+    Raises:
+        MissingExtra: it is not installed.
+    """
     if find_spec(package) is None:
         raise MissingExtra(feature, "aws")
-    return True
 
 
 def _open_sdk(service: str, options: Mapping[str, Any]) -> Any:

@@ -47,7 +47,7 @@ _FOUND_CREDENTIALS: Final = ("botocore.credentials", "aiobotocore.credentials")
 _FAILURES: Final = (sdk.ClientError, sdk.BotoCoreError, ResponseParserError, UnicodeDecodeError, *FILE_ERRORS)
 
 _NOT_RENEWED: Final = (*_FAILURES, RuntimeError)
-"""What the SDK raises over credentials that it can't renew; RuntimeError where the new ones have expired, too."""
+"""The errors of the SDK when it can't renew credentials; it raises a RuntimeError if the new ones have expired, too."""
 
 
 def open_client(service: str, options: Mapping[str, Any]) -> BotocoreClient:
