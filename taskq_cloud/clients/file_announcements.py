@@ -28,6 +28,7 @@ from pathlib import Path
 from typing import Final
 from zlib import crc32
 
+from taskq_cloud.clients.sqlite_files import give
 from taskq_cloud.core.model.announcements import Announcements, Listener
 
 FOLDER_SUFFIX: Final = "-listeners"
@@ -206,7 +207,7 @@ def _open_pipe(place: Path, database: os.stat_result) -> list[int]:
     os.mkfifo(unfinished, 0o600)
     ends: list[int] = []
     try:
-        _give(unfinished, _for_writers(database, 0o6), database)
+        give(unfinished, _for_writers(database, 0o6), database)
         ends.append(os.open(unfinished, os.O_RDONLY | os.O_NONBLOCK))
         ends.append(os.open(unfinished, os.O_WRONLY | os.O_NONBLOCK))  # so that reading never ends
         os.set_blocking(ends[0], True)
@@ -267,7 +268,7 @@ def _make_folder(folder: Path, database: os.stat_result) -> None:
     """
     with suppress(FileExistsError):
         folder.mkdir(0o700)
-        _give(folder, _for_writers(database, 0o7), database)
+        give(folder, _for_writers(database, 0o7), database)
     if not stat.S_ISDIR(folder.lstat().st_mode):
         raise NotADirectoryError(folder)
     for place in folder.glob(".*"):
@@ -286,14 +287,6 @@ def _for_writers(database: os.stat_result, permission: int) -> int:
         if database.st_mode >> shift & 0o2:
             mode |= permission << shift
     return mode
-
-
-def _give(place: Path, mode: int, database: os.stat_result) -> None:
-    """Give a file or folder its mode, whatever the umask is, and to the database's owner and group, as SQLite does."""
-    place.chmod(mode)
-    owner = database.st_uid if os.geteuid() == 0 else -1  # what root makes is the database's owner's, too
-    with suppress(OSError):
-        os.chown(place, owner, database.st_gid)
 
 
 def _key(topic: str) -> int:

@@ -66,6 +66,23 @@ def identity(path: Path) -> tuple[int, int] | None:
     return status.st_dev, status.st_ino
 
 
+def give(place: Path | int, mode: int, database: os.stat_result) -> None:
+    """Give a file or folder its mode, whatever the umask is, and to the database's owner and group, as SQLite does.
+
+    Args:
+        place: its path, or the descriptor of a file.
+        mode: the permissions.
+        database: the status of the database's file.
+
+    Raises:
+        OSError: it is another user's.
+    """
+    os.chmod(place, mode)  # noqa: PTH101 - a descriptor
+    owner = database.st_uid if os.geteuid() == 0 else -1  # what root makes is the database's owner's, too
+    with suppress(OSError):
+        os.chown(place, owner, database.st_gid)
+
+
 class Shrinking:
     """Makes a file smaller, a step after some calls."""
 

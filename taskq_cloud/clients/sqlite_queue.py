@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Final
 
 from taskq_cloud.clients.sqlite_errors import is_busy
+from taskq_cloud.clients.sqlite_files import give
 from taskq_cloud.core.backoff import RNG
 
 try:
@@ -130,10 +131,7 @@ class WriteQueue:
                 database = self._path.stat()
                 made = os.open(place, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o600)
                 self._file = made
-                mode = database.st_mode & 0o666
-                if os.fstat(made).st_mode & 0o777 != mode:
-                    os.fchmod(made, mode)
-                os.fchown(made, database.st_uid if os.geteuid() == 0 else -1, database.st_gid)
+                give(made, database.st_mode & 0o666, database)
             except OSError:  # the folder can't be written to; or the file is another user's, and has its permissions
                 pass
         return self._file
