@@ -1,9 +1,9 @@
-"""Measure SQLite and memory: round trips, a long backlog, CPU time, many producers.
+"""Measure SQLite: a long backlog, and many producers. ``run.py`` measures CPU time and round trips, beside others.
 
 Each part runs in processes of its own. With ``--before``, the parts run in turn with the package in another folder,
 such as a work tree of an earlier commit, so that both have the machine's drift in common.
 
-    python benchmarks/embedded.py [round-trips] [backlog] [cpu] [crowd] [--before FOLDER] [--rounds 3]
+    python benchmarks/embedded.py [backlog] [crowd] [--before FOLDER] [--rounds 3]
 
 ``backlog`` fills a file with a million messages, about 500 MB, in a temporary folder.
 """
@@ -14,98 +14,24 @@ import argparse
 import json
 import multiprocessing
 import os
-import resource
 import statistics
 import subprocess
 import sys
 import tempfile
-import threading
 import time
 from collections import defaultdict
 from collections.abc import Callable, Sequence
-from importlib import import_module
 from pathlib import Path
 from typing import Any
 
 HERE = Path(__file__).resolve()
 SCALE = float(os.environ.get("BENCH_SCALE", "1"))
 """The part of the usual numbers of messages and rounds that is measured; a test of this script measures few."""
-APP = """
-from taskq_cloud import TaskQ
-app = TaskQ("bench", broker={broker!r}, results={results!r})
-
-@app.task(name="noop")
-def noop(number): return number
-
-@app.task(name="quiet", ignore_result=True)
-def quiet(number): pass
-
-@app.task(name="aquiet", ignore_result=True)
-async def aquiet(number): pass
-
-@app.task(name="anoop")
-async def anoop(number): return number
-"""
 
 
 def percentile(values: list[float], part: float) -> float:
     """Return the value below which a part of the values lies."""
     return sorted(values)[min(len(values) - 1, int(len(values) * part))]
-
-
-def app_in(folder: Path, broker: str = "sqlite:///broker.db", results: str = "sqlite:///results.db") -> Any:
-    """Write an application into a folder, make it the working directory, and import the application."""
-    (folder / "bench_app.py").write_text(APP.format(broker=broker, results=results))
-    os.chdir(folder)
-    sys.path.insert(0, str(folder))
-    return import_module("bench_app")
-
-
-class WorkerProcess:
-    """A worker of the application in the working directory.
-
-    Args:
-        options: the options of ``taskq worker``.
-    """
-
-    def __init__(self, *options: str) -> None:
-        command = [sys.executable, "-m", "taskq_cloud", "worker", "-A", "bench_app", *options]
-        environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(Path.cwd()), os.environ["PYTHONPATH"]])}
-        self.process = subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-
-    def end(self) -> None:
-        """Stop the worker in order."""
-        self.process.terminate()
-        self.process.wait(30)
-
-
-def round_trips(folder: Path, *, memory: bool, pool: str, count: int = int(400 * SCALE)) -> dict[str, float]:
-    """Call a task and wait for its value, again and again, with nothing else to do."""
-    places = ("memory://", "memory://") if memory else ("sqlite:///broker.db", "sqlite:///results.db")
-    module = app_in(folder, *places)
-    task = module.anoop if pool == "asyncio" else module.noop
-    if memory:
-        import asyncio
-
-        from taskq_cloud.worker.options import WorkerOptions
-        from taskq_cloud.worker.supervisor import Worker
-
-        options = WorkerOptions.from_settings(module.app.conf, module.app.queues(), pool=pool, concurrency=2)
-        worker = Worker(module.app.runtime(), options)
-        thread = threading.Thread(target=lambda: asyncio.run(worker.serve()), daemon=True)
-        thread.start()
-        stop: Callable[[], object] = worker.stop
-    else:
-        stop = WorkerProcess("-P", pool, "-c", "2").end
-    task.delay(0).get(timeout=60)
-    took = []
-    for number in range(count):
-        time.sleep(0.004)  # the worker is idle again
-        began_at = time.perf_counter()
-        assert task.delay(number).get(timeout=60) == number
-        took.append(1000 * (time.perf_counter() - began_at))
-    stop()
-    return {"p50, ms": percentile(took, 0.5), "p99, ms": percentile(took, 0.99)}
 
 
 def backlog(folder: Path, waiting: Sequence[int], rounds: int = 400) -> dict[str, float]:
@@ -175,33 +101,6 @@ def crowd(folder: Path, producers: int = 10, workers: int = 2, count: int = int(
     }
 
 
-def cpu(folder: Path, pool: str, count: int = int(5_000 * SCALE), *, results: bool = False) -> dict[str, float]:
-    """Let a worker run many tasks, and measure its CPU time without that of its start."""
-    module = app_in(folder)
-    kind = ("a" if pool == "asyncio" else "") + ("noop" if results else "quiet")
-    task = module.app.tasks[kind]
-    from taskq_cloud import group
-
-    def burst() -> float:
-        before = resource.getrusage(resource.RUSAGE_CHILDREN)
-        concurrency = {"solo": "1", "processes": "2"}.get(pool, "10")
-        worker = WorkerProcess("-P", pool, "-c", concurrency, "--prefetch-multiplier", "20", "--burst")
-        assert worker.process.wait(300) == 0
-        after = resource.getrusage(resource.RUSAGE_CHILDREN)
-        return after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
-
-    start = burst()
-    before = time.process_time()
-    for begin in range(0, count, 1000):
-        group([task.s(number) for number in range(begin, begin + 1000)]).delay()
-    sending = time.process_time() - before
-    return {
-        "producer, CPU s per 1,000": sending * 1000 / count,
-        "worker, CPU s per 1,000": (burst() - start) * 1000 / count,
-        "worker's start, CPU s": start,
-    }
-
-
 def _opened(path: str) -> tuple[Any, Any]:
     from taskq_cloud.brokers.sqlite import SQLiteBroker
     from taskq_cloud.clients.connections import Connections
@@ -236,21 +135,8 @@ def _receive_all(path: str) -> None:
 
 
 PARTS: dict[str, dict[str, Callable[[Path], dict[str, float]]]] = {
-    "round-trips": {
-        "memory, threads": lambda folder: round_trips(folder, memory=True, pool="threads"),
-        "SQLite, asyncio": lambda folder: round_trips(folder, memory=False, pool="asyncio"),
-        "SQLite, threads": lambda folder: round_trips(folder, memory=False, pool="threads"),
-        "SQLite, processes": lambda folder: round_trips(folder, memory=False, pool="processes"),
-    },
     "backlog": {
         "a thousand and a million messages wait": lambda folder: backlog(folder, (1_000, 1_000_000)),
-    },
-    "cpu": {
-        "no results, asyncio": lambda folder: cpu(folder, "asyncio"),
-        "no results, solo": lambda folder: cpu(folder, "solo"),
-        "no results, processes": lambda folder: cpu(folder, "processes"),
-        "results, asyncio": lambda folder: cpu(folder, "asyncio", results=True),
-        "results, solo": lambda folder: cpu(folder, "solo", results=True),
     },
     "crowd": {"ten producers, two receivers": crowd},
 }
