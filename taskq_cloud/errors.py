@@ -9,7 +9,7 @@
     ├── OperationalError                a broker, a store or a scheduler could not be used
     │   ├── Unreachable                 an endpoint gave no answer, even after retries
     │   ├── AccessDenied                the credentials are missing or wrong, or lack a permission
-    │   ├── QueueNotFound               a queue does not exist (also a KeyError)
+    │   ├── QueueNotFound               a queue does not exist (also a TaskError and a KeyError)
     │   ├── StoreNotFound               the bucket or container of a result store does not exist
     │   │   ├── TableNotFound           the table of a result store does not exist
     │   │   └── ScheduleGroupNotFound   the group of a schedule store does not exist
@@ -25,7 +25,7 @@
     │   ├── ContentDisallowed           a message's content type is not in accept_content
     │   ├── SecurityError               a message's signature is missing, wrong or too old
     │   ├── ClaimError                  a payload in an object store is missing or altered, or may not be read
-    │   └── InvalidTaskError            the parts of a message don't describe a task
+    │   └── InvalidTaskError            the parts of a message don't describe a task (also a TaskError)
     ├── TaskError                       a task can't be called or run, or its result can't be given
     │   ├── NotRegistered               no task of this name is registered (also a KeyError)
     │   ├── ArgumentsMismatch           a task does not take the arguments of its message (also a TypeError)
@@ -121,10 +121,6 @@ class AccessDenied(OperationalError):
     """The credentials are missing, wrong, or lack a permission."""
 
 
-class QueueNotFound(OperationalError, KeyError):
-    """A queue does not exist; queues are never created implicitly."""
-
-
 class StoreNotFound(OperationalError):
     """The bucket or container of a result store does not exist; it is never created implicitly."""
 
@@ -180,7 +176,7 @@ class EncodeError(TaskQError, TypeError):
 class DecodeError(TaskQError, ValueError):
     """A message can't be read, and is dead-lettered for this reason; ``task_id`` is None if it can't be read either."""
 
-    def __init__(self, message: str, task_id: str | None = None) -> None:
+    def __init__(self, message: str = "", task_id: str | None = None) -> None:
         super().__init__(message)
         self.task_id = task_id
 
@@ -197,16 +193,26 @@ class ClaimError(DecodeError):
     """A payload in an object store is missing, was altered, or is in a bucket that may not be read."""
 
 
-class InvalidTaskError(DecodeError):
-    """A message could be decoded, but its parts don't describe a task."""
-
-
 class TaskError(TaskQError):
     """A task can't be called or run, or its result can't be given: the base class of such errors."""
 
 
+class QueueNotFound(OperationalError, TaskError, KeyError):
+    """A queue does not exist; queues are never created implicitly."""
+
+
+class InvalidTaskError(DecodeError, TaskError):
+    """A message could be decoded, but its parts don't describe a task."""
+
+
 class NotRegistered(TaskError, KeyError):
     """No task of this name is registered with the application."""
+
+    def __repr__(self) -> str:
+        text = str(self)
+        if not text or " " in text:  # a whole sentence, which says more
+            return super().__repr__()
+        return f"Task of kind {text!r} never registered, please make sure it's imported."  # Celery's words
 
 
 class ArgumentsMismatch(TaskError, TypeError):
@@ -218,7 +224,19 @@ class AlreadyRegistered(TaskError):
 
 
 class MaxRetriesExceededError(TaskError):
-    """``Task.retry`` was called, but the task has no retries left."""
+    """``Task.retry`` was called, but the task has no retries left.
+
+    Attributes:
+        task_args: positional arguments of the task.
+        task_kwargs: keyword arguments of the task.
+    """
+
+    def __init__(
+        self, *args: object, task_args: Sequence[Any] = (), task_kwargs: Mapping[str, Any] | None = None
+    ) -> None:
+        super().__init__(*args)
+        self.task_args: Sequence[Any] = task_args or []
+        self.task_kwargs: Mapping[str, Any] = task_kwargs or {}
 
 
 class ChordError(TaskError):
@@ -329,8 +347,9 @@ class Reject(TaskPredicate):
     """
 
     def __init__(self, reason: Any = None, requeue: bool = False) -> None:
-        self.reason = str(reason) if reason is not None else "rejected by the task"
-        super().__init__(self.reason)
+        self.stated_reason = str(reason) if reason is not None else "rejected by the task"
+        super().__init__(self.stated_reason)
+        self.reason: Any = self.stated_reason
         self.requeue = requeue
 
 

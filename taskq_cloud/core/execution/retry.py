@@ -67,7 +67,7 @@ def _decide(
         case Ignore():
             return Ignored()
         case Reject():
-            return Rejected(error.reason, error.requeue)
+            return Rejected(error.stated_reason, error.requeue)
         case Retry():
             return _requested(error, task, task_id, retries, options, describe)
     if isinstance(error, options.autoretry_for) and not isinstance(error, options.dont_autoretry_for):
