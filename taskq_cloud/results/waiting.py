@@ -40,6 +40,11 @@ def allow_join_result() -> Iterator[None]:
         _joins_allowed.reset(token)
 
 
+def joins_allowed() -> bool:
+    """Whether the calling code is within a ``with`` block of ``allow_join_result``."""
+    return _joins_allowed.get()
+
+
 def refuse_inside_a_task(disable_sync_subtasks: bool) -> None:
     """Refuse to wait inside a task, where waiting could block every worker for good.
 
@@ -49,7 +54,7 @@ def refuse_inside_a_task(disable_sync_subtasks: bool) -> None:
     Raises:
         RuntimeError: a task runs in this context.
     """
-    if disable_sync_subtasks and current_invocation.get() is not None and not _joins_allowed.get():
+    if disable_sync_subtasks and current_invocation.get() is not None and not joins_allowed():
         raise RuntimeError(
             "get() inside a task waits for a worker that may be waiting for this task: let a chain or a callback "
             "pass the value on, or pass disable_sync_subtasks=False, or wait within allow_join_result()"
