@@ -6,6 +6,7 @@ import asyncio
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 
 from taskq_cloud.core import serializers
 from taskq_cloud.core.execution.retry import Describe
@@ -34,8 +35,23 @@ class _Raised:
         return isinstance(outcome, outcomes.Failed) and outcome.error is self._description
 
 
+class _Returned:
+    """Keeps the value that a run has returned, which is not serialised."""
+
+    def __init__(self) -> None:
+        self.value: Any = None
+
+    def keep(self, value: Any) -> str:
+        self.value = value
+        return "null"
+
+
 def run_in_place(
-    runner: TaskRunner, message: Message, run_replacement: Callable[[Message, Signature], TaskState]
+    runner: TaskRunner,
+    message: Message,
+    run_replacement: Callable[[Message, Signature], TaskState],
+    *,
+    by_reference: bool = False,
 ) -> TaskState:
     """Run a task here and now, and return its final state. Arguments and result are serialised, as if they were sent.
 
@@ -45,40 +61,56 @@ def run_in_place(
         runner: runs the task's function.
         message: the message of the call.
         run_replacement: runs the workflow that replaces the task (``self.replace``), and returns its final state.
+        by_reference: the task gets its arguments as they are, and its value stays as it is: nothing is serialised.
 
     Raises:
         EncodeError: the arguments can't be serialised, and so could not be sent either.
     """
-    args, kwargs = serializers.loads(serializers.dumps([message.args, message.kwargs]))
-    message = Message(
+    if not by_reference:
+        args, kwargs = serializers.loads(serializers.dumps([message.args, message.kwargs]))
+        message = _bare(replace(message, args=args, kwargs=kwargs))
+    message = replace(message, root_id=message.root_id or message.id)
+    raised, returned = _Raised(), _Returned()
+    encode = returned.keep if by_reference else serializers.dumps
+    outcome = run_here_and_now(runner, Invocation(message=message), raised.describe, encode)
+    while isinstance(outcome, outcomes.Retrying):
+        message = on_retry(message, outcome, time.time())
+        outcome = run_here_and_now(runner, Invocation(message=message), raised.describe, encode)
+    if isinstance(outcome, outcomes.Replaced):
+        return run_replacement(message, outcome.signature)
+    state = TaskState.of(_document(message, outcome))
+    if by_reference and isinstance(outcome, outcomes.Succeeded):
+        return replace(state, result=returned.value)
+    return replace(state, result=raised.exception) if raised.is_end_of(outcome) else state
+
+
+def _bare(message: Message) -> Message:
+    """The message as a run in place sees it: without the options that only matter to a worker."""
+    return Message(
         task=message.task,
         id=message.id,
-        args=args,
-        kwargs=kwargs,
-        root_id=message.root_id or message.id,
+        args=message.args,
+        kwargs=message.kwargs,
+        root_id=message.root_id,
         parent_id=message.parent_id,
         group=message.group,
         group_index=message.group_index,
     )
-    raised = _Raised()
-    outcome = run_here_and_now(runner, Invocation(message=message), raised.describe)
-    while isinstance(outcome, outcomes.Retrying):
-        message = on_retry(message, outcome, time.time())
-        outcome = run_here_and_now(runner, Invocation(message=message), raised.describe)
-    if isinstance(outcome, outcomes.Replaced):
-        return run_replacement(message, outcome.signature)
-    state = TaskState.of(_document(message, outcome))
-    return replace(state, result=raised.exception) if raised.is_end_of(outcome) else state
 
 
-def run_here_and_now(runner: TaskRunner, invocation: Invocation, describe: Describe = ErrorInfo.of) -> Outcome:
+def run_here_and_now(
+    runner: TaskRunner,
+    invocation: Invocation,
+    describe: Describe = ErrorInfo.of,
+    encode: Callable[[Any], str] = serializers.dumps,
+) -> Outcome:
     """Run a function to its end, whether an event loop runs here or not."""
     if not _loop_runs_here() or not runner.is_async(invocation.message.task):
-        return runner.run(invocation, describe)
+        return runner.run(invocation, describe, encode)
     # A loop that is running already can't run a coroutine to its end, so the coroutine gets a loop in another thread.
     # That loop is closed at once: an exception that is kept would keep it open with its frames.
     with ThreadPoolExecutor(1, thread_name_prefix="taskq-eager") as thread:
-        return thread.submit(asyncio.run, runner.arun(invocation, describe)).result()
+        return thread.submit(asyncio.run, runner.arun(invocation, describe, encode)).result()
 
 
 def _loop_runs_here() -> bool:

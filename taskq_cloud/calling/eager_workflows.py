@@ -54,11 +54,13 @@ def run_task(
         EncodeError: the arguments can't be serialised.
         Exception: the task's own exception, with ``task_eager_propagates``.
     """
-    return _run_message(app, make_message(task, args, kwargs, options, app.options_of(task)))
+    return run_message(app, make_message(task, args, kwargs, options, app.options_of(task)))
 
 
-def _run_message(app: Application, message: Message) -> EagerResult[Any]:
-    state = run_in_place(app.runner, message, partial(_run_replacement, app))
+def run_message(app: Application, message: Message) -> EagerResult[Any]:
+    """Run the task of a message in place, with its retries, and then what is linked to it; errors as ``run_task``."""
+    by_reference = not app.serializes_in_place
+    state = run_in_place(app.runner, message, partial(_run_replacement, app), by_reference=by_reference)
     result: EagerResult[Any] = EagerResult(message.id, app, state)
     _run_linked(app, result, message)
     if app.conf.task_eager_propagates:
@@ -149,7 +151,7 @@ def _run_stage(app: Application, stage: TaskStage, args: Sequence[Any], origin: 
     )
     group, index = stage.options.get("group_id"), stage.options.get("group_index")
     placed = replace(message, root_id=origin.root_id, parent_id=origin.parent_id, group=group, group_index=index)
-    return _run_message(app, placed)
+    return run_message(app, placed)
 
 
 def _run_linked(app: Application, result: EagerResult[Any], message: Message) -> None:

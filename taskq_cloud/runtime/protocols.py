@@ -73,6 +73,11 @@ class Application(Backend, Protocol):
         ...
 
     @property
+    def serializes_in_place(self) -> bool:
+        """Whether the arguments and values of tasks that run in place are serialised, as if they were sent."""
+        ...
+
+    @property
     def tasks(self) -> Mapping[str, Any]:
         """The tasks that are registered here, by name."""
         ...

@@ -44,6 +44,7 @@ class Registry(Resources):
     """
 
     tasks: dict[str, Any]
+    serializes_in_place = True
 
     def __init__(self, main: str | None, settings: Mapping[str, Any]) -> None:
         super().__init__(settings)

@@ -16,7 +16,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextvars import copy_context
 from inspect import isawaitable
 from types import CoroutineType
-from typing import Any, Final
+from typing import Any, Final, TypeAlias
 
 from taskq_cloud.core import serializers
 from taskq_cloud.core.execution import retry
@@ -29,6 +29,9 @@ from taskq_cloud.core.model.task_definition import TaskDefinition
 from taskq_cloud.errors import EncodeError, NotRegistered, TaskQError, TimeLimitExceeded
 
 _THIS_PACKAGE: Final = __name__.partition(".")[0]
+
+Encode: TypeAlias = Callable[[Any], str]
+"""Writes the value of a task as text; a run in place may keep the value itself."""
 
 
 class _ThreadLoop:
@@ -92,19 +95,22 @@ class TaskRunner:
         definition = self._tasks.get(task)
         return definition is not None and (definition.is_async or task in self._wrapped_coroutines)
 
-    def run(self, invocation: Invocation, describe: Describe = ErrorInfo.of) -> Outcome:
+    def run(
+        self, invocation: Invocation, describe: Describe = ErrorInfo.of, encode: Encode = serializers.dumps
+    ) -> Outcome:
         """Run the function in this thread; a coroutine function runs on an event loop that the thread keeps.
 
         Args:
             invocation: the run.
             describe: describes the exception that the run ends in.
+            encode: writes the value as text.
 
         Raises:
             TimeLimitExceeded: the caller raised it in the function.
             BaseException: the function raised an error that isn't an ``Exception``, such as ``SystemExit``.
         """
         if self.is_async(invocation.message.task):
-            return self._loop_of_this_thread().run(self.arun(invocation, describe))
+            return self._loop_of_this_thread().run(self.arun(invocation, describe, encode))
         token, adding = current_invocation.set(invocation), added_to_chord.set([])
         calling = called_within.set([] if self._has_trail(invocation) else None)
         started_at, began = self._clock(), self._timer()
@@ -115,7 +121,7 @@ class TaskRunner:
             if isinstance(value, CoroutineType):
                 self._wrapped_coroutines.add(definition.name)
                 value = self._run_to_end(value)
-            return self._succeeded(definition, value, RunTimes(started_at, self._timer() - began), describe)
+            return self._succeeded(definition, value, RunTimes(started_at, self._timer() - began), describe, encode)
         except TimeLimitExceeded:
             raise
         except Exception as error:  # every error of a task has an outcome
@@ -125,7 +131,9 @@ class TaskRunner:
             added_to_chord.reset(adding)
             current_invocation.reset(token)
 
-    async def arun(self, invocation: Invocation, describe: Describe = ErrorInfo.of) -> Outcome:
+    async def arun(
+        self, invocation: Invocation, describe: Describe = ErrorInfo.of, encode: Encode = serializers.dumps
+    ) -> Outcome:
         """Run the coroutine function on the running loop. If this coroutine is cancelled, so is the task."""
         token, adding = current_invocation.set(invocation), added_to_chord.set([])
         calling = called_within.set([] if self._has_trail(invocation) else None)
@@ -136,7 +144,7 @@ class TaskRunner:
             value = definition.function(*args, **kwargs)
             if isawaitable(value):
                 value = await value
-            return self._succeeded(definition, value, RunTimes(started_at, self._timer() - began), describe)
+            return self._succeeded(definition, value, RunTimes(started_at, self._timer() - began), describe, encode)
         except TimeLimitExceeded:
             raise
         except Exception as error:  # every error of a task has an outcome
@@ -170,9 +178,11 @@ class TaskRunner:
             raise NotRegistered(f"task {task!r} is not registered in this process: import its module") from None
 
     @staticmethod
-    def _succeeded(definition: TaskDefinition, value: Any, times: RunTimes, describe: Describe) -> Outcome:
+    def _succeeded(
+        definition: TaskDefinition, value: Any, times: RunTimes, describe: Describe, encode: Encode
+    ) -> Outcome:
         try:
-            return Succeeded(serializers.dumps(value), tuple(added_to_chord.get() or ()), _called(), times=times)
+            return Succeeded(encode(value), tuple(added_to_chord.get() or ()), _called(), times=times)
         except EncodeError as error:
             unfit = EncodeError(f"the result of task {definition.name} is {error}")
             return Failed(describe(unfit), called=_called(), times=times)

@@ -1,0 +1,191 @@
+"""The request of a task, as Celery's tasks see it: ``task.request``."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from taskq_cloud.core.model.outcome import Invocation
+
+
+class Context:
+    """What a task knows about its call. Attributes can be set, and stay for the length of the run.
+
+    Args:
+        args: one mapping of attributes.
+        kwargs: further attributes by name.
+    """
+
+    _children: list[Any] | None = None
+    _protected = 0
+    args: Sequence[Any] | None = None
+    callbacks: Sequence[Any] | None = None
+    called_directly = True
+    chain: Sequence[Any] | None = None
+    chord: Any = None
+    correlation_id: str | None = None
+    delivery_info: dict[str, Any] | None = None
+    errbacks: Sequence[Any] | None = None
+    eta: Any = None
+    expires: Any = None
+    group: str | None = None
+    group_index: int | None = None
+    headers: Mapping[str, Any] | None = None
+    hostname: str | None = None
+    id: str | None = None
+    ignore_result = False
+    is_eager = False
+    kwargs: Mapping[str, Any] | None = None
+    logfile: str | None = None
+    loglevel: Any = None
+    origin: str | None = None
+    parent_id: str | None = None
+    properties: Mapping[str, Any] | None = None
+    replaced_task_nesting = 0
+    reply_to: str | None = None
+    retries = 0
+    root_id: str | None = None
+    shadow: str | None = None
+    soft_time_limit: float | None = None
+    stamped_headers: Sequence[str] | None = None
+    stamps: Mapping[str, Any] | None = None
+    taskset: str | None = None
+    time_limit: float | None = None
+    timelimit: Sequence[float | None] | None = None
+    utc: bool | None = None
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        self.update(*args, **kwargs)
+        if self.headers is None:
+            self.headers = self._get_custom_headers(*args, **kwargs)
+
+    def __repr__(self) -> str:
+        return f"<Context: {vars(self)!r}>"
+
+    @staticmethod
+    def _get_custom_headers(*args: Any, **kwargs: Any) -> dict[str, Any] | None:
+        given = dict(*args, **kwargs)
+        own = {
+            name: value for name, value in given.items() if name not in _PROTOCOL_HEADERS and not hasattr(Context, name)
+        }
+        return own or None
+
+    def update(self, *args: Any, **kwargs: Any) -> None:
+        """Set attributes, given as ``dict.update`` takes them."""
+        vars(self).update(*args, **kwargs)
+
+    def clear(self) -> None:
+        """Set all attributes to their defaults."""
+        vars(self).clear()
+
+    def get(self, key: str, default: Any = None) -> Any:
+        """Return an attribute, or ``default`` if there is none of that name."""
+        return getattr(self, key, default)
+
+    def as_execution_options(self) -> dict[str, Any]:
+        """The options with which a signature repeats this call."""
+        hard, soft = self.timelimit or (None, None)
+        options: dict[str, Any] = {
+            "task_id": self.id,
+            "root_id": self.root_id,
+            "parent_id": self.parent_id,
+            "group_id": self.group,
+            "group_index": self.group_index,
+            "shadow": self.shadow,
+            "chord": self.chord,
+            "chain": self.chain,
+            "link": self.callbacks,
+            "link_error": self.errbacks,
+            "expires": self.expires,
+            "soft_time_limit": soft,
+            "time_limit": hard,
+            "headers": self.headers,
+            "retries": self.retries,
+            "reply_to": self.reply_to,
+            "replaced_task_nesting": self.replaced_task_nesting,
+            "origin": self.origin,
+            "ignore_result": self.ignore_result,
+        }
+        if self.stamped_headers:
+            options["stamped_headers"] = list(self.stamped_headers)
+            options |= dict(self.stamps or {})
+        return options
+
+    @property
+    def children(self) -> list[Any]:
+        """The results of the tasks that this task has called."""
+        if self._children is None:
+            self._children = []
+        return self._children
+
+
+_PROTOCOL_HEADERS = frozenset(
+    {
+        "argsrepr",
+        "compression",
+        "content_encoding",
+        "content_type",
+        "kwargsrepr",
+        "lang",
+        "meth",
+        "stamped_headers",
+        "stamps",
+        "task",
+        "timestamp",
+    }
+)
+
+
+def context_of(invocation: Invocation) -> Context:
+    """Make the request of a run.
+
+    Args:
+        invocation: the run, with the message that was received.
+    """
+    message, embed = invocation.message, invocation.message.embed
+    eager = invocation.queue is None
+    delivery = {"exchange": "", "routing_key": invocation.queue, "priority": message.priority}
+    if eager:
+        delivery = {"is_eager": True, "exchange": None, "routing_key": None, "priority": None}
+    else:
+        delivery |= {
+            "redelivered": invocation.receive_count > 1,
+            "receive_count": invocation.receive_count,
+            "message_id": invocation.message_id,
+        }
+    return Context(
+        args=list(message.args),
+        called_directly=False,
+        callbacks=list(embed.callbacks) if embed.callbacks else None,
+        chain=list(embed.chain) if embed.chain else None,
+        chord=embed.chord,
+        correlation_id=message.id,
+        delivery_info=delivery,
+        errbacks=list(embed.errbacks) if embed.errbacks else None,
+        eta=None if message.eta is None else message.eta.isoformat(),
+        expires=None if message.expires is None else message.expires.isoformat(),
+        group=message.group,
+        group_index=message.group_index,
+        headers=dict(message.headers) or None,
+        hostname=invocation.hostname,
+        id=message.id,
+        ignore_result=bool(message.ignore_result),
+        invocation=invocation,
+        is_eager=eager,
+        kwargs=dict(message.kwargs),
+        origin=message.origin,
+        parent_id=message.parent_id,
+        replaced_task_nesting=message.replaced_task_nesting,
+        reply_to=message.reply_to,
+        retries=message.retries,
+        root_id=message.root_id or message.id,
+        shadow=message.shadow,
+        stamped_headers=list(message.stamped_headers) if message.stamped_headers else None,
+        stamps=dict(message.stamps),
+        task=message.task,
+        timelimit=[invocation.time_limit, invocation.soft_time_limit],
+        time_limit=invocation.time_limit,
+        soft_time_limit=invocation.soft_time_limit,
+        utc=True,
+    )

@@ -1,0 +1,100 @@
+"""How a task is called: its options, its arguments, and running it in place. ``Task`` has these as methods."""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+from taskq_cloud.celery.utils import uuid
+
+EXEC_OPTIONS: Final = (
+    "queue",
+    "routing_key",
+    "exchange",
+    "priority",
+    "expires",
+    "serializer",
+    "delivery_mode",
+    "compression",
+    "time_limit",
+    "soft_time_limit",
+    "immediate",
+    "mandatory",
+)
+"""Attributes of a task that are options of its calls."""
+
+
+def shown(task: Any, form: str, *, bound: bool) -> str:
+    """The representation of a task, or of its class.
+
+    Args:
+        task: the task or the class.
+        form: its text, with ``{0}`` for the task.
+        bound: whether it belongs to an application.
+    """
+    said = form.format(task)
+    if not bound:
+        return f"<unbound {said}>"
+    application = "" if task._app is None else f" of {task._app.main or '__main__'}"  # noqa: SLF001 - may be None
+    address = f" at {id(task):#x}" if not isinstance(task, type) else ""
+    return f"<{said}{application}{address}>"
+
+
+def own_options(task: Any) -> dict[str, Any]:
+    """The options of a task's calls that the task has as attributes."""
+    return {name: getattr(task, name, None) for name in EXEC_OPTIONS}
+
+
+def check_arguments(task: Any, args: Any, kwargs: Any) -> None:
+    """Check arguments against the parameters of a task's function, or of its method ``run``.
+
+    Raises:
+        TypeError: the task does not take them.
+    """
+    header = getattr(task, "__header__", None)
+    if header is not None:
+        header(*(args or ()), **(kwargs or {}))
+
+
+def apply_async(
+    task: Any, args: Any, kwargs: Any, task_id: str | None, shadow: str | None, options: dict[str, Any]
+) -> Any:
+    """Send a call of a task, or run it in place with the setting ``task_always_eager``: see ``Task.apply_async``."""
+    if task.soft_time_limit and task.time_limit and task.soft_time_limit > task.time_limit:
+        raise ValueError("soft_time_limit must be less than or equal to time_limit")
+    if task.typing:
+        task.check_arguments(args or (), kwargs or {})
+    shadow = shadow or task.shadow_name(args, kwargs, options)
+    options = {**task._get_exec_options(), **options}  # noqa: SLF001 - Celery's name of a method of ours
+    if task._dump_pydantic_arguments is not None and options.get("serializer") != "pickle":  # noqa: SLF001 - Celery's
+        args, kwargs = task._dump_pydantic_arguments(args, kwargs)  # noqa: SLF001 - Celery's name
+    options.setdefault("ignore_result", task.ignore_result)
+    app = task._get_app()  # noqa: SLF001 - Celery's name of a method of ours
+    if not app.conf.task_always_eager:
+        return app.send_task(
+            task.name,
+            args,
+            kwargs,
+            task_id=task_id,
+            result_cls=task.AsyncResult,
+            shadow=shadow,
+            task_type=task,
+            **options,
+        )
+    from taskq_cloud.celery.native.in_place import as_sent  # few processes run anything in place
+    from taskq_cloud.celery.result import denied_join_result
+
+    args, kwargs = as_sent(args, kwargs, options.get("serializer") or app.conf.task_serializer)
+    options.pop("producer", None)
+    with denied_join_result():
+        return task.apply(args, kwargs, task_id=task_id or uuid(), **options)
+
+
+def apply(task: Any, args: Any, kwargs: Any, task_id: str | None, throw: bool | None, options: dict[str, Any]) -> Any:
+    """Run a task in place: see ``Task.apply``."""
+    from taskq_cloud.celery.native import in_place  # few processes run anything in place
+
+    app = task._get_app()  # noqa: SLF001 - Celery's name of a method of ours
+    result = in_place.run_task(app, task.name, args or (), kwargs or {}, {**options, "task_id": task_id or uuid()})
+    if app.conf.task_eager_propagates if throw is None else throw:
+        result.maybe_throw()
+    return result

@@ -1,0 +1,244 @@
+"""What a running task can ask for, and what it is told of its end: the other methods of ``Task``."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping
+from typing import Any, Final
+
+from taskq_cloud.celery.exceptions import Ignore, ImproperlyConfigured, Retry
+from taskq_cloud.core.model.option_values import RETRY
+from taskq_cloud.errors import Replaced
+
+_NATIVE_RETRY_OPTIONS: Final = frozenset(RETRY) - {"countdown", "eta", "max_retries", "link", "link_error"}
+
+
+def retry(
+    self: Any,
+    args: Any = None,
+    kwargs: Any = None,
+    exc: Any = None,
+    throw: bool = True,
+    eta: Any = None,
+    countdown: Any = None,
+    max_retries: int | None = None,
+    **options: Any,
+) -> Any:
+    """Run the task again later, by raising ``Retry``.
+
+    Args:
+        self: the task.
+        args: positional arguments of the next run; None: those of this run.
+        kwargs: keyword arguments of the next run; None: those of this run.
+        exc: the exception that is raised if no retry is left.
+        throw: False returns the exception; the task is retried when it has returned.
+        eta: the time of the next run.
+        countdown: seconds until the next run; without both: ``default_retry_delay``.
+        max_retries: the number of retries that are allowed; None: the task's own.
+        options: further options of the next call.
+
+    Raises:
+        Retry: the task runs again.
+        MaxRetriesExceededError: no retry is left, and there is no ``exc``.
+        Exception: the task was called as a function, or no retry is left: ``exc``, or the exception being handled.
+    """
+    request = self.request
+    retries = (request.retries or 0) + 1
+    most = self.max_retries if max_retries is None else max_retries
+    if max_retries is not None:
+        self.override_max_retries = max_retries
+    if request.called_directly:
+        _raise(exc or Retry("Task can be retried", None))
+    when = countdown if countdown is not None or eta else self.default_retry_delay
+    sig = self.signature_from_request(request, args, kwargs, countdown=when, eta=eta, retries=retries, **options)
+    if most is not None and retries > most:
+        if exc:
+            _raise(exc)
+        raise self.MaxRetriesExceededError(
+            f"Can't retry {self.name}[{request.id}] args:{sig.args} kwargs:{sig.kwargs}",
+            task_args=sig.args,
+            task_kwargs=sig.kwargs,
+        )
+    asked = Retry(
+        exc=exc,
+        when=eta or when,
+        is_eager=bool(request.is_eager),
+        sig=sig,
+        args=None if args is None else tuple(args),
+        kwargs=kwargs,
+        max_retries=most,
+        options=_native_retry_options(self, options),
+    )
+    if throw:
+        raise asked
+    request.retry_asked_for = asked
+    return asked
+
+
+def _raise(error: Any) -> None:
+    """Raise an exception, from the one that is being handled unless it is the same."""
+    handled = sys.exc_info()[1]
+    if handled is None:
+        raise error
+    if handled is error or isinstance(error, type) and isinstance(handled, error):
+        raise handled
+    raise error from handled
+
+
+def _native_retry_options(task: Any, options: Mapping[str, Any]) -> dict[str, Any]:
+    given = {name: value for name, value in options.items() if name in _NATIVE_RETRY_OPTIONS and value is not None}
+    if "queue" in given or {"routing_key", "exchange"} & options.keys():
+        from taskq_cloud.celery.app.amqp import native_queue  # few retries change their queue
+
+        given["queue"] = native_queue(task.app, dict(options))
+    return given
+
+
+def signature_from_request(
+    self: Any, request: Any = None, args: Any = None, kwargs: Any = None, queue: Any = None, **extra_options: Any
+) -> Any:
+    """Make a signature that repeats a call.
+
+    Args:
+        self: the task.
+        request: the request of the call; None: of the running one.
+        args: other positional arguments; None: the call's own.
+        kwargs: other keyword arguments; None: the call's own.
+        queue: another queue; None: the queue that the call came from.
+        extra_options: further options.
+    """
+    request = self.request if request is None else request
+    delivery = request.delivery_info or {}
+    options = {**request.as_execution_options(), **extra_options}
+    options.setdefault("ignore_result", self.ignore_result)
+    if delivery.get("priority") is not None:
+        options["priority"] = delivery["priority"]
+    if queue:
+        options["queue"] = queue
+    elif delivery.get("exchange") == "" and delivery.get("routing_key"):
+        options["queue"] = delivery["routing_key"]
+    else:
+        options.update(delivery)
+    return self.signature(
+        request.args if args is None else args,
+        request.kwargs if kwargs is None else kwargs,
+        options,
+        type=self,
+        **extra_options,
+    )
+
+
+def replace(self: Any, sig: Any) -> Any:
+    """Run another task or workflow instead of the rest of this task.
+
+    Args:
+        self: the task.
+        sig: the signature of the replacement.
+
+    Raises:
+        ImproperlyConfigured: the signature has a place in another chord, or is an empty chain.
+        Ignore: the task has ended; the replacement takes its place. A task that runs in place returns the value.
+    """
+    from taskq_cloud.celery.canvas import _chain  # few tasks are replaced
+
+    if "chord" in sig.options:
+        raise ImproperlyConfigured("A signature replacing a task must not be part of a chord")
+    if isinstance(sig, _chain) and not getattr(sig, "tasks", True):
+        raise ImproperlyConfigured("Cannot replace with an empty chain")
+    return self.on_replace(sig)
+
+
+def on_replace(self: Any, sig: Any) -> Any:
+    """Send the replacement of the running task, or run it if the task runs in place.
+
+    Args:
+        self: the task.
+        sig: the signature of the replacement.
+    """
+    from taskq_cloud.celery.canvas.native_form import plain  # few tasks are replaced
+
+    if self.request.called_directly:
+        sig.freeze(self.request.id)
+        sig.delay()
+        raise Ignore("Replaced by new task")
+    raise Replaced(plain(sig, self.app))
+
+
+def add_to_chord(self: Any, sig: Any, lazy: bool = False) -> Any:
+    """Add a task to the chord whose header the running task is a member of.
+
+    Args:
+        self: the task.
+        sig: the signature of the task to add.
+        lazy: True leaves it to the caller to send the returned signature.
+
+    Raises:
+        ValueError: the running task isn't a member of a chord.
+    """
+    if not self.request.chord:
+        raise ValueError("Current task is not member of any chord")
+    from taskq_cloud.bound_task import BoundTask  # few tasks add to their chord
+    from taskq_cloud.celery.canvas.native_form import plain
+    from taskq_cloud.celery.result import adopt
+
+    run = BoundTask(self.app.native, self.definition, self.request.invocation)
+    added = run.add_to_chord(plain(sig, self.app), lazy=lazy)
+    return self.app.signature(added.to_dict()) if lazy else adopt(added, self.app)
+
+
+def update_state(
+    self: Any, task_id: str | None = None, state: str | None = None, meta: Any = None, **kwargs: Any
+) -> None:
+    """Record a state of a task.
+
+    Args:
+        self: the task.
+        task_id: the id; None: that of the running call.
+        state: the state.
+        meta: its data, which is the result while the state lasts.
+        kwargs: further arguments of the backend's ``store_result``.
+    """
+    task_id = self.request.id if task_id is None else task_id
+    self.backend.store_result(task_id, meta, state, request=self.request, **kwargs)
+
+
+def send_event(self: Any, type_: str, retry: bool = True, retry_policy: Any = None, **fields: Any) -> Any:
+    """Send an event to monitors, as ``app.events`` does.
+
+    Args:
+        self: the task.
+        type_: the type of the event.
+        retry: try again if the connection fails.
+        retry_policy: how often, and with which pauses.
+        fields: the data of the event.
+    """
+    request = self.request
+    with self.app.events.default_dispatcher(hostname=request.hostname) as dispatcher:
+        return dispatcher.send(type_, uuid=request.id, retry=retry, retry_policy=retry_policy, **fields)
+
+
+def before_start(self: Any, task_id: str, args: Any, kwargs: Any) -> None:
+    """Called before the task runs; a subclass may do something here."""
+
+
+def on_success(self: Any, retval: Any, task_id: str, args: Any, kwargs: Any) -> None:
+    """Called when the task has succeeded; a subclass may do something here."""
+
+
+def on_retry(self: Any, exc: Any, task_id: str, args: Any, kwargs: Any, einfo: Any) -> None:
+    """Called when the task is to be retried; a subclass may do something here."""
+
+
+def on_failure(self: Any, exc: Any, task_id: str, args: Any, kwargs: Any, einfo: Any) -> None:
+    """Called when the task has failed; a subclass may do something here."""
+
+
+def after_return(self: Any, status: str, retval: Any, task_id: str, args: Any, kwargs: Any, einfo: Any) -> None:
+    """Called when the task has succeeded or failed; a subclass may do something here."""
+
+
+def start_strategy(self: Any, app: Any, consumer: Any, **kwargs: Any) -> Any:
+    """Make the strategy by which a worker takes the task's messages, as the class ``Strategy`` says."""
+    from taskq_cloud.celery.utils.imports import instantiate  # the native worker has its own way
+
+    return instantiate(self.Strategy, self, app, consumer, **kwargs)

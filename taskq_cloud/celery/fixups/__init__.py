@@ -1,0 +1,1 @@
+"""Functions that adapt an application to a framework when it is made."""

@@ -1,0 +1,233 @@
+"""Proxies: objects that stand for another object which is looked up, or made, when it is used.
+
+``Proxy`` looks its object up at every use, as ``current_app`` does. ``PromiseProxy`` makes it once, as ``@app.task`` does
+with a task, so that a module can declare tasks before the application is configured.
+"""
+
+from __future__ import annotations
+
+import importlib
+import operator
+from collections import deque
+from collections.abc import Callable
+from typing import Any, Final
+
+__all__ = ("PromiseProxy", "Proxy", "maybe_evaluate", "try_import")
+
+
+def try_import(module: str, default: Any = None) -> Any:
+    """Import a module, or return ``default`` if it isn't installed."""
+    try:
+        return importlib.import_module(module)
+    except ImportError:
+        return default
+
+
+class Proxy:
+    """An object that forwards everything to the object which a function returns.
+
+    Args:
+        local: the function that returns the object.
+        args: its positional arguments.
+        kwargs: its keyword arguments.
+        name: the proxy's ``__name__``.
+        __doc__: the proxy's docstring.
+    """
+
+    def __init__(
+        self,
+        local: Callable[..., Any],
+        args: tuple[Any, ...] | None = None,
+        kwargs: dict[str, Any] | None = None,
+        name: str | None = None,
+        __doc__: str | None = None,
+    ) -> None:
+        set_own = object.__setattr__
+        set_own(self, "_Proxy__local", local)
+        set_own(self, "_Proxy__args", args or ())
+        set_own(self, "_Proxy__kwargs", kwargs or {})
+        if name is not None:
+            set_own(self, "__custom_name__", name)
+        if __doc__ is not None:
+            set_own(self, "__doc__", __doc__)
+
+    def _get_current_object(self) -> Any:
+        """Return the object that the proxy stands for."""
+        find = object.__getattribute__
+        return find(self, "_Proxy__local")(*find(self, "_Proxy__args"), **find(self, "_Proxy__kwargs"))
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._get_current_object(), name)
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        setattr(self._get_current_object(), name, value)
+
+    def __delattr__(self, name: str) -> None:
+        delattr(self._get_current_object(), name)
+
+    @property
+    def __name__(self) -> str:
+        try:
+            name: str = object.__getattribute__(self, "__custom_name__")
+        except AttributeError:
+            name = self._get_current_object().__name__
+        return name
+
+    @property
+    def __module__(self) -> str:  # type: ignore[override]
+        module: str = self._get_current_object().__module__
+        return module
+
+    @property
+    def __class__(self) -> Any:  # type: ignore[override]
+        return self._get_current_object().__class__
+
+    @property
+    def __dict__(self) -> Any:  # type: ignore[override]
+        try:
+            return self._get_current_object().__dict__
+        except RuntimeError as error:
+            raise AttributeError("__dict__") from error
+
+    def __dir__(self) -> list[str]:
+        return dir(self._get_current_object())
+
+    def __repr__(self) -> str:
+        try:
+            there = self._get_current_object()
+        except RuntimeError:
+            return f"<{type(self).__name__} unbound>"
+        return repr(there)
+
+    def __bool__(self) -> bool:
+        try:
+            return bool(self._get_current_object())
+        except RuntimeError:
+            return False
+
+    def __reduce__(self) -> Any:
+        return self._get_current_object().__reduce__()
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        return self._get_current_object()(*args, **kwargs)
+
+    def __hash__(self) -> int:
+        return hash(self._get_current_object())
+
+    def __enter__(self) -> Any:
+        return self._get_current_object().__enter__()
+
+    def __exit__(self, *args: object) -> Any:
+        return self._get_current_object().__exit__(*args)
+
+
+def _forwarded(name: str, function: Callable[..., Any]) -> Callable[..., Any]:
+    def method(self: Proxy, *args: Any) -> Any:
+        return function(self._get_current_object(), *args)
+
+    method.__name__ = name
+    return method
+
+
+def _reflected(name: str, function: Callable[..., Any]) -> Callable[..., Any]:
+    def method(self: Proxy, other: Any) -> Any:
+        return function(other, self._get_current_object())
+
+    method.__name__ = name
+    return method
+
+
+_BINARY: Final = (
+    "add sub mul truediv floordiv mod pow lshift rshift and or xor lt le eq ne gt ge matmul "
+    "iadd isub imul ifloordiv itruediv imod ipow ilshift irshift iand ixor ior"
+).split()
+for _each in _BINARY:
+    setattr(Proxy, f"__{_each}__", _forwarded(f"__{_each}__", getattr(operator, f"__{_each}__")))
+for _each in ("add", "sub", "mul", "truediv", "floordiv", "mod", "pow", "lshift", "rshift", "and", "or", "xor"):
+    setattr(Proxy, f"__r{_each}__", _reflected(f"__r{_each}__", getattr(operator, f"__{_each}__")))
+for _each, _function in {
+    "neg": operator.neg,
+    "pos": operator.pos,
+    "abs": abs,
+    "invert": operator.invert,
+    "complex": complex,
+    "int": int,
+    "float": float,
+    "index": operator.index,
+    "round": round,
+    "str": str,
+    "len": len,
+    "iter": iter,
+    "next": next,
+    "divmod": divmod,
+    "contains": operator.contains,
+    "getitem": operator.getitem,
+    "setitem": operator.setitem,
+    "delitem": operator.delitem,
+    "length_hint": operator.length_hint,
+}.items():
+    setattr(Proxy, f"__{_each}__", _forwarded(f"__{_each}__", _function))
+
+
+class PromiseProxy(Proxy):
+    """A proxy whose object is made when it is first used, and kept.
+
+    ``__then__(callback, ...)`` calls a function with the object as soon as there is one.
+    """
+
+    def _get_current_object(self) -> Any:
+        try:
+            return object.__getattribute__(self, "__thing")
+        except AttributeError:
+            return self.__evaluate__()
+
+    def __then__(self, fun: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+        """Call a function, whose arguments follow, once the object is made: at once if it is there already."""
+        if self.__evaluated__():
+            return fun(*args, **kwargs)
+        try:
+            pending = object.__getattribute__(self, "__pending__")
+        except AttributeError:
+            pending = deque()
+            object.__setattr__(self, "__pending__", pending)
+        pending.append((fun, args, kwargs))
+        return None
+
+    def __evaluated__(self) -> bool:
+        """Whether the object is made."""
+        try:
+            object.__getattribute__(self, "__thing")
+        except AttributeError:
+            return False
+        return True
+
+    def __maybe_evaluate__(self) -> Any:
+        """Return the object, which is made if it isn't yet."""
+        return self._get_current_object()
+
+    def __evaluate__(self, _clean: tuple[str, ...] = ("_Proxy__local", "_Proxy__args", "_Proxy__kwargs")) -> Any:
+        """Make the object, and call the functions that wait for it."""
+        thing = Proxy._get_current_object(self)  # noqa: SLF001 - the method of the base class
+        object.__setattr__(self, "__thing", thing)
+        for name in _clean:
+            object.__delattr__(self, name)
+        try:
+            pending = object.__getattribute__(self, "__pending__")
+        except AttributeError:
+            return thing
+        while pending:
+            function, args, kwargs = pending.popleft()
+            if isinstance(function, Proxy):
+                function = function._get_current_object()  # noqa: SLF001 - a proxy of our own
+            function(*args, **kwargs)
+        object.__delattr__(self, "__pending__")
+        return thing
+
+
+def maybe_evaluate(obj: Any) -> Any:
+    """Return the object that a promise stands for, or any other object as it is."""
+    try:
+        evaluate = obj.__maybe_evaluate__
+    except AttributeError:
+        return obj
+    return evaluate()

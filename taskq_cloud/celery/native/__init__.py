@@ -1,0 +1,1 @@
+"""The bridge between Celery's interface and the native application that does the work."""

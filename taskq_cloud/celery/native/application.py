@@ -1,0 +1,146 @@
+"""The native application behind one of Celery's: it has that one's tasks, routes and settings."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING, Any, cast
+
+from taskq_cloud.app import TaskQ
+from taskq_cloud.core.execution.builtin_tasks import builtin_tasks
+from taskq_cloud.core.model.task_definition import TaskDefinition
+from taskq_cloud.core.model.task_names import BUILT_IN
+
+if TYPE_CHECKING:
+    from taskq_cloud.core.model.options import TaskOptions
+    from taskq_cloud.settings import Settings
+
+_OPENED_FROM = {
+    "broker": ("broker", "broker_transport_options"),
+    "store": ("results", "payloads"),
+    "scheduler": ("scheduler",),
+    "payloads": ("payloads",),
+}
+"""The resources that are opened anew if one of these settings has changed."""
+
+
+class Definitions(Mapping[str, TaskDefinition]):
+    """The definitions of an application's tasks and of the built-in ones, made when they are asked for.
+
+    Args:
+        tasks: the registry of the application's tasks.
+    """
+
+    def __init__(self, tasks: Mapping[str, Any]) -> None:
+        self._tasks = tasks
+        self._builtin = builtin_tasks(self)
+
+    def __getitem__(self, name: str) -> TaskDefinition:
+        builtin = self._builtin.get(name)
+        if builtin is not None:
+            return builtin
+        if name in BUILT_IN:
+            raise KeyError(name)
+        task = dict.get(self._tasks, name) if isinstance(self._tasks, dict) else self._tasks.get(name)
+        if task is None:
+            raise KeyError(name)
+        definition: TaskDefinition = task.definition
+        return definition
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._builtin or (name in self._tasks and name not in BUILT_IN)
+
+    def __iter__(self) -> Iterator[str]:
+        yield from self._builtin
+        yield from (name for name in self._tasks if name not in self._builtin and name not in BUILT_IN)
+
+    def __len__(self) -> int:
+        return sum(1 for _ in self)
+
+
+class NativeApplication(TaskQ):
+    """The native application of one of Celery's.
+
+    Args:
+        owner: Celery's application.
+    """
+
+    serializes_in_place = False
+
+    def __init__(self, owner: Any) -> None:
+        super().__init__(owner.main)
+        self.owner = owner
+        self.definitions = cast("dict[str, TaskDefinition]", Definitions(owner._tasks))  # noqa: SLF001 - without finalizing it
+        self._generation = -1
+
+    def __repr__(self) -> str:
+        return f"<native application of {self.owner!r}>"
+
+    @property
+    def tasks(self) -> dict[str, Any]:  # type: ignore[override]  # made anew, from the owner's
+        """The tasks that users have declared, by name."""
+        builtin = {*BUILT_IN, *builtin_tasks(self.definitions)}
+        return {name: task for name, task in self.owner._tasks.items() if name not in builtin}  # noqa: SLF001 - the same
+
+    @tasks.setter
+    def tasks(self, value: dict[str, Any]) -> None:
+        """The base class sets an empty dict here."""
+
+    @property
+    def conf(self) -> Settings:  # type: ignore[override]  # lazy in the base class
+        """The native settings, made of the owner's; anew if they have changed."""
+        conf = self.owner.conf
+        if conf.generation != self._generation:
+            self._refresh(conf)
+        return cast("Settings", vars(self)["_native_conf"])
+
+    def _refresh(self, conf: Any) -> None:
+        from taskq_cloud.celery.native.settings import native_settings  # a process that only declares needs none
+        from taskq_cloud.runtime.plain_settings import load_settings
+
+        given = native_settings(conf)
+        # Exceptions of tasks that run in place are raised by this package, which Celery's callers can tell not to.
+        given.pop("task_eager_propagates", None)
+        before, now = vars(self).get("_native_conf"), load_settings(given)
+        vars(self)["_native_conf"], self._generation = now, conf.generation
+        if before is None:
+            return
+        for resource, settings in _OPENED_FROM.items():
+            if any(getattr(before, name) != getattr(now, name) for name in settings):
+                vars(self).pop(resource, None)
+                self.close()
+                vars(self).pop("connections", None)
+                vars(self).pop("async_connections", None)
+        for made in ("codec", "_router"):
+            vars(self).pop(made, None)
+
+    def import_modules(self) -> None:
+        """Import the modules that the owner's settings name, and those that it discovers."""
+        self.owner.loader.import_default_modules()
+        self.owner.finalize()
+
+    def options_of(self, task: str) -> TaskOptions:
+        """Return the options of a task, or the defaults if it is not registered here."""
+        from taskq_cloud.core.model.options import TaskOptions  # the base class has it, too
+
+        definition = self.definitions.get(task)
+        return definition.options if definition else TaskOptions()
+
+    def route(self, task: str) -> str:
+        """Return the queue of a task: that of the owner's routes, of its own attributes, or the default queue."""
+        from taskq_cloud.celery.app.amqp import native_queue  # a process that only declares routes nothing
+
+        known = dict.get(self.owner._tasks, task)  # noqa: SLF001 - without finalizing it
+        own = {} if known is None else {name: of for name, of in known._get_exec_options().items() if of is not None}  # noqa: SLF001 - Celery's name
+        options = self.owner.amqp.router.route(own, task, (), {}, known)
+        queue: str = native_queue(self.owner, options)
+        return queue
+
+    def route_options(self, task: str) -> Mapping[str, Any]:
+        """Nothing: the owner's calls have the options of their routes already."""
+        return {}
+
+    def queues(self) -> list[str]:
+        """Return the queues that workers serve by default: those of ``task_queues``, or the tasks' and the default."""
+        if self.owner.conf.task_queues:
+            return sorted(each.name for each in self.owner.amqp.queues.values())
+        return super().queues()

@@ -1,0 +1,94 @@
+"""Calls by name: Celery's options become those of the native call, and the message goes out by the native outbox."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Any, Final
+
+from taskq_cloud.calling import tasks, workflows
+from taskq_cloud.calling.options import LINKS, CallOptions, call_options
+from taskq_cloud.core.lazy.values import fields
+from taskq_cloud.core.workflows.signatures import signature_of
+
+NATIVE: Final = frozenset(each.name for each in fields(CallOptions))
+"""The options that a native call knows."""
+PLACE: Final = frozenset(
+    {"group_id", "group_index", "chord", "chain", "reply_to", "replaced_task_nesting", "stamped_headers"}
+)
+"""The options by which a call has a place in a workflow."""
+
+
+def send(app: Any, name: str, args: Any, kwargs: Any, options: Mapping[str, Any]) -> str:
+    """Send the message of a call, and return the task's id.
+
+    Args:
+        app: the application.
+        name: the task's name; it need not be registered here.
+        args: the positional arguments.
+        kwargs: the keyword arguments.
+        options: the options of the call, after routing.
+
+    Raises:
+        TypeError: the arguments aren't a list and a mapping.
+        OperationalError: the broker did not accept the message.
+    """
+    if args is not None and not isinstance(args, list | tuple):
+        raise TypeError("task args must be a list or tuple")
+    if kwargs is not None and not isinstance(kwargs, Mapping):
+        raise TypeError("task keyword arguments must be a mapping")
+    native, given = app.native, native_options(app, name, options)
+    place = {option: options[option] for option in PLACE if options.get(option) is not None}
+    if not place:
+        (sent,) = native.run(tasks.send(native, name, [(args or (), kwargs or {})], call_options(name, given)))
+        return str(sent.id)
+    stamps = {stamp: options[stamp] for stamp in place.get("stamped_headers", ()) if stamp in options}
+    plain = signature_of(name, args=args or (), kwargs=kwargs or {}, options={**given, **place, **stamps})
+    native.run(workflows.send(native, plain))
+    return str(given["task_id"])
+
+
+def native_options(app: Any, name: str, options: Mapping[str, Any]) -> dict[str, Any]:
+    """The options of a call that the native application knows, in its form.
+
+    Args:
+        app: the application.
+        name: the task's name.
+        options: Celery's options of the call.
+    """
+    given = {option: value for option, value in options.items() if option in NATIVE and value is not None}
+    for option in ("eta", "expires"):
+        if option in given:
+            given[option] = _time(app, given[option])
+    if "countdown" in given:
+        given.pop("eta", None)
+    if "queue" in given or options.get("routing_key") or options.get("exchange"):
+        from taskq_cloud.celery.app.amqp import native_queue  # most calls go to their task's queue
+
+        given["queue"] = native_queue(app, dict(options))
+    for option in LINKS:
+        if option in given:
+            given[option] = _links(app, given[option])
+    for option in ("retry", "retry_policy"):
+        given.pop(option, None)
+    return given
+
+
+def _time(app: Any, value: Any) -> Any:
+    """A time as Celery takes it: ISO 8601 text is read, and a naive time is one of the application's time zone."""
+    if isinstance(value, str):
+        from taskq_cloud.celery.utils.time import maybe_iso8601  # few calls have a time as text
+
+        value = maybe_iso8601(value)
+    if isinstance(value, datetime) and value.tzinfo is None:
+        from taskq_cloud.celery.utils.time import maybe_make_aware  # few calls have a naive time
+
+        return maybe_make_aware(value, app.timezone)
+    return value
+
+
+def _links(app: Any, linked: Any) -> list[Any]:
+    from taskq_cloud.celery.canvas.native_form import plain  # few calls have links
+
+    listed = linked if isinstance(linked, list | tuple | set) else [linked]
+    return [plain(each, app) for each in listed]

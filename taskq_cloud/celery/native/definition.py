@@ -1,0 +1,99 @@
+"""The definition by which the native runner knows one of Celery's tasks."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from inspect import Parameter, Signature, iscoroutinefunction
+from typing import TYPE_CHECKING, Any, Final
+
+from taskq_cloud.celery.native import running
+from taskq_cloud.core.lazy.values import fields
+from taskq_cloud.core.model.options import TaskOptions, task_options
+from taskq_cloud.core.model.task_definition import TaskDefinition, signature_of
+
+if TYPE_CHECKING:
+    from taskq_cloud.core.model.outcome import Invocation
+
+_NATIVE: Final = frozenset(each.name for each in fields(TaskOptions))
+_NOT_PASSED: Final = frozenset({"expires", "queue", "rate_limit_scope", "hooks"})
+"""Native options whose attribute has another form in Celery, or which each call carries."""
+_NONE_COUNTS: Final = frozenset({"max_retries"})
+"""Options whose None is a value: no limit."""
+OPTION_ATTRIBUTES: Final = _NATIVE | {"routing_key", "exchange", "exchange_type", "delivery_mode"}
+"""Attributes of a task that a definition, or the options of a call, are made of."""
+
+
+def definition_of(task: Any) -> TaskDefinition:
+    """Make the definition of a task from its attributes.
+
+    Raises:
+        ImproperlyConfigured: an attribute has a value that no worker can obey.
+    """
+    return TaskDefinition(
+        name=task.name,
+        function=_function(task),
+        options=task_options(task.name, native_options(task)),
+        bind=lambda invocation: invocation,
+        request=_request,
+    )
+
+
+def native_options(task: Any) -> dict[str, Any]:
+    """The attributes of a task that are native options, by name."""
+    options = {name: getattr(task, name) for name in _NATIVE - _NOT_PASSED if hasattr(task, name)}
+    given = {name: value for name, value in options.items() if value is not None or name in _NONE_COUNTS}
+    if "throws" in given:
+        given["throws"] = tuple(given["throws"]) if isinstance(given["throws"], list | tuple) else (given["throws"],)
+    return given
+
+
+def _request(invocation: Invocation) -> Any:
+    from taskq_cloud.celery.app.context import context_of  # few tasks are errbacks
+
+    return context_of(invocation)
+
+
+def _function(task: Any) -> Callable[..., Any]:
+    """The function that the native runner calls with the run, and then the task's arguments."""
+    if iscoroutinefunction(_body(task)):
+
+        async def run(invocation: Invocation, /, *args: Any, **kwargs: Any) -> Any:
+            request = running.begin(task, invocation)
+            task.before_start(request.id, args, kwargs)
+            return _end(request, await _body(task)(*args, **kwargs))
+    else:
+
+        def run(invocation: Invocation, /, *args: Any, **kwargs: Any) -> Any:
+            request = running.begin(task, invocation)
+            task.before_start(request.id, args, kwargs)
+            return _end(request, _body(task)(*args, **kwargs))
+
+    run.__module__, run.__name__ = type(task).__module__, task.name.rpartition(".")[2]
+    run.__qualname__ = getattr(task, "__qualname__", type(task).__qualname__)
+    run.__signature__ = _signature(task)  # type: ignore[attr-defined]  # what inspect reads
+    return run
+
+
+def _body(task: Any) -> Callable[..., Any]:
+    from taskq_cloud.celery.app.task import Task  # which imports this module
+
+    overridden = type(task).__call__ is not Task.__call__
+    body: Callable[..., Any] = task if overridden else task.run
+    return body
+
+
+def _end(request: Any, value: Any) -> Any:
+    """Raise the retry that the task has asked for with ``throw=False``; otherwise return its value."""
+    asked = vars(request).get("retry_asked_for")
+    if asked is not None:
+        raise asked
+    return value
+
+
+def _signature(task: Any) -> Signature:
+    run = Parameter("invocation", Parameter.POSITIONAL_ONLY)
+    try:
+        own = [*signature_of(task.run).parameters.values()]
+    except (TypeError, ValueError):  # functions of C need not have a signature
+        own = [Parameter("args", Parameter.VAR_POSITIONAL), Parameter("kwargs", Parameter.VAR_KEYWORD)]
+    return Signature([run, *own])

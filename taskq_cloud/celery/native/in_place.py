@@ -1,0 +1,48 @@
+"""Running tasks and workflows in the calling process: ``apply``, and calls under ``task_always_eager``."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from taskq_cloud.calling import eager_workflows
+from taskq_cloud.calling.options import call_options, make_message
+from taskq_cloud.celery.native.calls import native_options
+from taskq_cloud.core.lazy.values import replace
+from taskq_cloud.core.serializers.registry import serializer_named
+
+
+def as_sent(args: Any, kwargs: Any, serializer: str) -> tuple[Sequence[Any], Mapping[str, Any]]:
+    """Write arguments with a serializer and read them back, as a worker would get them.
+
+    Raises:
+        EncodeError: the serializer can't write them.
+    """
+    format_ = serializer_named(serializer)
+    args, kwargs = format_.decode(format_.encode([list(args or ()), dict(kwargs or {})]))
+    return args, kwargs
+
+
+def run_task(app: Any, name: str, args: Any, kwargs: Any, options: dict[str, Any]) -> Any:
+    """Run a task in place, with its retries, and return its ``EagerResult``.
+
+    Args:
+        app: the application.
+        name: the task's name.
+        args: the positional arguments, which are not copied.
+        kwargs: the keyword arguments.
+        options: the options of the call, with ``retries`` among them.
+    """
+    from taskq_cloud.celery.result import adopt  # a process that only sends runs nothing in place
+
+    native, given = app.native, native_options(app, name, options)
+    given.pop("queue", None)
+    message = make_message(name, list(args), dict(kwargs), call_options(name, given), native.options_of(name))
+    place = {
+        "retries": options.get("retries") or 0,
+        "root_id": options.get("root_id") or message.root_id,
+        "parent_id": options.get("parent_id") or message.parent_id,
+        "group": options.get("group_id"),
+        "group_index": options.get("group_index"),
+    }
+    return adopt(eager_workflows.run_message(native, replace(message, **place)), app)
