@@ -98,7 +98,7 @@ def _announce_app_finalized(app: Any) -> None:
 
 
 def _set_task_join_will_block(blocks: bool) -> None:
-    global _task_join_will_block  # noqa: PLW0603 - Celery's flag of a process
+    global _task_join_will_block
     _task_join_will_block = blocks
 
 
@@ -109,7 +109,7 @@ def task_join_will_block() -> bool:
 
 def set_default_app(app: Any) -> None:
     """Make an application the one of threads without a current application."""
-    global default_app  # noqa: PLW0603 - Celery's default application of a process
+    global default_app
     default_app = app
 
 
@@ -139,7 +139,7 @@ elif os.environ.get("C_WARN_APP"):
         """Return the current application, and say on standard error who has asked for it."""
         import traceback  # few processes look for code that uses the current application
 
-        print("-- USES CURRENT_APP", file=sys.stderr)  # noqa: T201 - what the variable asks for
+        print("-- USES CURRENT_APP", file=sys.stderr)
         traceback.print_stack(file=sys.stderr)
         return _get_current_app()
 
@@ -192,10 +192,10 @@ def _app_or_default_trace(app: Any = None) -> Any:
     import traceback  # few processes look for code that uses the current application
 
     if getattr(_tls, "current_app", None):
-        print("-- RETURNING TO CURRENT APP --")  # noqa: T201 - what CELERY_TRACE_APP asks for
+        print("-- RETURNING TO CURRENT APP --")
         traceback.print_stack()
         return _tls.current_app
-    print("-- RETURNING TO DEFAULT APP --")  # noqa: T201 - what CELERY_TRACE_APP asks for
+    print("-- RETURNING TO DEFAULT APP --")
     traceback.print_stack()
     return default_app
 
@@ -205,13 +205,13 @@ app_or_default: Callable[..., Any] = _app_or_default
 
 def enable_trace() -> None:
     """Print who asks for the current application, from now on."""
-    global app_or_default  # noqa: PLW0603 - Celery's switch of a process
+    global app_or_default
     app_or_default = _app_or_default_trace
 
 
 def disable_trace() -> None:
     """Stop printing who asks for the current application."""
-    global app_or_default  # noqa: PLW0603 - Celery's switch of a process
+    global app_or_default
     app_or_default = _app_or_default
 
 

@@ -207,7 +207,7 @@ class PromiseProxy(Proxy):
 
     def __evaluate__(self, _clean: tuple[str, ...] = ("_Proxy__local", "_Proxy__args", "_Proxy__kwargs")) -> Any:
         """Make the object, and call the functions that wait for it."""
-        thing = Proxy._get_current_object(self)  # noqa: SLF001 - the method of the base class
+        thing = Proxy._get_current_object(self)
         object.__setattr__(self, "__thing", thing)
         for name in _clean:
             object.__delattr__(self, name)
@@ -218,7 +218,7 @@ class PromiseProxy(Proxy):
         while pending:
             function, args, kwargs = pending.popleft()
             if isinstance(function, Proxy):
-                function = function._get_current_object()  # noqa: SLF001 - a proxy of our own
+                function = function._get_current_object()
             function(*args, **kwargs)
         object.__delattr__(self, "__pending__")
         return thing

@@ -22,8 +22,8 @@ __all__ = (
 )
 
 default_app: Any = Proxy(lambda: _state.default_app)
-push_current_task = _state._task_stack.push  # noqa: SLF001 - Celery exports it here
-pop_current_task = _state._task_stack.pop  # noqa: SLF001 - Celery exports it here
+push_current_task = _state._task_stack.push
+pop_current_task = _state._task_stack.pop
 
 
 def bugreport(app: Any = None) -> str:
@@ -49,11 +49,11 @@ def shared_task(*args: Any, **kwargs: Any) -> Any:
                 f"@shared_task is applied twice to {function.__name__}: a task can't be declared as a task again"
             )
         name = options.get("name")
-        _state.connect_on_app_finalize(lambda app: app._task_from_fun(function, **options))  # noqa: SLF001 - Celery's
-        for app in _state._get_active_apps():  # noqa: SLF001 - this package's own
+        _state.connect_on_app_finalize(lambda app: app._task_from_fun(function, **options))
+        for app in _state._get_active_apps():
             if app.finalized:
-                with app._finalize_mutex:  # noqa: SLF001 - another thread may be finalizing it
-                    app._task_from_fun(function, **options)  # noqa: SLF001 - Celery's name
+                with app._finalize_mutex:
+                    app._task_from_fun(function, **options)
 
         def task_by_name() -> Any:
             app = _state.get_current_app()

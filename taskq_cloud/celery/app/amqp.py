@@ -35,7 +35,7 @@ class AMQP(TaskMessages):
     def __init__(self, app: Any) -> None:
         super().__init__(app)
         self.task_protocols = {1: self.as_task_v1, 2: self.as_task_v2}
-        self.app._conf.bind_to(self._handle_conf_update)  # noqa: SLF001 - the settings, which may be pending still
+        self.app._conf.bind_to(self._handle_conf_update)
 
     @cached_property
     def create_task_message(self) -> Any:
@@ -51,7 +51,7 @@ class AMQP(TaskMessages):
         autoexchange: Any = None,
         max_priority: Any = None,
     ) -> Any:
-        """Return a table of these queues, with the defaults of the settings; without queues it has the default queue."""
+        """Return a table of these queues with the settings' defaults; without queues, it has the default queue."""
         conf = self.app.conf
 
         def setting(value: Any, name: str) -> Any:
@@ -104,14 +104,11 @@ class AMQP(TaskMessages):
         """The declaration of the queue of the setting `task_default_queue`."""
         return self.queues[self.app.conf.task_default_queue]
 
-    @cached_property
-    def queues(self) -> Any:
-        """The declared queues by name; a list or a mapping can be assigned."""
+    def _declared_queues(self) -> Any:
         return self.Queues(self.app.conf.task_queues)
 
-    @queues.setter
-    def queues(self, queues: Any) -> Any:
-        return self.Queues(queues)
+    #: The declared queues by name; a list or a mapping can be assigned.
+    queues = cached_property(_declared_queues, Queues)
 
     @property
     def routes(self) -> Any:
@@ -133,6 +130,6 @@ class AMQP(TaskMessages):
     def _handle_conf_update(self, *args: Any, **kwargs: Any) -> None:
         """Make a new router if an update of the settings has routes."""
         changed = {*kwargs, *(args[0] if args else ())}
-        if changed & set(self.app.conf._to_keys("task_routes")):  # noqa: SLF001 - the names of a setting, old and new
+        if changed & set(self.app.conf._to_keys("task_routes")):
             self.flush_routes()
             self.router = self.Router()

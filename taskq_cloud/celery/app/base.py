@@ -10,7 +10,7 @@ from collections.abc import Callable
 from typing import Any, ClassVar
 
 from taskq_cloud.celery import _state
-from taskq_cloud.celery.app import builtins as _builtins  # noqa: F401 - declares the tasks that every application has
+from taskq_cloud.celery.app import builtins as _builtins
 from taskq_cloud.celery.app import declaring
 from taskq_cloud.celery.app.annotations import prepare as prepare_annotations
 from taskq_cloud.celery.app.configuring import Configured
@@ -122,7 +122,7 @@ class Celery(Configured, Parts):
         if self.set_as_current:
             self.set_current()
         self.on_init()
-        _state._register_app(self)  # noqa: SLF001 - this package's own
+        _state._register_app(self)
 
     def on_init(self) -> None:
         """Called at the end of the constructor; a subclass may do something here."""
@@ -143,7 +143,7 @@ class Celery(Configured, Parts):
 
     def set_current(self) -> None:
         """Make this the current application of the thread."""
-        _state._set_current_app(self)  # noqa: SLF001 - this package's own
+        _state._set_current_app(self)
 
     def set_default(self) -> None:
         """Make this the application of threads without a current one."""
@@ -155,7 +155,7 @@ class Celery(Configured, Parts):
         if native is not None:
             native.close()
         self._pool = None
-        _state._deregister_app(self)  # noqa: SLF001 - this package's own
+        _state._deregister_app(self)
 
     # -- declaring tasks
 
@@ -209,7 +209,7 @@ class Celery(Configured, Parts):
             if auto and not self.autofinalize:
                 raise RuntimeError("Contract breach: app not finalized")
             self.finalized = True
-            _state._announce_app_finalized(self)  # noqa: SLF001 - this package's own
+            _state._announce_app_finalized(self)
             while self._pending:
                 maybe_evaluate(self._pending.popleft())
             for task in list(self._tasks.values()):
@@ -290,7 +290,7 @@ class Celery(Configured, Parts):
             warnings.warn(AlwaysEagerIgnored("task_always_eager has no effect on send_task"), stacklevel=2)
         task_id = task_id or uuid()
         if task_type is None and (task_type := dict.get(self._tasks, name)) is not None:
-            options = {**{key: of for key, of in task_type._get_exec_options().items() if of is not None}, **options}  # noqa: SLF001 - Celery's name
+            options = {**{key: of for key, of in task_type._get_exec_options().items() if of is not None}, **options}
         limits = {"expires": expires, "time_limit": time_limit, "soft_time_limit": soft_time_limit}
         options |= {key: of for key, of in limits.items() if of is not _OMITTED}
         options = (router or self.amqp.router).route(options, route_name or name, args, kwargs, task_type)

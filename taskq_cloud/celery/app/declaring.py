@@ -17,7 +17,7 @@ from taskq_cloud.celery.utils.imports import symbol_by_name
 def load_fixups(app: Any, fixups: Sequence[Any]) -> None:
     """Apply the functions that adapt an application to a framework."""
     app.fixups = set(fixups)
-    app._fixups = [fixup for each in fixups if (fixup := symbol_by_name(each)(app)) is not None]  # noqa: SLF001 - Celery's name
+    app._fixups = [fixup for each in fixups if (fixup := symbol_by_name(each)(app)) is not None]
 
 
 def declare(
@@ -27,16 +27,16 @@ def declare(
     if shared:
 
         def declare_there(other: Any) -> Any:
-            return other._task_from_fun(fun, **options)  # noqa: SLF001 - Celery's name of a method of ours
+            return other._task_from_fun(fun, **options)
 
         declare_there.__doc__ = fun.__doc__
         _state.connect_on_app_finalize(declare_there)
     task: Any
     if not lazy or app.finalized:
-        task = app._task_from_fun(fun, **options)  # noqa: SLF001 - Celery's name of a method of ours
+        task = app._task_from_fun(fun, **options)
     else:
-        task = PromiseProxy(app._task_from_fun, (fun,), options, __doc__=fun.__doc__)  # noqa: SLF001 - the same
-        app._pending.append(task)  # noqa: SLF001 - the same
+        task = PromiseProxy(app._task_from_fun, (fun,), options, __doc__=fun.__doc__)
+        app._pending.append(task)
     return filter(task) if filter else task
 
 
@@ -45,7 +45,7 @@ def task_of_function(app: Any, fun: Callable[..., Any], name: str, options: dict
     options = dict(options)
     base, bind = options.pop("base", None) or app.Task, options.pop("bind", False)
     typed = {key: options.pop(key) for key in _PYDANTIC if key in options}
-    known = app._tasks.get(name)  # noqa: SLF001 - without finalizing the application
+    known = app._tasks.get(name)
     if known is not None:
         _warn_of_duplicate(known, fun, name)
         return known
@@ -77,7 +77,7 @@ def task_of_function(app: Any, fun: Callable[..., Any], name: str, options: dict
     task = kind()
     if hasattr(fun, "__qualname__"):
         task.__qualname__ = fun.__qualname__
-    app._tasks[name] = task  # noqa: SLF001 - without finalizing the application
+    app._tasks[name] = task
     task.bind(app)
     return task
 
@@ -96,7 +96,7 @@ def register(app: Any, task: Any, options: dict[str, Any]) -> Any:
     for name, value in options.items():
         setattr(task, name, value)
     app.tasks[task.name] = task
-    task._app = app  # noqa: SLF001 - Celery's name of an attribute of ours
+    task._app = app
     task.bind(app)
     return task
 
@@ -142,7 +142,7 @@ def autodiscover(app: Any, packages: Any, related_name: str | None, *, force: bo
 def discover(app: Any, packages: Any, related_name: str | None) -> Any:
     """Import the task modules of packages now."""
     if not packages:
-        found = [fixup.autodiscover_tasks() for fixup in app._fixups if hasattr(fixup, "autodiscover_tasks")]  # noqa: SLF001 - Celery's
+        found = [fixup.autodiscover_tasks() for fixup in app._fixups if hasattr(fixup, "autodiscover_tasks")]
         packages = [each for listed in found for each in listed]
     elif callable(packages):
         packages = packages()
@@ -165,5 +165,5 @@ def add_periodic_task(
         "kwargs": made.kwargs,
         "options": dict(made.options, **options),
     }
-    app._add_periodic_entry(key, entry, named=name is not None)  # noqa: SLF001 - a method of the application
+    app._add_periodic_entry(key, entry, named=name is not None)
     return key

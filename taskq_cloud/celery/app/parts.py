@@ -155,7 +155,7 @@ class Parts:
 
     def subclass_with_self(
         self,
-        Class: Any,  # noqa: N803 - Celery's name
+        Class: Any,
         name: str | None = None,
         attribute: str = "app",
         reverse: str | None = None,
@@ -340,4 +340,4 @@ def _oid(app: Any, thread: int | None) -> str:
 
 def _unpickle_appattr(reverse_name: str, args: Sequence[Any]) -> Any:
     """Make an object of a class that the current application has as an attribute."""
-    return _state.get_current_app()._rgetattr(reverse_name)(*args)  # noqa: SLF001 - this package's own
+    return _state.get_current_app()._rgetattr(reverse_name)(*args)

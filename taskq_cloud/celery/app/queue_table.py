@@ -176,9 +176,10 @@ def native_queue(app: Any, options: Mapping[str, Any]) -> str:
         QueueNotFound: If the queue isn't declared and may not be created, or if none is bound to exchange and key.
         ImproperlyConfigured: If the message would have to go to several queues.
     """
-    queues, wanted = app.amqp.queues, options.get("queue")
+    queues: Any = app.amqp.queues
+    wanted: Any = options.get("queue")
     try:
-        queue = wanted if is_queue(wanted) else queues[wanted or app.conf.task_default_queue]
+        queue: Any = wanted if is_queue(wanted) else queues[wanted or app.conf.task_default_queue]
     except KeyError:
         raise QueueNotFound(f"Queue {wanted!r} missing from task_queues") from None
     exchange, key = options.get("exchange"), options.get("routing_key")

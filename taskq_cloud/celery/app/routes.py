@@ -1,7 +1,7 @@
 """The routing of tasks: which options the setting `task_routes` gives to a call.
 
-A route here is what it is in Celery: options of the call, of which `queue` is expanded to the queue's declaration. Which
-native queue the message then goes to is decided by `taskq_cloud.celery.app.amqp.native_queue`.
+A route here is what it is in Celery: options of the call, of which `queue` is expanded to the queue's declaration.
+`taskq_cloud.celery.app.amqp.native_queue` then decides which native queue the message goes to.
 """
 
 import fnmatch
@@ -51,6 +51,7 @@ class MapRoute:
                 self.map[key] = route
 
     def __call__(self, name: str, *args: Any, **kwargs: Any) -> dict[str, Any] | None:
+        """Return the options of a task's route, or None."""
         if name in self.map:
             return _as_options(self.map[name])
         return next((_as_options(route) for regex, route in self.patterns.items() if regex.match(name)), None)
@@ -72,9 +73,7 @@ class Router:
         self.routes = [] if routes is None else routes
         self.create_missing = create_missing
 
-    def route(
-        self, options: Any, name: str, args: Any = (), kwargs: Any = None, task_type: Any = None
-    ) -> dict[str, Any]:
+    def route(self, options: Any, name: str, args: Any = (), kwargs: Any = None, task_type: Any = None) -> Any:
         """Return the options of a call: its own first, then those of the task's route, then the default queue.
 
         Raises:
@@ -137,7 +136,7 @@ class Router:
 def _named(router: Any) -> str:
     """Describe a router, one that couldn't be imported too."""
     if isinstance(router, mlazy):
-        return repr(router._args[0])  # noqa: SLF001 - the path, as evaluating it has failed
+        return repr(router._args[0])
     return qualname(router)
 
 
@@ -148,7 +147,7 @@ def expand_router_string(router: Any) -> Any:
 
 
 def prepare(routes: Any) -> Any:
-    """Return the routers of the setting `task_routes`: a mapping, pairs, functions, objects, paths, or a list of these."""
+    """Return the routers of `task_routes`: a mapping, pairs, functions, objects, paths, or a list of these."""
 
     def expand(route: Any) -> Any:
         if isinstance(route, Mapping | list | tuple):

@@ -22,7 +22,7 @@ class _Bound:
     """A class attribute that is read as a property of the class and of its instances: ``Task.app``."""
 
     def __get__(self, instance: Any, owner: Any) -> Any:
-        return owner._get_app()  # noqa: SLF001 - the class that has this attribute
+        return owner._get_app()
 
 
 class TaskType(type):
@@ -96,7 +96,7 @@ class Task(metaclass=TaskType):
 
     def __reduce__(self) -> tuple[Any, ...]:
         module = type(self).__module__
-        return registry._unpickle_task_v2, (self.name, module if module in sys.modules else None), None  # noqa: SLF001
+        return registry._unpickle_task_v2, (self.name, module if module in sys.modules else None), None
 
     def __setattr__(self, name: str, value: Any) -> None:
         super().__setattr__(name, value)
@@ -106,13 +106,13 @@ class Task(metaclass=TaskType):
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         """Run the task here and now, as a function."""
-        _state._task_stack.push(self)  # noqa: SLF001 - this package's own
+        _state._task_stack.push(self)
         self.push_request(args=args, kwargs=kwargs)
         try:
             return self.run(*args, **kwargs)
         finally:
             self.pop_request()
-            _state._task_stack.pop()  # noqa: SLF001 - this package's own
+            _state._task_stack.pop()
 
     def run(self, *args: Any, **kwargs: Any) -> Any:
         """The body of the task, which a subclass writes."""

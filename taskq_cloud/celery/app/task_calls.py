@@ -34,7 +34,7 @@ def shown(task: Any, form: str, *, bound: bool) -> str:
     said = form.format(task)
     if not bound:
         return f"<unbound {said}>"
-    application = "" if task._app is None else f" of {task._app.main or '__main__'}"  # noqa: SLF001 - may be None
+    application = "" if task._app is None else f" of {task._app.main or '__main__'}"
     address = f" at {id(task):#x}" if not isinstance(task, type) else ""
     return f"<{said}{application}{address}>"
 
@@ -64,11 +64,11 @@ def apply_async(
     if task.typing:
         task.check_arguments(args or (), kwargs or {})
     shadow = shadow or task.shadow_name(args, kwargs, options)
-    options = {**task._get_exec_options(), **options}  # noqa: SLF001 - Celery's name of a method of ours
-    if task._dump_pydantic_arguments is not None and options.get("serializer") != "pickle":  # noqa: SLF001 - Celery's
-        args, kwargs = task._dump_pydantic_arguments(args, kwargs)  # noqa: SLF001 - Celery's name
+    options = {**task._get_exec_options(), **options}
+    if task._dump_pydantic_arguments is not None and options.get("serializer") != "pickle":
+        args, kwargs = task._dump_pydantic_arguments(args, kwargs)
     options.setdefault("ignore_result", task.ignore_result)
-    app = task._get_app()  # noqa: SLF001 - Celery's name of a method of ours
+    app = task._get_app()
     if not app.conf.task_always_eager:
         return app.send_task(
             task.name,
@@ -93,7 +93,7 @@ def apply(task: Any, args: Any, kwargs: Any, task_id: str | None, throw: bool | 
     """Run a task in place: see ``Task.apply``."""
     from taskq_cloud.celery.native import in_place  # few processes run anything in place
 
-    app = task._get_app()  # noqa: SLF001 - Celery's name of a method of ours
+    app = task._get_app()
     result = in_place.run_task(app, task.name, args or (), kwargs or {}, {**options, "task_id": task_id or uuid()})
     if app.conf.task_eager_propagates if throw is None else throw:
         result.maybe_throw()

@@ -54,7 +54,7 @@ class TaskMessages:
         """Whether times are in UTC."""
         return self.app.conf.enable_utc
 
-    def as_task_v2(  # noqa: PLR0917 - the signature is Celery's
+    def as_task_v2(
         self,
         task_id: Any,
         name: str,
@@ -133,7 +133,7 @@ class TaskMessages:
             sent_event=event | _event(headers, argsrepr, kwargsrepr) if create_sent_event else None,
         )
 
-    def as_task_v1(  # noqa: PLR0917 - the signature is Celery's
+    def as_task_v1(
         self,
         task_id: Any,
         name: str,

@@ -92,7 +92,7 @@ class AppPickler:
         """Return the keyword arguments for the arguments of ``__reduce_args__``."""
         return self.build_standard_kwargs(*args)
 
-    def build_standard_kwargs(  # noqa: PLR0917
+    def build_standard_kwargs(
         self,
         main: Any,
         changes: Any,
@@ -147,7 +147,7 @@ def bugreport(app: Any) -> str:
         connection = app.connection()
         transport, driver = connection.transport_cls, connection.transport
         driver_v = f"{driver.driver_name}:{driver.driver_version()}"
-    except Exception as error:  # noqa: BLE001 - a report is made most of all where something is broken
+    except Exception as error:
         transport, driver_v = "", f"({type(error).__name__}: {error})"
     return BUGREPORT_INFO.format(
         system=_platform.system(),

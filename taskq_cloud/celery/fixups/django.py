@@ -56,7 +56,7 @@ class DjangoFixup:
         """Let the application's signals call this fixup."""
         from taskq_cloud.celery import signals  # a process without Django connects none
 
-        folder = os.getcwd()  # noqa: PTH109 - sys.path holds texts
+        folder = os.getcwd()
         if folder not in sys.path:
             sys.path.insert(0, folder)
         signals.import_modules.connect(self.on_import_modules)

@@ -69,7 +69,7 @@ class NativeApplication(TaskQ):
     def __init__(self, owner: Any) -> None:
         super().__init__(owner.main)
         self.owner = owner
-        self.definitions = cast("dict[str, TaskDefinition]", Definitions(owner._tasks))  # noqa: SLF001 - without finalizing it
+        self.definitions = cast("dict[str, TaskDefinition]", Definitions(owner._tasks))
         self._generation = -1
 
     def __repr__(self) -> str:
@@ -79,7 +79,7 @@ class NativeApplication(TaskQ):
     def tasks(self) -> dict[str, Any]:  # type: ignore[override]  # made anew, from the owner's
         """The tasks that users have declared, by name."""
         builtin = {*BUILT_IN, *builtin_tasks(self.definitions)}
-        return {name: task for name, task in self.owner._tasks.items() if name not in builtin}  # noqa: SLF001 - the same
+        return {name: task for name, task in self.owner._tasks.items() if name not in builtin}
 
     @tasks.setter
     def tasks(self, value: dict[str, Any]) -> None:
@@ -129,8 +129,8 @@ class NativeApplication(TaskQ):
         """Return the queue of a task: that of the owner's routes, of its own attributes, or the default queue."""
         from taskq_cloud.celery.app.amqp import native_queue  # a process that only declares routes nothing
 
-        known = dict.get(self.owner._tasks, task)  # noqa: SLF001 - without finalizing it
-        own = {} if known is None else {name: of for name, of in known._get_exec_options().items() if of is not None}  # noqa: SLF001 - Celery's name
+        known = dict.get(self.owner._tasks, task)
+        own = {} if known is None else {name: of for name, of in known._get_exec_options().items() if of is not None}
         options = self.owner.amqp.router.route(own, task, (), {}, known)
         queue: str = native_queue(self.owner, options)
         return queue
