@@ -205,7 +205,8 @@ def saferepr(value: Any, maxlen: int | None = None, maxlevels: int = 3) -> str:
     """Return a value as text of a limited length."""
     from taskq_cloud.celery.utils.saferepr import saferepr as limited  # needed where messages are made, not before
 
-    return limited(value, maxlen, maxlevels)
+    text: str = limited(value, maxlen, maxlevels)
+    return text
 
 
 def _checked_arguments(args: Any, kwargs: Any) -> tuple[Any, Any]:

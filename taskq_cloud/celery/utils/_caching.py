@@ -20,7 +20,7 @@ class LRUCache(UserDict[Any, Any]):
         # Not UserDict's: the data is an ordered dictionary, and must be there before the first use.
         self.limit = limit
         self.mutex = threading.RLock()
-        self.data: OrderedDict[Any, Any] = OrderedDict()  # type: ignore[assignment]  # UserDict says dict
+        self.data: OrderedDict[Any, Any] = OrderedDict()
 
     def __getitem__(self, key: Any) -> Any:
         with self.mutex:
@@ -83,7 +83,7 @@ class LRUCache(UserDict[Any, Any]):
 def memoize(
     maxsize: int | None = None,
     keyfun: Callable[[tuple[Any, ...], dict[str, Any]], Any] | None = None,
-    Cache: Callable[..., Any] = LRUCache,  # noqa: N803 - the name is Celery's
+    Cache: Callable[..., Any] = LRUCache,
 ) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
     """Return a decorator that keeps the results of a function.
 

@@ -83,7 +83,7 @@ def iter_open_logger_fds() -> Iterator[Any]:
                 seen.add(handler)
 
 
-def logger_isa(l: Any, p: Any, max: int = 1000) -> bool:  # noqa: E741 - the names are Celery's
+def logger_isa(l: Any, p: Any, max: int = 1000) -> bool:
     """Tell whether the logger `p` is `l` or above it.
 
     Raises:
@@ -142,7 +142,7 @@ class ColorFormatter(logging.Formatter):
 
     COLORS = colored().names
     #: The colour of each level.
-    colors = {  # noqa: RUF012 - an attribute that users replace
+    colors = {
         "DEBUG": COLORS["blue"],
         "WARNING": COLORS["yellow"],
         "ERROR": COLORS["red"],
@@ -163,10 +163,11 @@ class ColorFormatter(logging.Formatter):
         color = self.colors.get(record.levelname)
         if not color or not self.use_color:
             return safe_str(text)
-        exception = sys.exc_info() if record.exc_info == 1 else record.exc_info
+        given: Any = record.exc_info
+        exception = sys.exc_info() if given == 1 else given
         try:
             return str(color(safe_str(text))) if isinstance(text, str) else safe_str(color(text))
-        except Exception as error:  # noqa: BLE001 - a log line must not stop the program that logs it
+        except Exception as error:
             return self._describe(record, f"<Unrepresentable {type(text)!r}: {error!r}>", exception)
 
     def _describe(self, record: Any, description: str, exception: Any) -> str:
@@ -257,7 +258,7 @@ def reset_multiprocessing_logger() -> None:
     from multiprocessing import util
 
     if hasattr(util, "_logger"):
-        util._logger = None  # noqa: SLF001 - the standard library has no other way
+        util._logger = None
 
 
 def current_process() -> Any:

@@ -24,7 +24,7 @@ RECEIVER_RETRY_ERROR = "Could not process signal receiver %(receiver)s. Retrying
 def _make_id(target: Any) -> Any:
     """Return what tells one receiver or sender from another."""
     if isinstance(target, Proxy):
-        target = target._get_current_object()  # noqa: SLF001 - the method is public in Celery's proxies
+        target = target._get_current_object()
     if isinstance(target, bytes | str):
         return target
     if hasattr(target, "__func__"):
@@ -97,7 +97,7 @@ class Signal:
         if options.retry:
             weak, dispatch_uid = False, dispatch_uid or _make_id(receiver)
             receiver = _retried(receiver)
-            receiver._dispatch_uid = dispatch_uid  # noqa: SLF001 - the attribute's name is Celery's
+            receiver._dispatch_uid = dispatch_uid
         self._connect_signal(receiver, options.sender, weak, dispatch_uid)
         return receiver
 
@@ -117,7 +117,7 @@ class Signal:
             self.sender_receivers_cache.clear()
 
     def _connect_when_evaluated(self, receiver: Any, sender: Any, weak: bool, dispatch_uid: Any) -> None:
-        self._connect_signal(receiver, sender._get_current_object(), weak, dispatch_uid)  # noqa: SLF001
+        self._connect_signal(receiver, sender._get_current_object(), weak, dispatch_uid)
 
     def _reference(self, receiver: Any) -> Any:
         bound = hasattr(receiver, "__self__") and hasattr(receiver, "__func__")
@@ -173,7 +173,7 @@ class Signal:
             try:
                 response = receiver(signal=self, sender=sender, **named)
             except Exception as error:  # a receiver's failure is logged, and stops neither the sender nor the others
-                logger.exception("Signal handler %r raised: %r", receiver, error)  # noqa: TRY401 - Celery's message
+                logger.exception("Signal handler %r raised: %r", receiver, error)
                 responses.append((receiver, error))
             else:
                 responses.append((receiver, response))
