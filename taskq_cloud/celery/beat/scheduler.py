@@ -68,7 +68,7 @@ class Scheduler:
         app: Any,
         schedule: Any = None,
         max_interval: float | None = None,
-        Producer: Any = None,
+        Producer: Any = None,  # noqa: N803 - Celery's name
         lazy: bool = False,
         sync_every_tasks: int | None = None,
         **kwargs: Any,
@@ -233,7 +233,7 @@ class Scheduler:
         try:
             result = self.apply_async(entry, producer=producer, advance=False)
         except Exception as error:
-            logger.exception("Message Error: %s\n%s", error, traceback.format_stack())
+            logger.exception("Message Error: %s\n%s", error, traceback.format_stack())  # noqa: TRY401 - Celery's text
             return
         if result and hasattr(result, "id"):
             logger.debug("%s sent. id->%s", entry.task, result.id)

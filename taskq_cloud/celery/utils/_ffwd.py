@@ -28,7 +28,7 @@ class ffwd:
         microsecond: the microsecond.
     """
 
-    def __init__(  # noqa: PLR0917 - Celery's signature
+    def __init__(
         self,
         year: int | None = None,
         month: int | None = None,
