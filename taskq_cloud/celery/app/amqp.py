@@ -35,7 +35,8 @@ class AMQP(TaskMessages):
     def __init__(self, app: Any) -> None:
         super().__init__(app)
         self.task_protocols = {1: self.as_task_v1, 2: self.as_task_v2}
-        self.app._conf.bind_to(self._handle_conf_update)
+        pending = app._conf  # settings that nobody has asked for yet stay unread
+        (app.conf if pending is None else pending).bind_to(self._handle_conf_update)
 
     @cached_property
     def create_task_message(self) -> Any:

@@ -56,7 +56,7 @@ def fill_paragraphs(s: str, width: int, sep: str = "\n") -> str:
     return sep.join(fill(paragraph, width) for paragraph in s.split(sep))
 
 
-def join(l: Any, sep: str = "\n") -> str:
+def join(l: Any, sep: str = "\n") -> str:  # noqa: E741 - the name is Celery's
     """Return the texts that aren't empty, with `sep` between them."""
     return sep.join(filter(None, l))
 
@@ -69,7 +69,7 @@ def ensure_sep(sep: str, s: str, n: int = 2) -> str:
 ensure_newlines = partial(ensure_sep, "\n")
 
 
-def abbr(S: Any, max: int, ellipsis: Any = "...") -> Any:
+def abbr(S: Any, max: int, ellipsis: Any = "...") -> Any:  # noqa: N803 - the name is Celery's
     """Return the text cut to `max` characters, the ellipsis included; ??? stands for None."""
     if S is None:
         return "???"
@@ -80,14 +80,14 @@ def abbr(S: Any, max: int, ellipsis: Any = "...") -> Any:
     return S[: max - len(ellipsis)] + ellipsis or S[:max]
 
 
-def abbrtask(S: Any, max: int) -> Any:
+def abbrtask(S: Any, max: int) -> Any:  # noqa: N803 - the name is Celery's
     """Return the name of a task with its module cut, so that it has `max` characters."""
     if S is None:
         return "???"
     if len(S) <= max:
         return S
     module, _, name = S.rpartition(".")
-    return f"{abbr(module, max - len(name) - 3, False)}[.]{name}"
+    return f"{abbr(module, max - len(name) - 3, ellipsis=False)}[.]{name}"
 
 
 def indent(t: str, indent: int = 0, sep: str = "\n") -> str:

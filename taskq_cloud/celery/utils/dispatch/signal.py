@@ -173,7 +173,7 @@ class Signal:
             try:
                 response = receiver(signal=self, sender=sender, **named)
             except Exception as error:  # a receiver's failure is logged, and stops neither the sender nor the others
-                logger.exception("Signal handler %r raised: %r", receiver, error)
+                logger.exception("Signal handler %r raised: %r", receiver, error)  # noqa: TRY401 - Celery's message
                 responses.append((receiver, error))
             else:
                 responses.append((receiver, response))
@@ -218,7 +218,7 @@ def _retried(receiver: Callable[..., Any]) -> Any:
             from taskq_cloud.celery.utils.time import humanize_seconds
 
             interval: float = next(intervals)
-            logger.error(RECEIVER_RETRY_ERROR % {"receiver": receiver, "when": humanize_seconds(interval, "in", " ")})
+            logger.error(RECEIVER_RETRY_ERROR, {"receiver": receiver, "when": humanize_seconds(interval, "in", " ")})
             return interval
 
         return retry_over_time(receiver, Exception, args, kwargs, on_error)
