@@ -1,0 +1,1 @@
+"""The programs behind Celery's commands."""
