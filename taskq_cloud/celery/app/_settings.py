@@ -200,8 +200,11 @@ class Settings(ConfigurationView):
 
     def value_set_for(self, key: str) -> bool:
         """Return whether a setting has a value besides Celery's default."""
-        self.finalize()
-        return key in Settings({}, self.maps[:-1], self._keys, self.prefix)
+        return key in self.finalize().set_by_user()
+
+    def set_by_user(self) -> Settings:
+        """Return the settings that have a value besides Celery's default, under all names that find them."""
+        return Settings({}, self.maps[:-1], self._keys, self.prefix)
 
     def find_option(self, name: str, namespace: str = "") -> Any:
         """Find a setting by its name without a namespace: a tuple of namespace, name and option.

@@ -63,7 +63,6 @@ class Celery(Configured, Parts):
     task_cls: Any = "taskq_cloud.celery.app.task:Task"
     registry_cls: Any = TaskRegistry
     builtin_fixups: ClassVar[tuple[str, ...]] = ("taskq_cloud.celery.fixups.django:fixup",)
-    type_checker = staticmethod(head_from_fun)
     _fixups: Any = None
     _pool: Any = None
 
@@ -185,6 +184,10 @@ class Celery(Configured, Parts):
         if not self.finalized and not self.autofinalize:
             raise RuntimeError("Contract breach: app not finalized")
         return declaring.task_of_function(self, fun, name or self.gen_task_name(fun.__name__, fun.__module__), options)
+
+    def type_checker(self, fun: Callable[..., Any], bound: bool = False) -> Any:
+        """Make the function that checks the arguments of a task's calls: it takes those that the task takes."""
+        return staticmethod(head_from_fun(fun, bound=bound))
 
     def register_task(self, task: Any, **options: Any) -> Any:
         """Register a task that is a class, or an instance of one, and return the instance."""

@@ -100,17 +100,21 @@ class Context:
             "expires": self.expires,
             "soft_time_limit": soft,
             "time_limit": hard,
-            "headers": self.headers,
+            "headers": None if self.headers is None else {k: v for k, v in self.headers.items() if k != "x-death"},
             "retries": self.retries,
             "reply_to": self.reply_to,
             "replaced_task_nesting": self.replaced_task_nesting,
             "origin": self.origin,
-            "ignore_result": self.ignore_result,
         }
-        if self.stamped_headers:
-            options["stamped_headers"] = list(self.stamped_headers)
-            options |= dict(self.stamps or {})
+        if self.stamps is not None and self.stamped_headers is not None:
+            options["stamped_headers"] = self.stamped_headers
+            options |= {name: value for name, value in self.stamps.items() if name in self.stamped_headers}
         return options
+
+    def ignores_result(self, task: Any) -> Any:
+        """Whether the call ignores its result; if it doesn't say, whether its task does."""
+        own = vars(self).get("ignore_result")
+        return task.ignore_result if own is None else own
 
     @property
     def children(self) -> list[Any]:
@@ -170,7 +174,7 @@ def context_of(invocation: Invocation) -> Context:
         headers=dict(message.headers) or None,
         hostname=invocation.hostname,
         id=message.id,
-        ignore_result=bool(message.ignore_result),
+        ignore_result=message.ignore_result,
         invocation=invocation,
         is_eager=eager,
         kwargs=dict(message.kwargs),
@@ -182,7 +186,7 @@ def context_of(invocation: Invocation) -> Context:
         root_id=message.root_id or message.id,
         shadow=message.shadow,
         stamped_headers=list(message.stamped_headers) if message.stamped_headers else None,
-        stamps=dict(message.stamps),
+        stamps=dict(message.stamps) or None,
         task=message.task,
         timelimit=[invocation.time_limit, invocation.soft_time_limit],
         time_limit=invocation.time_limit,

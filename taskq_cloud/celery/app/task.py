@@ -25,14 +25,7 @@ class _Bound:
         return owner._get_app()
 
 
-class TaskType(type):
-    """The metaclass of tasks, for their representation."""
-
-    def __repr__(cls) -> str:
-        return task_calls.shown(cls, "class {0.__name__}", bound=getattr(cls, "__bound__", False))
-
-
-class Task(metaclass=TaskType):
+class Task:
     """A task. Applications make subclasses of functions; a subclass with a ``run`` method is a task, too.
 
     Attributes have Celery's names and meanings, and can be set on the class, by a decorator's options, by the setting
@@ -92,7 +85,7 @@ class Task(metaclass=TaskType):
     app: Any = _Bound()
 
     def __repr__(self) -> str:
-        return task_calls.shown(self, "@task: {0.name}", bound=self.__bound__)
+        return task_calls.shown(self)
 
     def __reduce__(self) -> tuple[Any, ...]:
         module = type(self).__module__

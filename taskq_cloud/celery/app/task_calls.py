@@ -23,20 +23,11 @@ EXEC_OPTIONS: Final = (
 """Attributes of a task that are options of its calls."""
 
 
-def shown(task: Any, form: str, *, bound: bool) -> str:
-    """The representation of a task, or of its class.
-
-    Args:
-        task: the task or the class.
-        form: its text, with ``{0}`` for the task.
-        bound: whether it belongs to an application.
-    """
-    said = form.format(task)
-    if not bound:
-        return f"<unbound {said}>"
-    application = "" if task._app is None else f" of {task._app.main or '__main__'}"
-    address = f" at {id(task):#x}" if not isinstance(task, type) else ""
-    return f"<{said}{application}{address}>"
+def shown(task: Any) -> str:
+    """The representation of a task."""
+    app = task._app
+    of = None if app is None else f"{app.main or '__main__'} at {id(app):#x}"
+    return f"<@task: {task.name} of {of}{' (v2 compatible)' if task.__v2_compat__ else ''}>"
 
 
 def own_options(task: Any) -> dict[str, Any]:

@@ -109,8 +109,7 @@ def signature_from_request(
     """
     request = self.request if request is None else request
     delivery = request.delivery_info or {}
-    options = {**request.as_execution_options(), **extra_options}
-    options.setdefault("ignore_result", self.ignore_result)
+    options = {**request.as_execution_options(), "ignore_result": request.ignores_result(self), **extra_options}
     if delivery.get("priority") is not None:
         options["priority"] = delivery["priority"]
     if queue:
