@@ -42,6 +42,7 @@ if TYPE_CHECKING:
         xmap,
         xstarmap,
     )
+    from taskq_cloud.core.model.hooks import Hooks
     from taskq_cloud.core.serializers import register_serializer, unregister_serializer
     from taskq_cloud.results.async_result import AsyncResult, EagerResult
     from taskq_cloud.results.group_result import GroupResult, result_from_tuple
@@ -58,6 +59,7 @@ else:
         "canvas": "Signature StampingVisitor chord chunks maybe_signature signature subtask xmap xstarmap",
         "canvas.chain": "Chain",
         "canvas.group": "Group",
+        "core.model.hooks": "Hooks",
         "core.serializers": "register_serializer unregister_serializer",
         "results.async_result": "AsyncResult EagerResult",
         "results.group_result": "GroupResult result_from_tuple",
@@ -87,6 +89,7 @@ __all__ = [
     "ChordError",
     "EagerResult",
     "GroupResult",
+    "Hooks",
     "Ignore",
     "MaxRetriesExceededError",
     "OperationalError",

@@ -14,6 +14,7 @@ from taskq_cloud.task import Task
 if TYPE_CHECKING:
     from taskq_cloud.beat.declarations import Declaration, Signal
     from taskq_cloud.calling.options import CallKeywords
+    from taskq_cloud.core.model.hooks import Hooks
     from taskq_cloud.core.schedules.entry import ScheduleEntry
     from taskq_cloud.deploy.topology.model import Topology
     from taskq_cloud.results.async_result import AsyncResult
@@ -36,13 +37,14 @@ class TaskQ(Registry):
 
     Args:
         main: the application's name. It replaces ``__main__`` in the names of tasks that a script declares.
+        hooks: hooks that are called around all tasks: see docs/hooks.md.
         settings: settings by name: see docs/settings.md. They come before the environment and ``.env``.
     """
 
     tasks: dict[str, Task[..., Any]]
 
-    def __init__(self, main: str | None = None, **settings: Any) -> None:
-        super().__init__(main, settings)
+    def __init__(self, main: str | None = None, *, hooks: Iterable[Hooks] = (), **settings: Any) -> None:
+        super().__init__(main, settings, hooks)
         self._periodic: list[Declaration] = []
 
     def __repr__(self) -> str:
@@ -89,7 +91,7 @@ class TaskQ(Registry):
     ) -> Task[..., Any]:
         definition, periodic = define(self, function, name, options, bind=bind)
         task: Task[..., Any] = Task(self, definition, bound=bind)
-        self.register(task)
+        self.register(task, options.get("hooks") or ())
         self._periodic += periodic
         return task
 

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from taskq_cloud.calling.tasks import Arguments
     from taskq_cloud.canvas import Call, Group
     from taskq_cloud.core.flows import Flow
+    from taskq_cloud.core.model.hooks import Hooks
     from taskq_cloud.core.model.options import TaskKeywords
     from taskq_cloud.results.async_result import AsyncResult as TaskResult
     from taskq_cloud.results.async_result import EagerResult
@@ -24,6 +25,8 @@ if TYPE_CHECKING:
 
     class DeclarationKeywords(TaskKeywords, PeriodicKeywords, total=False):
         """The options of ``@app.task`` as keyword arguments."""
+
+        hooks: Iterable[Hooks]
 
 
 Args: TypeAlias = Sequence[Any] | None

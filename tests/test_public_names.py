@@ -8,8 +8,8 @@ import pytest
 
 PUBLIC = {
     "taskq_cloud": """
-        AsyncResult BoundTask ChordError EagerResult GroupResult Ignore MaxRetriesExceededError OperationalError Reject
-        ResultSet Retry SendError Signature SoftTimeLimitExceeded StampingVisitor Task TaskQ TaskQError
+        AsyncResult BoundTask ChordError EagerResult GroupResult Hooks Ignore MaxRetriesExceededError OperationalError
+        Reject ResultSet Retry SendError Signature SoftTimeLimitExceeded StampingVisitor Task TaskQ TaskQError
         allow_join_result chain chord chunks current_request group maybe_signature register_serializer
         result_from_tuple signature subtask unregister_serializer xmap xstarmap
     """,
@@ -30,6 +30,7 @@ PUBLIC = {
         TaskPredicate TaskQError TaskRevokedError TimeLimitExceeded TimeZonesMissing TimeoutError Unreachable
         WorkerLostError
     """,
+    "taskq_cloud.hooks": "Call Hooks INTERRUPTED REPLACED Received Run RunningWorker",
     "taskq_cloud.schedules": """
         ParseException PeriodicKeywords Schedule ScheduleState crontab maybe_schedule schedule solar
     """,

@@ -34,6 +34,7 @@ def define(
     if not (callable(function) and hasattr(function, "__name__")):
         raise TypeError(f"@app.task decorates a function, not {function!r}; its options are keyword arguments")
     name, options = name or app.gen_task_name(function.__name__, function.__module__), dict(options)
+    options.pop("hooks", None)  # TaskQ.task registers them
     try:
         check(NAME, "the name of a task", name)
     except OptionError as error:

@@ -3,21 +3,21 @@
 from __future__ import annotations
 
 import importlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from taskq_cloud.core.execution.builtin_tasks import builtin_tasks
 from taskq_cloud.core.lazy import lazy
 from taskq_cloud.core.model.options import TaskOptions
 from taskq_cloud.core.model.task_definition import TaskDefinition
-from taskq_cloud.core.model.task_names import BUILT_IN
+from taskq_cloud.core.model.task_names import BUILT_IN, EVERY_TASK
 from taskq_cloud.errors import AlreadyRegistered
 from taskq_cloud.runtime.resources import Resources
 
 if TYPE_CHECKING:
     from taskq_cloud.core.execution.runner import TaskRunner
     from taskq_cloud.core.messages.routing import Router
-
+    from taskq_cloud.core.model.hooks import Hooks
 
 _DEFAULTS: Final = TaskOptions()
 
@@ -41,13 +41,16 @@ class Registry(Resources):
     Args:
         main: the application's name, which replaces ``__main__`` in the names of tasks that a script declares.
         settings: settings by name; they win over the environment.
+        hooks: the hooks of all tasks.
     """
 
     tasks: dict[str, Any]
     serializes_in_place = True
 
-    def __init__(self, main: str | None, settings: Mapping[str, Any]) -> None:
+    def __init__(self, main: str | None, settings: Mapping[str, Any], hooks: Iterable[Hooks] = ()) -> None:
         super().__init__(settings)
+        if hooks:
+            self.add_hooks(hooks)
         self.main = main
         self.tasks = {}
         self.definitions: dict[str, TaskDefinition] = {}
@@ -58,10 +61,31 @@ class Registry(Resources):
         """The runner of task functions; a process that only calls tasks runs none."""
         from taskq_cloud.core.execution.runner import TaskRunner
 
-        return TaskRunner(self.definitions)
+        return TaskRunner(self.definitions, hooks=self.hooks)
 
-    def register(self, task: DeclaredTask) -> None:
+    def add_hooks(self, hooks: Hooks | Iterable[Hooks], *, task: str = EVERY_TASK) -> None:
+        """Have hooks called around tasks, messages and processes: see docs/hooks.md.
+
+        Args:
+            hooks: one object of a subclass of ``Hooks``, or several.
+            task: the name of the task that they are for; "": all tasks.
+
+        Raises:
+            ImproperlyConfigured: an object is not an instance of ``Hooks``, or a method can't be a coroutine function.
+        """
+        from taskq_cloud.core.model.hook_calls import checked  # few applications have hooks
+
+        given = hooks if isinstance(hooks, Iterable) else [hooks]
+        added = checked(given, f"task {task}" if task else "add_hooks()")
+        if added:
+            self.hooks[task] = self.hooks.get(task, ()) + added
+
+    def register(self, task: DeclaredTask, hooks: Hooks | Iterable[Hooks] = ()) -> None:
         """Add a task. It replaces an earlier declaration of the same function.
+
+        Args:
+            task: the task.
+            hooks: the task's own hooks.
 
         Raises:
             AlreadyRegistered: a task with this name is built in, or runs another function, be it one that the same line
@@ -78,6 +102,9 @@ class Registry(Resources):
                 f"task {name!r} is already {known.function.__module__}.{known.function.__qualname__}; give one of the "
                 "two its own name=... (a wrapper keeps its function's name with functools.wraps)"
             )
+        self.hooks.pop(name, None)
+        if hooks:
+            self.add_hooks(hooks, task=name)
         self.definitions[name] = task.definition
         self.tasks[name] = task
 

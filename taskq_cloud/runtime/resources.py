@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from taskq_cloud.core.flows import Flow
     from taskq_cloud.core.messages.codec import Codec
     from taskq_cloud.core.messages.sending import Outbox
+    from taskq_cloud.core.model.hooks import HookTable
     from taskq_cloud.core.payloads.policy import Payloads
     from taskq_cloud.core.ports import Broker, ResultStore, ScheduleStore, Service
     from taskq_cloud.settings import Settings
@@ -30,10 +31,14 @@ class Resources:
 
     Args:
         settings: settings by name; they win over the environment.
+
+    Attributes:
+        hooks: the hooks of the application and of its tasks.
     """
 
     def __init__(self, settings: Mapping[str, Any]) -> None:
         self._given = dict(settings)
+        self.hooks: HookTable = {}
 
     @lazy
     def conf(self) -> Settings:
@@ -91,7 +96,7 @@ class Resources:
         """The outbox through which messages leave: codec, broker and scheduler."""
         from taskq_cloud.core.messages.sending import Outbox
 
-        return Outbox(self.codec, self.broker, self.scheduler)
+        return Outbox(self.codec, self.broker, self.scheduler, hooks=self.hooks)
 
     def services(self) -> dict[str, Service]:
         """Return the clients that broker, stores and scheduler need, by name.

@@ -75,6 +75,7 @@ def make_runtime(app: Registry, hostname: str | None, patience_seconds: float | 
         route=app.route,
         hostname=hostname or f"taskq@{socket.gethostname()}",
         clock=time.time,
+        hooks=app.hooks,
     )
     return Runtime(
         settings=app.conf,

@@ -26,6 +26,7 @@ from taskq_cloud.core.flows import Sleep, retrying, run
 from taskq_cloud.core.messages.codec import Codec
 from taskq_cloud.core.messages.sending import Outbox
 from taskq_cloud.core.model.capabilities import dead_letter_queue
+from taskq_cloud.core.model.hooks import HookTable
 from taskq_cloud.core.model.message import Delivery, Message, Outgoing, Sent, Settlement
 from taskq_cloud.core.model.options import Policy
 from taskq_cloud.core.model.outcome import Admission, Admitted, Invocation, Outcome
@@ -61,6 +62,7 @@ class Bench:
         run_task: decides how a run ends, given the invocation; None: the task's function runs.
         admits: whether a run may begin; False is the answer of a worker that stops.
         meanwhile: what happens while a delivery waits for its slot; None: it doesn't wait.
+        hooks: the hooks of all tasks, and of single ones.
     """
 
     broker: Broker
@@ -75,21 +77,23 @@ class Bench:
     run_task: Callable[[Invocation], Outcome] | None = None
     admits: bool = True
     meanwhile: Callable[[], None] | None = None
+    hooks: HookTable = field(default_factory=dict)
     runner: TaskRunner = field(init=False)
     environment: Environment = field(init=False)
     pipeline: Pipeline = field(init=False)
     connections: Connections = field(init=False)
 
     def __post_init__(self) -> None:
-        self.runner = TaskRunner(self.tasks, self.clock, self.clock)
+        self.runner = TaskRunner(self.tasks, self.clock, self.clock, self.hooks)
         self.environment = Environment(
-            outbox=Outbox(self.codec, self.broker, self.scheduler),
+            outbox=Outbox(self.codec, self.broker, self.scheduler, hooks=self.hooks),
             store=self.store,
             tasks=self.tasks,
             policy=self.policy,
             route=self.route or (lambda _task: self.queue),
             hostname="bench",
             clock=self.clock,
+            hooks=self.hooks,
         )
         self.pipeline = Pipeline(self.environment)
         scheduler = self.scheduler.services if self.scheduler else {}
@@ -138,6 +142,7 @@ class Bench:
             store=app.store,
             clock=clock,
             tasks=app.definitions,
+            hooks=app.hooks,
             policy=app.conf.policy(0),
             queue=app.conf.task_default_queue,
             route=app.route,

@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 from typing import TYPE_CHECKING
 
-from taskq_cloud.core.execution import outcomes
+from taskq_cloud.core.execution import hooked_deliveries, outcomes
 from taskq_cloud.core.execution.context import DeliveryContext, PipelineFlow
 from taskq_cloud.core.execution.steps import duplicates, receives
 from taskq_cloud.core.messages import late_delivery
@@ -109,6 +109,7 @@ def _tick_not_to_run(context: DeliveryContext, tick_policy: TickPolicy) -> Pipel
 
 
 def _revoke(context: DeliveryContext, reason: str) -> PipelineFlow[Settlement]:
+    hooked_deliveries.tell(context, "task_revoked", reason)
     return outcomes.conclude(context, REVOKED, ErrorInfo.of(TaskRevokedError(reason)))
 
 

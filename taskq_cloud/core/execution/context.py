@@ -35,7 +35,8 @@ from taskq_cloud.core.workflows import chord_life, successors
 from taskq_cloud.core.workflows.planner import Successor
 from taskq_cloud.errors import EncodeError, ImproperlyConfigured, PayloadTooLarge
 
-if TYPE_CHECKING:  # few groups are kept in pages
+if TYPE_CHECKING:  # few groups are kept in pages, and few applications have hooks
+    from taskq_cloud.core.model.hooks import HookTable
     from taskq_cloud.core.workflows.group_pages import Paging
 
 logger: Final = logging.getLogger("taskq_cloud.execution")
@@ -60,8 +61,8 @@ class Environment:
         clock: seconds since the epoch.
         local_slots: the slots of the rate limits that each worker keeps for itself.
         look_cost: how long a look into the store takes.
-        call_errbacks: calls the errbacks of a task that failed without having run, given its message and the error;
-            None: ``consequences`` does.
+        call_errbacks: calls the errbacks of a task that failed without a run; None: ``consequences`` does.
+        hooks: the hooks that are told what becomes of messages.
     """
 
     outbox: Outbox
@@ -74,6 +75,7 @@ class Environment:
     local_slots: LocalSlots = field(default_factory=LocalSlots)
     look_cost: LookCost = field(default_factory=LookCost)
     call_errbacks: Callable[[Message, Exception], None] | None = None
+    hooks: HookTable = field(default_factory=dict, compare=False)
 
     def options_of(self, task: str) -> TaskOptions:
         """The options of a task; the defaults for a task that is not registered here."""
@@ -325,7 +327,7 @@ class DeliveryContext:
         )
         queue = following.queue or environment.route(message.task)
         try:
-            addressed = outbox.address(message, queue, now, transport)
+            addressed = outbox.address(message, queue, now, transport, again=again)
         except ImproperlyConfigured as error:
             if transport.serializer is None and transport.compression is None:
                 raise

@@ -15,7 +15,7 @@ from typing import Final
 
 from taskq_cloud.core import serializers
 from taskq_cloud.core.backoff import growing_delay
-from taskq_cloud.core.execution import consequences
+from taskq_cloud.core.execution import consequences, hooked_deliveries
 from taskq_cloud.core.execution.context import DeliveryContext, PipelineFlow
 from taskq_cloud.core.execution.steps import duplicates
 from taskq_cloud.core.execution.steps.duplicates import AlreadyDone
@@ -36,7 +36,7 @@ from taskq_cloud.core.model.outcome import (
     Succeeded,
     TimedOut,
 )
-from taskq_cloud.core.records.record import FAILURE, IGNORED, RETRY, SUCCESS
+from taskq_cloud.core.records.record import FAILURE, IGNORED, RETRY, REVOKED, SUCCESS
 from taskq_cloud.core.workflows import successors
 from taskq_cloud.core.workflows.chord_members import check_store_counts_members
 from taskq_cloud.core.workflows.planner import Successor
@@ -69,7 +69,7 @@ def carry_out(context: DeliveryContext, outcome: Outcome, runtime_seconds: float
             called = replace(context, called=outcome.called)
             settlement = yield from fail(called, outcome.error, expected=outcome.expected)
         case TimedOut():
-            settlement = yield from fail(context, ErrorInfo.of(TimeLimitExceeded(outcome.time_limit)))
+            settlement = yield from _fail_cut_off(context, TimeLimitExceeded(outcome.time_limit))
         case Retrying():
             settlement = yield from _retry(context, outcome)
         case Replaced():
@@ -131,6 +131,8 @@ def conclude(
 
 def settle_done(done: AlreadyDone) -> PipelineFlow[Settlement]:
     """Settle a message by a stored state, and repeat the consequences of that state."""
+    if done.state == REVOKED:
+        hooked_deliveries.tell(done.context, "task_revoked", "revoked")
     if done.called_before:
         yield from consequences.end_unrun(done.context)
     elif done.state is not None and done.counts_only:
@@ -261,4 +263,10 @@ def _lose(context: DeliveryContext, outcome: Lost) -> PipelineFlow[Settlement]:
         context.log(logging.ERROR, "task.lost", text, outcome.reason, receives, most)
         return Release(context.delivery, after)
     error = WorkerLostError(f"the process that ran it died ({outcome.reason}) on receive {receives}")
+    return (yield from _fail_cut_off(context, error))
+
+
+def _fail_cut_off(context: DeliveryContext, error: Exception) -> PipelineFlow[Settlement]:
+    """End a task as failed whose run could not tell its hooks so."""
+    hooked_deliveries.tell(context, "task_cut_off", error)
     return (yield from fail(context, ErrorInfo.of(error)))

@@ -39,7 +39,7 @@ from typing import TYPE_CHECKING, Final
 
 from taskq_cloud.core import serializers
 from taskq_cloud.core.backoff import growing_delay
-from taskq_cloud.core.execution import before_run, consequences, outcomes
+from taskq_cloud.core.execution import before_run, consequences, hooked_deliveries, outcomes
 from taskq_cloud.core.execution.context import DeliveryContext, Environment, PipelineFlow
 from taskq_cloud.core.execution.crashes import Crashes, text_of
 from taskq_cloud.core.execution.outcomes import LONGEST_RELEASE_SECONDS
@@ -153,16 +153,15 @@ class Pipeline:
     def _unread(self, delivery: Delivery) -> DeadLetter:
         """Dead-letter a message that may end any worker which reads it."""
         error = receives.error(self._environment, delivery.receive_count)
-        self._context_of_unreadable(delivery).log(
-            logging.ERROR, "message.dead_lettered", "is dead-lettered unread: %s", error
-        )
-        return DeadLetter(delivery, f"WorkerLostError: {error}")
+        context = self._context_of_unreadable(delivery)
+        context.log(logging.ERROR, "message.dead_lettered", "is dead-lettered unread: %s", error)
+        return _dead_letter_unread(context, f"WorkerLostError: {error}")
 
     def _not_read(self, delivery: Delivery, error: OperationalError | ImproperlyConfigured) -> Settlement:
         """Settle a message of which a part is elsewhere, and can't be fetched now."""
         context = self._context_of_unreadable(delivery)
         reason = self._crashes.last_hindrance(context, error)
-        return _give_back(context, error) if reason is None else DeadLetter(delivery, reason)
+        return _give_back(context, error) if reason is None else _dead_letter_unread(context, reason)
 
     def _context_of_unreadable(self, delivery: Delivery, task_id: str | None = None) -> DeliveryContext:
         """The context of a message that can't be read."""
@@ -192,13 +191,18 @@ class Pipeline:
                 # The message is worth more than its state: it goes to the dead-letter queue all the same.
                 context.log(logging.ERROR, "task.state_not_recorded", "FAILURE not recorded: %s", failure)
         # Only an id that can be trusted makes its message one that starts afresh when it is moved back.
-        return DeadLetter(delivery, reason) if error.task_id is None else _dead_letter(context, reason)
+        return (_dead_letter_unread if error.task_id is None else _dead_letter)(context, reason)
 
 
 def _dead_letter(context: DeliveryContext, reason: str) -> DeadLetter:
     from taskq_cloud.core.execution.steps import dead_letters  # few messages are dead-lettered
 
     return dead_letters.dead_letter(context, reason)
+
+
+def _dead_letter_unread(context: DeliveryContext, reason: str) -> DeadLetter:
+    hooked_deliveries.tell(context, "task_rejected", reason)
+    return DeadLetter(context.delivery, reason)
 
 
 def _give_back(context: DeliveryContext, error: Exception) -> Release:
@@ -216,6 +220,7 @@ def _give_back(context: DeliveryContext, error: Exception) -> Release:
 
 def _unknown(context: DeliveryContext) -> PipelineFlow[Settlement]:
     delivery, task = context.delivery, context.message.task
+    hooked_deliveries.tell(context, "task_unknown")
     if delivery.receive_count < context.environment.policy.max_receives:
         after = growing_delay(delivery.receive_count, UNKNOWN_TASK_FIRST_DELAY_SECONDS, LONGEST_RELEASE_SECONDS)
         context.log(logging.WARNING, "task.unknown", "is not registered here; given back for %.0f s", after)
@@ -230,6 +235,7 @@ def _unknown(context: DeliveryContext) -> PipelineFlow[Settlement]:
 
 def _known(context: DeliveryContext) -> PipelineFlow[Settlement]:
     message, delivery = context.message, context.delivery
+    hooked_deliveries.tell(context, "task_received")
     chord = message.embed.chord
     if chord is not None and not is_sized(chord):
         reason = (

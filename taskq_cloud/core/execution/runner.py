@@ -11,12 +11,12 @@ import sys
 import threading
 import time
 import weakref
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from contextvars import copy_context
+from contextvars import Context, copy_context
 from inspect import isawaitable
 from types import CoroutineType
-from typing import Any, Final, TypeAlias
+from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 from taskq_cloud.core import serializers
 from taskq_cloud.core.execution import retry
@@ -28,10 +28,18 @@ from taskq_cloud.core.model.outcome import ErrorInfo, Failed, Invocation, Outcom
 from taskq_cloud.core.model.task_definition import TaskDefinition
 from taskq_cloud.errors import EncodeError, NotRegistered, TaskQError, TimeLimitExceeded
 
+if TYPE_CHECKING:  # few applications have hooks
+    from taskq_cloud.core.execution.hooked_runs import HookedRun
+    from taskq_cloud.core.model.hooks import HookTable, Run
+
 _THIS_PACKAGE: Final = __name__.partition(".")[0]
 
 Encode: TypeAlias = Callable[[Any], str]
 """Writes the value of a task as text; a run in place may keep the value itself."""
+
+
+_UNSET: Final = object()
+"""Stands for the value of a context variable that has none."""
 
 
 class _ThreadLoop:
@@ -62,6 +70,10 @@ class TaskRunner:
         tasks: name -> definition; looked up at each run, so that later registrations count.
         clock: seconds since the epoch, for the beginning of a run.
         timer: seconds from any beginning, for its length.
+        hooks: the hooks that are called around each run; looked up at each run, too.
+
+    Attributes:
+        hooks: the argument.
     """
 
     def __init__(
@@ -69,7 +81,9 @@ class TaskRunner:
         tasks: Mapping[str, TaskDefinition],
         clock: Callable[[], float] = time.time,
         timer: Callable[[], float] = time.perf_counter,
+        hooks: HookTable | None = None,
     ) -> None:
+        self.hooks: HookTable = {} if hooks is None else hooks
         self._tasks = tasks
         self._clock = clock
         self._timer = timer
@@ -96,7 +110,11 @@ class TaskRunner:
         return definition is not None and (definition.is_async or task in self._wrapped_coroutines)
 
     def run(
-        self, invocation: Invocation, describe: Describe = ErrorInfo.of, encode: Encode = serializers.dumps
+        self,
+        invocation: Invocation,
+        describe: Describe = ErrorInfo.of,
+        encode: Encode = serializers.dumps,
+        run: Run | None = None,
     ) -> Outcome:
         """Run the function in this thread; a coroutine function runs on an event loop that the thread keeps.
 
@@ -104,6 +122,7 @@ class TaskRunner:
             invocation: the run.
             describe: describes the exception that the run ends in.
             encode: writes the value as text.
+            run: the run as its hooks see it, if they have been called; None: they are called here.
 
         Raises:
             TimeLimitExceeded: the caller raised it in the function.
@@ -111,48 +130,83 @@ class TaskRunner:
         """
         if self.is_async(invocation.message.task):
             return self._loop_of_this_thread().run(self.arun(invocation, describe, encode))
+        if self.hooks and run is None:
+            hooked = self._hooked(invocation, describe)
+            return hooked.carry_out(lambda: self.run(invocation, hooked.describe, encode, hooked.run), self.complete)
         token, adding = current_invocation.set(invocation), added_to_chord.set([])
         calling = called_within.set([] if self._has_trail(invocation) else None)
         started_at, began = self._clock(), self._timer()
         try:
             definition = self._definition(invocation)
             args, kwargs = _arguments(definition, invocation)
-            value = definition.function(*args, **kwargs)
+            value = (definition if run is None else run).function(*args, **kwargs)
             if isinstance(value, CoroutineType):
-                self._wrapped_coroutines.add(definition.name)
-                value = self._run_to_end(value)
+                if run is None or run.function is definition.function:
+                    self._wrapped_coroutines.add(definition.name)
+                value = self._run_to_end(value, copy_context())
+            if run is not None:
+                run.value = value
             return self._succeeded(definition, value, RunTimes(started_at, self._timer() - began), describe, encode)
         except TimeLimitExceeded:
             raise
         except Exception as error:  # every error of a task has an outcome
-            return replace(self._ended(error, invocation, describe), times=RunTimes(started_at, self._timer() - began))
+            ended = self._ended(error, invocation, describe, run)
+            return replace(ended, times=RunTimes(started_at, self._timer() - began))
         finally:
             called_within.reset(calling)
             added_to_chord.reset(adding)
             current_invocation.reset(token)
 
     async def arun(
-        self, invocation: Invocation, describe: Describe = ErrorInfo.of, encode: Encode = serializers.dumps
+        self,
+        invocation: Invocation,
+        describe: Describe = ErrorInfo.of,
+        encode: Encode = serializers.dumps,
+        run: Run | None = None,
     ) -> Outcome:
-        """Run the coroutine function on the running loop. If this coroutine is cancelled, so is the task."""
+        """Run the coroutine function on the running loop: see ``run``. Cancelling this coroutine cancels the task."""
+        if self.hooks and run is None:
+            hooked = self._hooked(invocation, describe)
+            return await hooked.acarry_out(lambda: self.arun(invocation, hooked.describe, encode, hooked.run))
         token, adding = current_invocation.set(invocation), added_to_chord.set([])
         calling = called_within.set([] if self._has_trail(invocation) else None)
         started_at, began = self._clock(), self._timer()
         try:
             definition = self._definition(invocation)
             args, kwargs = _arguments(definition, invocation)
-            value = definition.function(*args, **kwargs)
+            value = (definition if run is None else run).function(*args, **kwargs)
             if isawaitable(value):
                 value = await value
+            if run is not None:
+                run.value = value
             return self._succeeded(definition, value, RunTimes(started_at, self._timer() - began), describe, encode)
         except TimeLimitExceeded:
             raise
         except Exception as error:  # every error of a task has an outcome
-            return replace(self._ended(error, invocation, describe), times=RunTimes(started_at, self._timer() - began))
+            ended = self._ended(error, invocation, describe, run)
+            return replace(ended, times=RunTimes(started_at, self._timer() - began))
         finally:
             called_within.reset(calling)
             added_to_chord.reset(adding)
             current_invocation.reset(token)
+
+    def complete(self, awaitable: Awaitable[Any]) -> Any:
+        """Await what a hook has returned, on the event loop that this thread keeps.
+
+        The context variables that it sets are set for its caller, too.
+        """
+        context = copy_context()
+        value = self._run_to_end(_awaited(awaitable), context)
+        for variable, of in context.items():
+            if variable.get(_UNSET) is not of:
+                variable.set(of)
+        return value
+
+    def _hooked(self, invocation: Invocation, describe: Describe) -> HookedRun:
+        from taskq_cloud.core.execution.hooked_runs import HookedRun  # few applications have hooks
+
+        definition = self._tasks.get(invocation.message.task)
+        return HookedRun(self.hooks, definition, invocation, describe, self._ended)
 
     def _loop_of_this_thread(self) -> asyncio.Runner:
         loop: _ThreadLoop | None = getattr(self._loops, "of_this_thread", None)
@@ -160,15 +214,15 @@ class TaskRunner:
             loop = self._loops.of_this_thread = _ThreadLoop()
         return loop.runner
 
-    def _run_to_end(self, coroutine: CoroutineType[Any, Any, Any]) -> Any:
-        """Run the coroutine that a plain function has returned, in the context of this run."""
+    def _run_to_end(self, coroutine: Coroutine[Any, Any, Any], context: Context) -> Any:
+        """Run the coroutine that a plain function has returned, in a copy of the context of this run."""
         try:
             asyncio.get_running_loop()
         except RuntimeError:
-            return self._loop_of_this_thread().run(coroutine, context=copy_context())
+            return self._loop_of_this_thread().run(coroutine, context=context)
         # The loop of an eager call can't run it to its end, so the coroutine gets a loop in another thread.
         with ThreadPoolExecutor(1, thread_name_prefix="taskq-coroutine") as thread:
-            return thread.submit(copy_context().run, asyncio.run, coroutine).result()
+            return thread.submit(_run_in_new_loop, coroutine, context).result()
 
     def _definition(self, invocation: Invocation) -> TaskDefinition:
         try:
@@ -187,7 +241,7 @@ class TaskRunner:
             unfit = EncodeError(f"the result of task {definition.name} is {error}")
             return Failed(describe(unfit), called=_called(), times=times)
 
-    def _ended(self, error: Exception, invocation: Invocation, describe: Describe) -> Outcome:
+    def _ended(self, error: Exception, invocation: Invocation, describe: Describe, run: Run | None = None) -> Outcome:
         message = invocation.message
         definition = self._tasks.get(message.task)
         options = definition.options if definition else TaskOptions()
@@ -195,6 +249,8 @@ class TaskRunner:
             from taskq_cloud.core.execution import mismatch  # few runs end so
 
             error = mismatch.explained(error, definition, *_arguments(definition, invocation))
+        if run is not None:
+            run.exception = error
         outcome = retry.decide(error, message.task, message.id, message.retries, options, describe=describe)
         if isinstance(outcome, Retrying) and definition is not None:
             outcome = retry.with_arguments(outcome, definition, message, error, describe)
@@ -203,6 +259,15 @@ class TaskRunner:
     def _has_trail(self, invocation: Invocation) -> bool:
         definition = self._tasks.get(invocation.message.task)
         return definition is None or definition.options.trail
+
+
+async def _awaited(awaitable: Awaitable[Any]) -> Any:
+    return await awaitable
+
+
+def _run_in_new_loop(coroutine: Coroutine[Any, Any, Any], context: Context) -> Any:
+    with asyncio.Runner() as runner:
+        return runner.run(coroutine, context=context)
 
 
 def _called() -> tuple[str, ...]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from typing import Any, Final, Self
+from typing import TYPE_CHECKING, Any, Final, Self
 
 from taskq_cloud.core.flows import Flow
 from taskq_cloud.core.lazy.values import dataclass, field, replace
@@ -22,6 +22,9 @@ from taskq_cloud.core.model.payload_references import POINTER_ATTRIBUTES, Payloa
 from taskq_cloud.core.ports import Broker, ResultStore, ScheduleStore
 from taskq_cloud.core.records.record import Record
 from taskq_cloud.errors import DelayTooLong, EncodeError, OperationalError, PayloadTooLarge
+
+if TYPE_CHECKING:  # few applications have hooks
+    from taskq_cloud.core.model.hooks import Call, HookTable
 
 RECORDS_AT_ONCE: Final = 10
 """The most records, of up to a quarter of a megabyte each, that are saved in one call."""
@@ -91,6 +94,7 @@ class Addressed:
         payload: the part that must be in the payload store before the message is sent.
         records: the records that must be in the result store before the message is sent.
         schedule: the schedule that is to send the message later; None: the broker gets it now.
+        call: the message as its hooks see it; None: it has no hooks.
     """
 
     queue: str
@@ -98,6 +102,7 @@ class Addressed:
     payload: Payload | None = None
     records: Sequence[Record] = ()
     schedule: OneOff | None = None
+    call: Call | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,12 +115,14 @@ class Outbox:
         scheduler: holds messages that are due later than the broker can delay them; None: they go in hops.
         prefers_parking: whether short delays may be left to the receivers, on brokers that prefer it. The caller of a
             push endpoint can't be told when to push again.
+        hooks: the hooks that are called when a message is addressed, and when it was sent.
     """
 
     codec: Codec
     broker: Broker
     scheduler: ScheduleStore | None = None
     prefers_parking: bool = True
+    hooks: HookTable | None = field(default=None, compare=False)
 
     @property
     def capabilities(self) -> BrokerCapabilities:
@@ -128,7 +135,9 @@ class Outbox:
         scheduler = None if self.scheduler is None else self.scheduler.capabilities
         return late_delivery.fires_at(self.capabilities, scheduler, queue, due, now)
 
-    def address(self, message: Message, queue: str, now: float, transport: Transport = Transport()) -> Addressed:
+    def address(
+        self, message: Message, queue: str, now: float, transport: Transport = Transport(), *, again: bool = False
+    ) -> Addressed:
         """Encode a message, to be held back until its ``eta`` as far as the broker or the scheduler can do so.
 
         A message that is due later than the broker's longest delay is scheduled, if there is a scheduler that takes it.
@@ -139,12 +148,17 @@ class Outbox:
         A message over the limit of the broker or the scheduler is replaced by a reference to its payload, if the codec
         has a payload store. Without one, a message that is too large for the scheduler goes to the broker.
 
+        No hook is called for a message that was received and is put back (``again``).
+
         Raises:
             EncodeError: the arguments can't be serialised; the error names the task.
             PayloadTooLarge: the message is too large for the payload store.
             ImproperlyConfigured: the serializer, the compression or a header is wrong.
             DelayTooLong: the message is due later than the broker can hold it back.
         """
+        call = None
+        if self.hooks and not again:
+            message, call = self._prepared(self.hooks, message, queue, transport)
         # A pointer's attributes describe how the message came, not how it is sent on.
         attributes = {name: value for name, value in transport.attributes.items() if name not in POINTER_ATTRIBUTES}
         due = late_delivery.due_at(message)
@@ -164,9 +178,11 @@ class Outbox:
             and late_delivery.fits(outgoing, self.scheduler.capabilities)
         ):
             at = math.floor(min(scheduled_at, now + self._kept_seconds(packed, message)))
-            return Addressed(queue, outgoing, packed.payload, schedule=late_delivery.one_off(message, queue, at))
+            return Addressed(
+                queue, outgoing, packed.payload, schedule=late_delivery.one_off(message, queue, at), call=call
+            )
         delayed = replace(outgoing, delay_seconds=self._delay_seconds(message, queue, due, now))
-        return Addressed(queue, delayed, packed.payload)
+        return Addressed(queue, delayed, packed.payload, call=call)
 
     def check_size(self, task: str, addressed: Addressed) -> None:
         """Check a message against the size that the broker takes.
@@ -214,7 +230,20 @@ class Outbox:
             sent = yield from self._send_to(queue, [addressed[position].outgoing for position in of_queue], alone=alone)
             for position, answer in zip(of_queue, sent, strict=True):
                 answers[position] = answer
+        if self.hooks:
+            from taskq_cloud.core.messages import hooked_sending  # few applications have hooks
+
+            hooked_sending.answered(self.hooks, addressed, answers)
         return answers
+
+    def _prepared(
+        self, hooks: HookTable, message: Message, queue: str, transport: Transport
+    ) -> tuple[Message, Call | None]:
+        from taskq_cloud.core.messages import hooked_sending  # few applications have hooks
+
+        carried = {"MessageGroupId": transport.group, "MessageDeduplicationId": transport.deduplication}
+        carried |= {name: getattr(transport, name) for name in ("trace_header", "serializer", "compression")}
+        return hooked_sending.prepared(hooks, message, queue, carried)
 
     def _largest_bytes(self, *, scheduled: bool) -> int:
         largest_bytes = self.capabilities.largest_message_bytes

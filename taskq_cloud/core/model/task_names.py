@@ -17,3 +17,6 @@ FAN_OUT: Final = "taskq.fan_out"
 
 BUILT_IN: Final = frozenset({CHAIN, GROUP, CHORD, CHUNKS, FAN_OUT})
 """The names of tasks that no function runs: they stand for workflows, or the pipeline carries them out."""
+
+EVERY_TASK: Final = ""
+"""Stands for all tasks where a table has entries for single ones; no task has this name."""

@@ -11,6 +11,7 @@ from __future__ import annotations
 import math
 from typing import Final
 
+from taskq_cloud.core.execution import hooked_deliveries
 from taskq_cloud.core.execution.context import DeliveryContext
 from taskq_cloud.core.lazy.values import replace
 from taskq_cloud.core.model.message import DEAD_LETTER_REASON, DEAD_LETTER_SEAL, DeadLetter, Message
@@ -35,6 +36,7 @@ def dead_letter(context: DeliveryContext, reason: str) -> DeadLetter:
         reason: why it is dead-lettered.
     """
     delivery, message = context.delivery, context.message
+    hooked_deliveries.tell(context, "task_rejected", reason)
     seal = None if message.unsigned else context.outbox.codec.seal(_statement(message))
     # A mark of an earlier time is removed. The new one comes first, as brokers limit the number of attributes.
     others = {name: value for name, value in delivery.attributes.items() if name != DEAD_LETTER_SEAL}

@@ -10,6 +10,7 @@ import logging
 from collections.abc import Mapping
 from typing import Any, Final
 
+from taskq_cloud.core.execution import hooked_deliveries
 from taskq_cloud.core.execution.context import DeliveryContext
 from taskq_cloud.core.flows import Flow
 from taskq_cloud.core.lazy.values import dataclass, replace
@@ -96,7 +97,7 @@ def look(context: DeliveryContext) -> Flow[AlreadyDone | None]:
 
         if not dead_letters.is_redriven(context, stored):
             context.log(logging.ERROR, "message.dead_lettered", "is dead-lettered: %s", dead_letters.UNPROVEN)
-            return AlreadyDone(settlement=DeadLetter(context.delivery, dead_letters.UNPROVEN), context=context)
+            return AlreadyDone(settlement=_dead_letter_as_it_is(context, dead_letters.UNPROVEN), context=context)
     if redriven or (stored.state == FAILURE and is_of_another_call(context, stored)):
         # An operator has moved the message back from the dead-letter queue, or a caller has called the failed task
         # again: the task must run and store its result. The same holds for the tasks that its failure had kept from
@@ -161,7 +162,7 @@ def _ended(context: DeliveryContext, stored: Record) -> AlreadyDone:
     except DecodeError as error:
         reason = f"{type(error).__name__}: {error}; to run the task again, forget its result and redrive the message"
         context.log(logging.ERROR, "message.dead_lettered", "is dead-lettered: %s", reason)
-        return AlreadyDone(settlement=DeadLetter(context.delivery, reason), context=context)
+        return AlreadyDone(settlement=_dead_letter_as_it_is(context, reason), context=context)
     done = AlreadyDone(
         settlement=Acknowledge(context.delivery),
         context=context,
@@ -175,6 +176,12 @@ def _ended(context: DeliveryContext, stored: Record) -> AlreadyDone:
 
             return replace(done, settlement=dead_letter(context, f"Reject: {reason}"), counts_only=True)
     return done
+
+
+def _dead_letter_as_it_is(context: DeliveryContext, reason: str) -> DeadLetter:
+    """Dead-letter a message without a mark by which it would start afresh when it is moved back."""
+    hooked_deliveries.tell(context, "task_rejected", reason)
+    return DeadLetter(context.delivery, reason)
 
 
 def _with_additions(context: DeliveryContext, result: Mapping[str, Any]) -> DeliveryContext:
