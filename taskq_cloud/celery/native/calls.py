@@ -50,7 +50,7 @@ def send(app: Any, name: str, args: Any, kwargs: Any, options: Mapping[str, Any]
     if following := place.get("chain"):
         place["chain"] = [native_form.plain(each, app) for each in following]
     plain = signature_of(name, args=args or (), kwargs=kwargs or {}, options={**given, **place, **stamps})
-    native_form.send(app, plain)
+    native_form.send(app, dict(plain))
     return str(given["task_id"])
 
 

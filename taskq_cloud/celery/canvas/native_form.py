@@ -1,0 +1,173 @@
+"""Writes signatures as the plain dicts that the native planner reads, and sends them (``plain``, ``send``).
+
+A workflow is sent as a whole, since the planner derives the size of a chord from its form. As in Celery, each task that
+runs first is called by its own ``apply_async``, so that tasks which override that method have their say. These calls
+are collected (``collected``), and the group or the chord around them is written with them.
+
+Ids are fixed by ``freeze`` before anything is written, so the results that a caller holds are those of the tasks that
+run. The places of tasks in groups and chords (``group_id``, ``group_index``, ``chord``) are left out: the planner
+derives them from the form of the workflow.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
+from typing import Any, Final
+
+from taskq_cloud.celery.canvas import kinds
+from taskq_cloud.celery.canvas.building import maybe_signature
+from taskq_cloud.celery.utils.functional import maybe_list
+
+_collected: Final[ContextVar[list[dict[str, Any]] | None]] = ContextVar("taskq_celery_collected_calls", default=None)
+
+
+@contextmanager
+def collected() -> Iterator[list[dict[str, Any]]]:
+    """Collect the workflows that are sent within, in place of sending them; gives the list of them."""
+    calls: list[dict[str, Any]] = []
+    token = _collected.set(calls)
+    try:
+        yield calls
+    finally:
+        _collected.reset(token)
+
+
+def is_collecting() -> bool:
+    """Whether calls are collected here."""
+    return _collected.get() is not None
+
+
+def without_place(options: Mapping[str, Any]) -> dict[str, Any]:
+    """Leave out the options that give a task a place in a group or a chord, which is written around it."""
+    return {name: value for name, value in options.items() if name not in ("group_id", "group_index", "chord")}
+
+
+def send(app: Any, written: dict[str, Any]) -> None:
+    """Send a workflow, or add it to the calls that are collected here.
+
+    Args:
+        app: the application.
+        written: the workflow, as plain dicts.
+    """
+    calls = _collected.get()
+    if calls is not None:
+        calls.append(written)
+        return
+    from taskq_cloud.calling import workflows  # few processes send workflows
+
+    app.native.run(workflows.send(app.native, written))
+
+
+def group_form(group_id: Any, members: Sequence[dict[str, Any]], *, add_to_parent: bool = True) -> dict[str, Any]:
+    """Write a group.
+
+    Args:
+        group_id: its id.
+        members: its members, as plain dicts.
+        add_to_parent: whether the members are children of the task that calls them.
+    """
+    for each in members if add_to_parent else ():
+        each["options"].pop("add_to_parent", None)
+    return _form("celery.group", {"tasks": list(members)}, {"task_id": str(group_id)})
+
+
+def chord_form(header: dict[str, Any], body: dict[str, Any]) -> dict[str, Any]:
+    """Write a chord of a header and a body that are written already."""
+    return _form("celery.chord", {"kwargs": {}, "header": header, "body": body}, {})
+
+
+def plain(sig: Any, app: Any) -> dict[str, Any]:
+    """Write a signature of any kind as plain dicts, with the options that the native planner knows.
+
+    Args:
+        sig: the signature, or its dict.
+        app: the application.
+    """
+    sig = maybe_signature(sig)
+    if kinds.is_chain(sig):
+        return _plain_chain(sig, app)
+    if kinds.is_group(sig):
+        members = [plain(task, app) for task in sig.tasks]
+        return _form("celery.group", {"tasks": members}, _group_options(sig, app))
+    if kinds.is_chord(sig):
+        return _plain_chord(sig, app)
+    return {
+        "task": sig["task"],
+        "args": list(sig.args or ()),
+        "kwargs": _plain_kwargs(sig, app),
+        "options": _plain_options(sig, app),
+        "subtask_type": None,
+        "immutable": bool(sig.immutable),
+    }
+
+
+def _plain_chain(chain: Any, app: Any) -> dict[str, Any]:
+    tasks = [plain(task, app) for task in chain.tasks]
+    options = _plain_options(chain, app)
+    last = next((task for task in reversed(tasks) if not _is_nothing(task)), None)
+    if last is None or last["task"] != "celery.group":
+        own_id = None if last is None else last["options"].get("task_id")
+    else:
+        own_id = chain.id  # a group has its own id, and its members must not all get that of the chain
+    if own_id is not None:
+        options.pop("task_id", None)
+    frozen = getattr(chain, "_frozen", None) is not None  # the first task then has the chain's arguments already
+    return {**_form("celery.chain", {"tasks": tasks}, options), "args": [] if frozen else list(chain.args or ())}
+
+
+def _is_nothing(task: Mapping[str, Any]) -> bool:
+    return task["task"] in ("celery.chain", "celery.group") and not task["kwargs"]["tasks"]
+
+
+def _group_options(group: Any, app: Any) -> dict[str, Any]:
+    options = _plain_options(group, app)
+    # The header of a chord that ``freeze`` has made of a group in a chain.
+    header_id = options.get("task_id") or group._header_id
+    return {**options, "task_id": header_id} if header_id else options
+
+
+def _plain_chord(chord: Any, app: Any) -> dict[str, Any]:
+    kwargs, header = chord.kwargs.get("kwargs"), chord.tasks
+    tasks = header.tasks if kinds.is_group(header) else header
+    members = [plain(maybe_signature(task).clone(kwargs=kwargs) if kwargs else task, app) for task in tasks]
+    group = _form("celery.group", {"tasks": members}, _group_options(header, app) if kinds.is_group(header) else {})
+    form = {**chord_form(group, plain(chord.body, app)), "args": list(chord.args or ())}
+    return {**form, "options": _plain_options(chord, app)}
+
+
+def _plain_kwargs(sig: Any, app: Any) -> dict[str, Any]:
+    """Write keyword arguments; the items of ``map``, ``starmap`` and ``chunks`` may be a generator."""
+    kwargs = dict(sig.kwargs or {})
+    if sig["task"] in ("celery.map", "celery.starmap", "celery.chunks"):
+        return {**kwargs, "task": plain(kwargs["task"], app), "it": list(kwargs["it"])}
+    return kwargs
+
+
+def _plain_options(sig: Any, app: Any) -> dict[str, Any]:
+    from taskq_cloud.celery.native.calls import native_options  # which writes links by ``plain``
+
+    options = sig.options or {}
+    found = native_options(app, sig["task"], options)
+    for name in ("reply_to", "replaced_task_nesting"):
+        if options.get(name) is not None:
+            found[name] = options[name]
+    if following := maybe_list(options.get("chain")):
+        found["chain"] = [plain(each, app) for each in following]
+    if stamps := [name for name in options.get("stamped_headers") or () if name in options]:
+        found |= {"stamped_headers": stamps, **{name: options[name] for name in stamps}}
+    if "task_id" in found:
+        found["task_id"] = str(found["task_id"])
+    return found
+
+
+def _form(task: str, kwargs: dict[str, Any], options: dict[str, Any]) -> dict[str, Any]:
+    return {
+        "task": task,
+        "args": [],
+        "kwargs": kwargs,
+        "options": options,
+        "subtask_type": task.partition(".")[2],
+        "immutable": False,
+    }

@@ -1,0 +1,1 @@
+"""Additions to Celery's interface that an application imports when it uses them."""

@@ -1,0 +1,1 @@
+"""Applications, workers and messages for tests."""
