@@ -208,11 +208,18 @@ class InvalidTaskError(DecodeError, TaskError):
 class NotRegistered(TaskError, KeyError):
     """No task of this name is registered with the application."""
 
+    def __str__(self) -> str:
+        return repr(self.args[0]) if self._is_name else super().__str__()
+
     def __repr__(self) -> str:
-        text = str(self)
-        if not text or " " in text:  # a whole sentence, which says more
+        if not self._is_name:
             return super().__repr__()
-        return f"Task of kind {text!r} never registered, please make sure it's imported."  # Celery's words
+        return f"Task of kind {self.args[0]!r} never registered, please make sure it's imported."  # Celery's words
+
+    @property
+    def _is_name(self) -> bool:
+        """Whether the error has the task's name alone, as in Celery, and not a sentence, which says more."""
+        return len(self.args) == 1 and isinstance(self.args[0], str) and " " not in self.args[0] != ""
 
 
 class ArgumentsMismatch(TaskError, TypeError):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from socket import gethostname
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -141,6 +142,20 @@ _PROTOCOL_HEADERS = frozenset(
 )
 
 
+_IN_PLACE = {"is_eager": True, "exchange": None, "routing_key": None, "priority": None}
+
+
+def _delivery_of(invocation: Invocation) -> dict[str, Any]:
+    return {
+        "exchange": "",
+        "routing_key": invocation.queue,
+        "priority": invocation.message.priority,
+        "redelivered": invocation.receive_count > 1,
+        "receive_count": invocation.receive_count,
+        "message_id": invocation.message_id,
+    }
+
+
 def context_of(invocation: Invocation) -> Context:
     """Make the request of a run.
 
@@ -149,33 +164,23 @@ def context_of(invocation: Invocation) -> Context:
     """
     message, embed = invocation.message, invocation.message.embed
     eager = invocation.queue is None
-    delivery = {"exchange": "", "routing_key": invocation.queue, "priority": message.priority}
-    if eager:
-        delivery = {"is_eager": True, "exchange": None, "routing_key": None, "priority": None}
-    else:
-        delivery |= {
-            "redelivered": invocation.receive_count > 1,
-            "receive_count": invocation.receive_count,
-            "message_id": invocation.message_id,
-        }
-    return Context(
-        args=list(message.args),
+    own = {name: value for name, value in message.headers.items() if not name.startswith("taskq_")}
+    request = Context(
+        args=tuple(message.args) if eager else list(message.args),
         called_directly=False,
         callbacks=list(embed.callbacks) if embed.callbacks else None,
         chain=list(embed.chain) if embed.chain else None,
         chord=embed.chord,
-        correlation_id=message.id,
-        delivery_info=delivery,
+        correlation_id=None if eager else message.id,
+        delivery_info=_IN_PLACE.copy() if eager else _delivery_of(invocation),
         errbacks=list(embed.errbacks) if embed.errbacks else None,
         eta=None if message.eta is None else message.eta.isoformat(),
         expires=None if message.expires is None else message.expires.isoformat(),
         group=message.group,
         group_index=message.group_index,
-        headers=dict(message.headers) or None,
-        hostname=invocation.hostname,
+        hostname=gethostname() if eager else invocation.hostname,
         id=message.id,
         ignore_result=message.ignore_result,
-        invocation=invocation,
         is_eager=eager,
         kwargs=dict(message.kwargs),
         origin=message.origin,
@@ -188,8 +193,11 @@ def context_of(invocation: Invocation) -> Context:
         stamped_headers=list(message.stamped_headers) if message.stamped_headers else None,
         stamps=dict(message.stamps) or None,
         task=message.task,
-        timelimit=[invocation.time_limit, invocation.soft_time_limit],
+        timelimit=None if eager else [invocation.time_limit, invocation.soft_time_limit],
         time_limit=invocation.time_limit,
         soft_time_limit=invocation.soft_time_limit,
-        utc=True,
+        utc=None if eager else True,
+        loglevel=0 if eager else None,
     )
+    request.update(headers=own or None, invocation=invocation)
+    return request

@@ -87,5 +87,5 @@ def apply(task: Any, args: Any, kwargs: Any, task_id: str | None, throw: bool | 
     app = task._get_app()
     result = in_place.run_task(app, task.name, args or (), kwargs or {}, {**options, "task_id": task_id or uuid()})
     if app.conf.task_eager_propagates if throw is None else throw:
-        result.maybe_throw()
+        result.get(disable_sync_subtasks=False)
     return result

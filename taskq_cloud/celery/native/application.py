@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any, cast
 
 from taskq_cloud.app import TaskQ
+from taskq_cloud.celery.native.hooks import HookTable
 from taskq_cloud.core.execution.builtin_tasks import builtin_tasks
 from taskq_cloud.core.model.task_definition import TaskDefinition
 from taskq_cloud.core.model.task_names import BUILT_IN
@@ -70,6 +71,7 @@ class NativeApplication(TaskQ):
         super().__init__(owner.main)
         self.owner = owner
         self.definitions = cast("dict[str, TaskDefinition]", Definitions(owner._tasks))
+        self.hooks = HookTable(owner)
         self._generation = -1
 
     def __repr__(self) -> str:

@@ -7,8 +7,10 @@ from typing import Any
 
 from taskq_cloud.calling import eager_workflows
 from taskq_cloud.calling.options import call_options, make_message
+from taskq_cloud.celery.exceptions import Ignore, Reject
 from taskq_cloud.celery.native.calls import native_options
 from taskq_cloud.core.lazy.values import replace
+from taskq_cloud.core.records.record import IGNORED, REJECTED
 from taskq_cloud.core.serializers.registry import serializer_named
 
 
@@ -37,7 +39,7 @@ def run_task(app: Any, name: str, args: Any, kwargs: Any, options: dict[str, Any
 
     native, given = app.native, native_options(app, name, options)
     given.pop("queue", None)
-    message = make_message(name, list(args), dict(kwargs), call_options(name, given), native.options_of(name))
+    message = make_message(name, args, kwargs, call_options(name, given), native.options_of(name))
     place = {
         "retries": options.get("retries") or 0,
         "root_id": options.get("root_id") or message.root_id,
@@ -45,4 +47,8 @@ def run_task(app: Any, name: str, args: Any, kwargs: Any, options: dict[str, Any
         "group": options.get("group_id"),
         "group_index": options.get("group_index"),
     }
-    return adopt(eager_workflows.run_message(native, replace(message, **place)), app)
+    result = adopt(eager_workflows.run_message(native, replace(message, **place)), app)
+    result._name = name
+    if result.state in (IGNORED, REJECTED):
+        result._result = Ignore() if result.state == IGNORED else Reject(result.result)
+    return result
