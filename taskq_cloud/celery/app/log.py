@@ -24,7 +24,7 @@ from taskq_cloud.celery.utils.log import (
     reset_multiprocessing_logger,
 )
 from taskq_cloud.celery.utils.nodenames import node_format
-from taskq_cloud.celery.utils.term import colored
+from taskq_cloud.celery.utils.term import IS_WINDOWS, colored
 
 __all__ = ("Logging", "TaskFormatter")
 
@@ -230,7 +230,7 @@ class Logging:
     def supports_color(self, colorize: Any = None, logfile: Any = None) -> Any:
         """Tell whether lines are coloured: never in a file, nor on Windows."""
         colorize = self.colorize if colorize is None else colorize
-        if self.app.IS_WINDOWS:
+        if getattr(self.app, "IS_WINDOWS", IS_WINDOWS):
             return False
         return logfile is None and isatty(sys.stderr) if colorize or colorize is None else colorize
 
