@@ -11,6 +11,7 @@ from taskq_cloud.celery.canvas import chord_body, kinds, native_form, stamping
 from taskq_cloud.celery.canvas.building import _maybe_group, maybe_signature, maybe_unroll_group
 from taskq_cloud.celery.canvas.chain_steps import options_of_first, strip_chord_header_links
 from taskq_cloud.celery.canvas.signatures import Signature
+from taskq_cloud.celery.native import collecting
 from taskq_cloud.celery.utils import cached_property, uuid
 from taskq_cloud.celery.utils._regen import _regen
 from taskq_cloud.celery.utils.functional import maybe_list
@@ -233,9 +234,9 @@ class _chord(Signature):
         header_id, results = header._freeze_group_tasks(group_id=group_id, chord=body, root_id=root_id)
         if header.tasks:
             of_header = {name: value for name, value in options.items() if name not in ("chain", "chord", "task_id")}
-            with native_form.collected() as calls:
+            with collecting.collected(()) as calls:
                 header_result = header.apply_async(partial_args, kwargs, **{**of_header, **due, "task_id": group_id})
-            native_form.send(app, native_form.chord_form(calls[0], native_form.plain(body, app)))
+            collecting.send(app, native_form.chord_form(calls[0], native_form.plain(body, app)))
         else:
             body.delay([])
             header_result = self.app.GroupResult(header_id, results)

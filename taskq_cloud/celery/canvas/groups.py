@@ -12,6 +12,7 @@ from taskq_cloud.celery._state import current_app
 from taskq_cloud.celery.canvas import kinds, native_form, stamping
 from taskq_cloud.celery.canvas.building import maybe_signature
 from taskq_cloud.celery.canvas.signatures import Signature
+from taskq_cloud.celery.native import collecting
 from taskq_cloud.celery.utils import abstract, uuid
 from taskq_cloud.celery.utils._regen import _regen, regen
 from taskq_cloud.celery.utils.objects import getitem_property
@@ -103,11 +104,11 @@ class group(Signature):
         chord = options.pop("chord", None)
         options.pop("group_index", None)
         frozen = list(self._prepared(self.tasks, [], group_id, root_id, app))
-        with native_form.collected() as calls:
+        with collecting.collected(kinds.ids_of(task for task, _, _ in frozen)) as calls:
             for task, _, _ in frozen:
                 body = task.options.get("chord") if chord is None else chord
                 task.apply_async(add_to_parent=False, chord=body, args=args, kwargs=kwargs, **options)
-        native_form.send(app, native_form.group_form(group_id, calls, add_to_parent=add_to_parent))
+        collecting.send(app, native_form.group_form(group_id, calls, add_to_parent=add_to_parent))
         results = [each for _, each, _ in frozen]
         result = app.GroupResult(group_id, results)
         if len(results) == 1 and isinstance(results[0], GroupResult):

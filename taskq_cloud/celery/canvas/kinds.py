@@ -6,6 +6,7 @@ each other for that would form a circle, so each module puts its class here, and
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
 from typing import Any, Final
 
 CLASSES: Final[dict[str, Any]] = {}
@@ -45,6 +46,17 @@ def is_led_by_task(body: Any) -> bool:
 def make(kind: str, *args: Any, **options: Any) -> Any:
     """Make a chain, a group or a chord."""
     return CLASSES[kind](*args, **options)
+
+
+def ids_of(sigs: Iterable[Any]) -> Iterator[Any]:
+    """Yield the ids of the tasks in frozen signatures."""
+    for sig in sigs:
+        if is_chord(sig):
+            yield from ids_of([*getattr(sig.tasks, "tasks", sig.tasks), sig.body])
+        elif is_group(sig) or is_chain(sig):
+            yield from ids_of(sig.tasks)
+        elif sig is not None:
+            yield sig.id
 
 
 def own_app(sig: Any) -> Any:

@@ -1,8 +1,7 @@
-"""Writes signatures as the plain dicts that the native planner reads, and sends them (``plain``, ``send``).
+"""Writes signatures as the plain dicts that the native planner reads (``plain``).
 
-A workflow is sent as a whole, since the planner derives the size of a chord from its form. As in Celery, each task that
-runs first is called by its own ``apply_async``, so that tasks which override that method have their say. These calls
-are collected (``collected``), and the group or the chord around them is written with them.
+The tasks that run first are called by their own ``apply_async``, and the group or the chord around them is written with
+what these calls would send: see ``native.collecting``. All other tasks are written here.
 
 Ids are fixed by ``freeze`` before anything is written, so the results that a caller holds are those of the tasks that
 run. The places of tasks in groups and chords (``group_id``, ``group_index``, ``chord``) are left out: the planner
@@ -11,53 +10,12 @@ derives them from the form of the workflow.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from contextvars import ContextVar
-from typing import Any, Final
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 from taskq_cloud.celery.canvas import kinds
 from taskq_cloud.celery.canvas.building import maybe_signature
 from taskq_cloud.celery.utils.functional import maybe_list
-
-_collected: Final[ContextVar[list[dict[str, Any]] | None]] = ContextVar("taskq_celery_collected_calls", default=None)
-
-
-@contextmanager
-def collected() -> Iterator[list[dict[str, Any]]]:
-    """Collect the workflows that are sent within, in place of sending them; gives the list of them."""
-    calls: list[dict[str, Any]] = []
-    token = _collected.set(calls)
-    try:
-        yield calls
-    finally:
-        _collected.reset(token)
-
-
-def is_collecting() -> bool:
-    """Whether calls are collected here."""
-    return _collected.get() is not None
-
-
-def without_place(options: Mapping[str, Any]) -> dict[str, Any]:
-    """Leave out the options that give a task a place in a group or a chord, which is written around it."""
-    return {name: value for name, value in options.items() if name not in ("group_id", "group_index", "chord")}
-
-
-def send(app: Any, written: dict[str, Any]) -> None:
-    """Send a workflow, or add it to the calls that are collected here.
-
-    Args:
-        app: the application.
-        written: the workflow, as plain dicts.
-    """
-    calls = _collected.get()
-    if calls is not None:
-        calls.append(written)
-        return
-    from taskq_cloud.calling import workflows  # few processes send workflows
-
-    app.native.run(workflows.send(app.native, written))
 
 
 def group_form(group_id: Any, members: Sequence[dict[str, Any]], *, add_to_parent: bool = True) -> dict[str, Any]:

@@ -6,8 +6,9 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Any, Final
 
-from taskq_cloud.calling import tasks
+from taskq_cloud.calling import tasks, workflows
 from taskq_cloud.calling.options import LINKS, CallOptions, call_options
+from taskq_cloud.celery.native import collecting
 from taskq_cloud.core.lazy.values import fields
 from taskq_cloud.core.workflows.signatures import signature_of
 
@@ -37,20 +38,22 @@ def send(app: Any, name: str, args: Any, kwargs: Any, options: Mapping[str, Any]
         raise TypeError("task args must be a list or tuple")
     if kwargs is not None and not isinstance(kwargs, Mapping):
         raise TypeError("task keyword arguments must be a mapping")
-    from taskq_cloud.celery.canvas import native_form  # imported with workflows already, if any are made
-
     native, given = app.native, native_options(app, name, options)
     place = {option: options[option] for option in PLACE if options.get(option) is not None}
-    if not place and not native_form.is_collecting():
+    is_collected = collecting.is_collected(options.get("task_id"))
+    if not place and not is_collected:
         (sent,) = native.run(tasks.send(native, name, [(args or (), kwargs or {})], call_options(name, given)))
         return str(sent.id)
     stamps = {stamp: options[stamp] for stamp in place.get("stamped_headers", ()) if stamp in options}
-    if native_form.is_collecting():
-        place = native_form.without_place(place)
+    if is_collected:
+        place = collecting.without_place(place)
     if following := place.get("chain"):
-        place["chain"] = [native_form.plain(each, app) for each in following]
+        place["chain"] = _links(app, following)
     plain = signature_of(name, args=args or (), kwargs=kwargs or {}, options={**given, **place, **stamps})
-    native_form.send(app, dict(plain))
+    if is_collected:
+        collecting.add(dict(plain))
+    else:
+        native.run(workflows.send(native, plain))
     return str(given["task_id"])
 
 

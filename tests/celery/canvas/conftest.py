@@ -1,0 +1,39 @@
+"""The two sides that scenarios run on."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import celery._state
+import pytest
+
+from tests.celery.canvas.sides import Side, make_side, outcome
+
+
+@pytest.fixture(scope="module")
+def theirs() -> Iterator[Side]:
+    before = celery._state._tls.current_app, celery._state.default_app
+    side = make_side("celery")
+    yield side
+    side.app.close()
+    celery._state._tls.current_app, celery._state.default_app = before
+
+
+@pytest.fixture(scope="module")
+def ours() -> Iterator[Side]:
+    side = make_side("taskq_cloud.celery")
+    yield side
+    side.app.close()
+
+
+@pytest.fixture
+def alike(theirs: Side, ours: Side) -> Callable[[Callable[[Side], Any]], Any]:
+    """Check that a scenario has one outcome on both sides, and return that outcome."""
+
+    def check(scenario: Callable[[Side], Any]) -> Any:
+        expected = outcome(scenario, theirs)
+        assert outcome(scenario, ours) == expected
+        return expected
+
+    return check
