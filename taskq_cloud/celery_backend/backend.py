@@ -17,7 +17,7 @@ from celery.backends.base import BaseBackend
 from celery.exceptions import ImproperlyConfigured as CeleryImproperlyConfigured
 from celery.exceptions import Reject, TaskRevokedError
 from celery.exceptions import TimeoutError as CeleryTimeoutError
-from celery.result import GroupResult, result_from_tuple
+from celery.result import result_from_tuple
 from celery.utils.log import get_task_logger
 
 from taskq_cloud.app import TaskQ
@@ -34,7 +34,6 @@ from taskq_cloud.core.records.record import Record, version_of
 from taskq_cloud.core.urls import without_secrets
 from taskq_cloud.core.workflows import saved_groups
 from taskq_cloud.core.workflows.chord_members import check_store_counts_members
-from taskq_cloud.core.workflows.signatures import SAVED_CHORD
 from taskq_cloud.errors import BodyPending, ImproperlyConfigured, OperationalError
 from taskq_cloud.results.waiting import deadline_after
 
@@ -200,13 +199,7 @@ class TaskQBackend(BaseBackend):  # type: ignore[misc]  # Celery has no types
         self.ensure_chords_allowed()
         header = self.app.GroupResult(*header_result_args)
         self.save_group(header.id, header)
-        group = header.as_tuple()
-        members = list(saved_groups.leaves(group))
-        counted: dict[str, Any] = {"chord_size": len(members), SAVED_CHORD: header.id}
-        if any(isinstance(each, GroupResult) for each in header.results):
-            # The tasks of a group in the header count from 0 again, so these members are recognised by their ids.
-            counted["chord_ids"] = {str(index): task_id for index, task_id in enumerate(members)}
-        body.options.update(counted)
+        body.options.update(saved_groups.counting_options(header.as_tuple()))
 
     def mark_as_done(
         self, task_id: str, result: Any, request: Any = None, store_result: bool = True, state: str = states.SUCCESS

@@ -6,9 +6,7 @@ Celery's request becomes a message, and the errbacks of a chord are called as Ce
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
 from functools import partial
-from typing import Any
 
 from celery import Celery
 from celery.app.task import Context
@@ -17,8 +15,9 @@ from celery.exceptions import ChordError as CeleryChordError
 from taskq_cloud.celery_backend.broker import CeleryBroker
 from taskq_cloud.core.execution.context import DeliveryContext, Environment
 from taskq_cloud.core.messages.codec import Codec
+from taskq_cloud.core.messages.requests import message_of
 from taskq_cloud.core.messages.sending import Outbox
-from taskq_cloud.core.model.message import Delivery, Embed, Message
+from taskq_cloud.core.model.message import Delivery, Message
 from taskq_cloud.core.model.options import Policy, TaskOptions
 from taskq_cloud.core.ports import ResultStore
 from taskq_cloud.errors import ChordError
@@ -63,24 +62,3 @@ def context_of(app: Celery, store: ResultStore, policy: Policy, request: Context
         receive_count=2 if info.get("redelivered") else 1,
     )
     return DeliveryContext(environment, delivery, message, TaskOptions())
-
-
-def message_of(request: Context) -> Message:
-    """Make the message that a request came in."""
-    return Message(
-        task=str(request.get("task")),
-        id=str(request.id),
-        args=request.args or (),
-        kwargs=request.kwargs or {},
-        embed=Embed(errbacks=_listed(request.errbacks), chain=_listed(request.chain), chord=request.chord),
-        retries=request.retries or 0,
-        root_id=request.root_id,
-        parent_id=request.parent_id,
-        group=request.group,
-        group_index=request.group_index,
-        headers=request.headers or {},
-    )
-
-
-def _listed(value: Any) -> Sequence[Any] | None:
-    return list(value) if isinstance(value, list | tuple) else None

@@ -14,6 +14,7 @@ from taskq_cloud.core.execution.pipeline import Pipeline
 from taskq_cloud.core.execution.runner import TaskRunner
 from taskq_cloud.core.lazy.values import dataclass
 from taskq_cloud.core.messages.codec import Codec
+from taskq_cloud.core.model.options import Policy
 from taskq_cloud.core.model.task_definition import TaskDefinition
 from taskq_cloud.core.ports import Broker, ResultStore
 from taskq_cloud.runtime.registry import Registry
@@ -53,6 +54,25 @@ class Runtime:
     app_path: str | None = None
 
 
+def make_environment(app: Registry, policy: Policy, hostname: str | None) -> Environment:
+    """Make the parts of an application that a pipeline works with.
+
+    Args:
+        app: the application.
+        policy: the settings that hold for every task.
+        hostname: the worker's name; None: a name that is made from the machine's.
+    """
+    return Environment(
+        outbox=app.outbox,
+        store=app.store,
+        tasks=app.definitions,
+        policy=policy,
+        route=app.route,
+        hostname=hostname or f"taskq@{socket.gethostname()}",
+        clock=time.time,
+    )
+
+
 def make_runtime(app: Registry, hostname: str | None, patience_seconds: float | None, app_path: str | None) -> Runtime:
     """Make the runtime of an application. The arguments are those of ``TaskQ.runtime``.
 
@@ -67,22 +87,12 @@ def make_runtime(app: Registry, hostname: str | None, patience_seconds: float | 
         from taskq_cloud.core.execution.steps import rate_limits  # few applications have rate limits
 
         rate_limits.check(limited, policy, app.store.capabilities, app.broker.capabilities)
-    environment = Environment(
-        outbox=app.outbox,
-        store=app.store,
-        tasks=app.definitions,
-        policy=policy,
-        route=app.route,
-        hostname=hostname or f"taskq@{socket.gethostname()}",
-        clock=time.time,
-        hooks=app.hooks,
-    )
     return Runtime(
         settings=app.conf,
         tasks=app.definitions,
         broker=app.broker,
         store=app.store,
-        pipeline=Pipeline(environment),
+        pipeline=Pipeline(make_environment(app, policy, hostname)),
         runner=app.runner,
         codec=app.codec,
         route=app.route,

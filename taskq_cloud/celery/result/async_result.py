@@ -172,7 +172,7 @@ class AsyncResult(StoredMeta, Ending, Dependencies, ResultBase, native.AsyncResu
         self.backend.remove_pending_result(self)
         return result
 
-    def get(  # noqa: PLR0917 - Celery's signature
+    def get(
         self,
         timeout: float | None = None,
         propagate: bool = True,

@@ -44,20 +44,20 @@ def assert_will_not_block() -> None:
 def allow_join_result() -> Iterator[None]:
     """Allow tasks to wait within a ``with`` block."""
     before = _state.task_join_will_block()
-    _state._set_task_join_will_block(blocks=False)  # noqa: SLF001 - Celery's name
+    _state._set_task_join_will_block(blocks=False)
     try:
         with waiting.allow_join_result():
             yield
     finally:
-        _state._set_task_join_will_block(before)  # noqa: SLF001 - Celery's name
+        _state._set_task_join_will_block(before)
 
 
 @contextmanager
 def denied_join_result() -> Iterator[None]:
     """Refuse to let tasks wait within a ``with`` block."""
     before = _state.task_join_will_block()
-    _state._set_task_join_will_block(blocks=True)  # noqa: SLF001 - Celery's name
+    _state._set_task_join_will_block(blocks=True)
     try:
         yield
     finally:
-        _state._set_task_join_will_block(before)  # noqa: SLF001 - Celery's name
+        _state._set_task_join_will_block(before)

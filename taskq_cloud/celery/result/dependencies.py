@@ -47,7 +47,7 @@ class Dependencies(TaskResult):
             value = result.get()
         return value
 
-    def build_graph(self, intermediate: bool = False, formatter: Any = None) -> DependencyGraph:
+    def build_graph(self, intermediate: bool = False, formatter: Any = None) -> DependencyGraph:  # type: ignore[override]  # Celery's
         """Make the graph of this result and all results that follow from it; arguments as for ``iterdeps``."""
         from taskq_cloud.celery.utils.graph import DependencyGraph, GraphFormatter  # few processes draw graphs
 

@@ -55,7 +55,7 @@ class ResultSet(ResultBase, native.ResultSet):
     def app(self) -> Any:
         """The application."""
         if self._app is None:
-            self._app = self.results[0].app if self.results else current_app._get_current_object()  # noqa: SLF001 - Celery's name
+            self._app = self.results[0].app if self.results else current_app._get_current_object()
         return self._app
 
     @app.setter
@@ -152,14 +152,14 @@ class ResultSet(ResultBase, native.ResultSet):
 
     def _look(self) -> None:  # type: ignore[override]
         """Read the members that are not known yet in one look, if there are several of them in the native store."""
-        plain = [each for each in self.results if isinstance(each, AsyncResult) and each._cache is None]  # noqa: SLF001
+        plain = [each for each in self.results if isinstance(each, AsyncResult) and each._cache is None]
         backend = plain[0].backend if len(plain) > 1 else None
         read = getattr(type(backend), "get_task_metas", None)
         if read is None:
             return
         alike = {each.id: each for each in plain if each.backend is backend and not each.ignored}
         for task_id, meta in read(backend, list(alike)).items():
-            alike[task_id]._maybe_set_cache(meta)  # noqa: SLF001
+            alike[task_id]._maybe_set_cache(meta)
 
     def _ask(self, question: Callable[[Any], Any]) -> Iterator[Any]:
         self._look()
@@ -218,7 +218,7 @@ class ResultSet(ResultBase, native.ResultSet):
 
     # -- waiting
 
-    def get(  # noqa: PLR0917 - Celery's signature
+    def get(
         self,
         timeout: float | None = None,
         propagate: bool = True,
@@ -242,7 +242,7 @@ class ResultSet(ResultBase, native.ResultSet):
             on_interval=on_interval,
         )
 
-    def join(  # noqa: PLR0917 - Celery's signature
+    def join(
         self,
         timeout: float | None = None,
         propagate: bool = True,
@@ -287,7 +287,7 @@ class ResultSet(ResultBase, native.ResultSet):
             (partial(callback, result.id) if callback else values.append)(value)
         return values
 
-    def join_native(  # noqa: PLR0917 - Celery's signature
+    def join_native(
         self,
         timeout: float | None = None,
         propagate: bool = True,

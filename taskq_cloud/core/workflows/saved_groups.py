@@ -20,6 +20,7 @@ from taskq_cloud.core.model.message import Message
 from taskq_cloud.core.ports import ResultStore
 from taskq_cloud.core.records import document
 from taskq_cloud.core.records.record import FENCE_KEPT_SECONDS, PENDING, Record
+from taskq_cloud.core.workflows.signatures import SAVED_CHORD
 from taskq_cloud.core.workflows.stages import MOST_NESTED, MOST_TASKS
 from taskq_cloud.errors import DecodeError
 
@@ -153,6 +154,20 @@ def leaves(group: Group) -> Iterator[str]:
             yield member[0][0]
         else:
             yield from leaves(member)
+
+
+def counting_options(group: Group) -> dict[str, Any]:
+    """The options of a chord's body by which every member, who carries the body, is counted.
+
+    Args:
+        group: the header, which is saved.
+    """
+    members = list(leaves(group))
+    options: dict[str, Any] = {"chord_size": len(members), SAVED_CHORD: group[0][0]}
+    if any(member[1] is not None for member in group[1]):
+        # The tasks of a group in the header count from 0 again, so these members are recognised by their ids.
+        options["chord_ids"] = {str(index): task_id for index, task_id in enumerate(members)}
+    return options
 
 
 def nest(group: Group, values: Iterator[Any]) -> list[Any]:
