@@ -144,7 +144,7 @@ class ScheduleEntry:
         from taskq_cloud.celery.canvas.reprs import reprcall  # a scheduler makes no workflows
 
         call = reprcall(self.task, self.args or (), self.kwargs or {})
-        return f"<{type(self).__name__}: {self.name} {call} {self.schedule}>"
+        return f"<{type(self).__name__}: {self.name} {call} {self.schedule}"  # without the end, as in Celery
 
     def __lt__(self, other: object) -> bool:
         # Any order will do: a heap compares entries only if their times are equal.

@@ -160,7 +160,7 @@ class crontab(BaseSchedule):
         """The time from now until a task that last ran at ``last_run_at`` is due; negative if that time is past."""
         return remaining(*self.remaining_delta(last_run_at, ffwd=ffwd))
 
-    def is_due(self, last_run_at: datetime) -> tuple[bool, float]:
+    def is_due(self, last_run_at: datetime) -> schedstate:
         """Whether a task that last ran at ``last_run_at`` is due, and the seconds after which to ask again.
 
         The setting ``beat_cron_starting_deadline`` is the longest delay, in seconds, of a run that was missed.

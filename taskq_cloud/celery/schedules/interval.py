@@ -37,7 +37,7 @@ class schedule(BaseSchedule):
         last, now = self.maybe_make_aware(last_run_at), self.maybe_make_aware(self.now())
         return remaining(last, self.run_every, now, self.relative)
 
-    def is_due(self, last_run_at: datetime) -> tuple[bool, float]:
+    def is_due(self, last_run_at: datetime) -> schedstate:
         """Whether a task that last ran at ``last_run_at`` is due, and the seconds after which to ask again."""
         last = self.maybe_make_aware(last_run_at)
         seconds = self.remaining_estimate(last).total_seconds()

@@ -100,7 +100,7 @@ class solar(BaseSchedule):
         event = self.maybe_make_aware(self._next_event(self.ephem.Date(last)).datetime())
         return subtract_datetimes(event, self.maybe_make_aware(self.now()))
 
-    def is_due(self, last_run_at: datetime) -> tuple[bool, float]:
+    def is_due(self, last_run_at: datetime) -> schedstate:
         """Whether a task that last ran at ``last_run_at`` is due, and the seconds after which to ask again."""
         seconds = self.remaining_estimate(last_run_at).total_seconds()
         if seconds > 0:

@@ -43,7 +43,7 @@ class App:
     """An application with a clock that stands still."""
 
     time: datetime
-    timezone: tzinfo = ZONES[0]
+    timezone: tzinfo | None = ZONES[0]
     conf: Conf = field(default_factory=Conf)
 
     def now(self) -> datetime:
