@@ -181,8 +181,9 @@ class group(Signature):
         group_index: Any = None,
     ) -> Any:
         """Fix the ids of all tasks, and return the ``GroupResult``; arguments as for ``Signature.freeze``."""
-        frozen = self._freeze_group_tasks(_id, group_id, chord, root_id, parent_id, group_index)
-        return self.app.GroupResult(*frozen)
+        own_id, results = self._freeze_group_tasks(_id, group_id, chord, root_id, parent_id, group_index)
+        len(results)  # reads a generator to its end, so that all its tasks have their ids
+        return self.app.GroupResult(own_id, results)
 
     _freeze = freeze
 

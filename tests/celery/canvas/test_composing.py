@@ -70,7 +70,7 @@ def _outcome(scenario: Make, s: Side) -> Any:
 
 def described(sig: Any) -> Any:
     """The whole of a signature: its dict, its text and its class."""
-    return [sig, repr(sig), type(sig).__name__] if isinstance(sig, dict) else sig
+    return [sig, repr(sig), type(sig).__name__] if hasattr(sig, "reprcall") else sig
 
 
 @kinds
