@@ -35,7 +35,7 @@ class Context:
     headers: Mapping[str, Any] | None = None
     hostname: str | None = None
     id: str | None = None
-    ignore_result = False
+    ignore_result: bool = False
     is_eager = False
     kwargs: Mapping[str, Any] | None = None
     logfile: str | None = None
@@ -180,7 +180,6 @@ def context_of(invocation: Invocation) -> Context:
         group_index=message.group_index,
         hostname=gethostname() if eager else invocation.hostname,
         id=message.id,
-        ignore_result=message.ignore_result,
         is_eager=eager,
         kwargs=dict(message.kwargs),
         origin=message.origin,
@@ -200,4 +199,6 @@ def context_of(invocation: Invocation) -> Context:
         loglevel=0 if eager else None,
     )
     request.update(headers=own or None, invocation=invocation)
+    if message.ignore_result is not None:
+        request.ignore_result = message.ignore_result
     return request

@@ -5,7 +5,6 @@ from __future__ import annotations
 import inspect
 import warnings
 from collections.abc import Callable, Sequence
-from functools import partial
 from typing import Any
 
 from taskq_cloud.celery import _state
@@ -53,8 +52,8 @@ def task_of_function(app: Any, fun: Callable[..., Any], name: str, options: dict
     if typed.get("pydantic") is True:
         from taskq_cloud.celery.app import typed_arguments  # few tasks take models
 
-        body = typed_arguments.wrapped(app, fun, name, typed)
-        dump = staticmethod(partial(typed_arguments.dump_arguments, fun, bound=bind))
+        body = typed_arguments.wrapped(app, fun, name, typed, bound=bind)
+        dump = staticmethod(body.dump_arguments)
     run = body if bind else staticmethod(body)
     kind = type(
         fun.__name__,
