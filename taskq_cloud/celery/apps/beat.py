@@ -125,27 +125,17 @@ class Beat:
 
     def start_scheduler(self) -> None:
         """Run the native ticker or the scheduler until it ends."""
+        has_own = self.Service is not beat.Service or self.scheduler_cls not in _DEFAULT_SCHEDULERS
         with pid_file(self.pidfile):
-            ticker = self._ticker()
-            if ticker is None:
+            if has_own:
                 self._start_service()
+                return
+            try:
+                ticker = make_native_ticker(self.app)
+            except ImproperlyConfigured as error:
+                self._start_service(why=error)
             else:
                 self._start_ticker(ticker)
-
-    def _ticker(self) -> Ticker | None:
-        """The native ticker; None if a scheduler of Celery's kind has to run."""
-        if self.Service is not beat.Service or self.scheduler_cls not in _DEFAULT_SCHEDULERS:
-            return None
-        try:
-            return make_native_ticker(self.app)
-        except ImproperlyConfigured as error:
-            logger.warning(
-                "beat runs a scheduler with the file %r, of which there must be only one process: the ticker can't "
-                "send these periodic tasks: %s",
-                self.schedule,
-                error,
-            )
-            return None
 
     def _start_ticker(self, ticker: Ticker) -> None:
         if not self.quiet:
@@ -155,7 +145,7 @@ class Beat:
             signals.beat_init.send(sender=self)
             run_native_ticker(self.app, ticker)
 
-    def _start_service(self) -> None:
+    def _start_service(self, why: Exception | None = None) -> None:
         service = self.Service(
             app=self.app,
             max_interval=self.max_interval,
@@ -167,6 +157,9 @@ class Beat:
         if not self.quiet:
             self._print(self.banner(service))
         self.setup_logging()
+        if why is not None:
+            text = "beat runs with the file %r, so that there must be only one such process; no ticker can run: %s"
+            logger.warning(text, self.schedule, why)
         if self.socket_timeout:
             logger.debug("Setting default socket timeout to %r", self.socket_timeout)
             socket.setdefaulttimeout(self.socket_timeout)

@@ -34,6 +34,8 @@ class BeatLazyFunc:
         kwargs: the keyword arguments of ``func``.
     """
 
+    computed_for_each_call = True
+
     def __init__(self, func: Callable[..., Any], *args: Any, **kwargs: Any) -> None:
         self._func = func
         self._args, self._kwargs = args, kwargs

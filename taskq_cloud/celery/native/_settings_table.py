@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import suppress
 from datetime import timedelta
 from typing import Any, Final
 
@@ -41,17 +42,15 @@ def _schedules(value: Any) -> dict[str, Any]:
     A schedule of a class that the user wrote stays as it is: only ``taskq beat`` and a deployment can't take it, and
     they say so.
     """
-    from taskq_cloud.celery.schedules import native_schedule  # few applications have periodic tasks
+    if not value:
+        return {}
+    from taskq_cloud.celery.schedules import native_entry  # few applications have periodic tasks
     from taskq_cloud.errors import ScheduleError
 
-    found = {}
-    for name, entry in dict(value or {}).items():
-        found[name] = entry
-        if isinstance(entry, Mapping) and hasattr(entry.get("schedule"), "is_due"):
-            try:
-                found[name] = {**entry, "schedule": native_schedule(entry["schedule"])}
-            except ScheduleError:
-                continue
+    found = dict(value)
+    for name, entry in found.items():
+        with suppress(ScheduleError):
+            found[name] = native_entry(name, entry)
     return found
 
 

@@ -10,7 +10,7 @@ from taskq_cloud.celery.schedules.base import BaseSchedule, Cronspec, cronfield,
 from taskq_cloud.celery.schedules.cron import crontab
 from taskq_cloud.celery.schedules.cron_fields import ParseException, crontab_parser
 from taskq_cloud.celery.schedules.interval import maybe_schedule, schedule
-from taskq_cloud.celery.schedules.native import native_schedule
+from taskq_cloud.celery.schedules.native import native_entry, native_schedule
 from taskq_cloud.celery.schedules.sun import solar
 
 __all__ = (
@@ -21,6 +21,7 @@ __all__ = (
     "crontab",
     "crontab_parser",
     "maybe_schedule",
+    "native_entry",
     "native_schedule",
     "schedstate",
     "schedule",

@@ -1,10 +1,12 @@
-"""Turns one of Celery's schedules into a native one, which tickers and cloud platforms understand."""
+"""Turns Celery's schedules and periodic tasks into native ones, which tickers and cloud platforms understand."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import timedelta
 from typing import Any
 
+from taskq_cloud.celery.schedules.base import BaseSchedule
 from taskq_cloud.celery.schedules.cron import crontab
 from taskq_cloud.celery.schedules.interval import schedule
 from taskq_cloud.celery.schedules.sun import solar
@@ -45,6 +47,33 @@ def native_schedule(value: Any, relative: bool = False) -> Schedule:
             "start beat with a scheduler class, as in: beat -S celery.beat:Scheduler"
         )
     raise TypeError(f"{value!r:.200} isn't a schedule; use a crontab, schedule, solar, timedelta or number of seconds")
+
+
+def native_entry(name: str, declared: Any) -> dict[str, Any]:
+    """Turn one value of Celery's setting ``beat_schedule`` into a value of the native setting.
+
+    Args:
+        name: the name of the periodic task, for errors.
+        declared: the declaration: a mapping, or an entry of a scheduler.
+
+    Raises:
+        ScheduleError: the schedule or an argument needs a scheduler of Celery's kind.
+    """
+    fields = ("task", "schedule", "args", "kwargs", "options")
+    given = dict(declared) if isinstance(declared, Mapping) else {field: getattr(declared, field) for field in fields}
+    arguments = [*(given.get("args") or ()), *(given.get("kwargs") or {}).values()]
+    if any(getattr(type(value), "computed_for_each_call", False) for value in arguments):
+        raise ScheduleError(
+            f"periodic task {name!r}: a BeatLazyFunc is computed only by a scheduler of Celery's kind: start beat with "
+            "one, as in: beat -S celery.beat:Scheduler"
+        )
+    if isinstance(given.get("schedule"), BaseSchedule):
+        given["schedule"] = native_schedule(given["schedule"])
+        given.pop("relative", None)
+    options = given.get("options") or {}
+    # Celery marks the calls of a scheduler so, too.
+    given["options"] = {**options, "headers": {**(options.get("headers") or {}), "celery_beat_task": True}}
+    return given
 
 
 def _written(numbers: set[int], count: int) -> Any:
