@@ -6,6 +6,7 @@ import os
 from collections import UserDict
 from collections.abc import Callable
 from functools import cached_property
+from itertools import count
 from typing import Any, Final, Self
 
 from taskq_cloud.celery.app._shown_settings import filter_hidden_settings
@@ -24,6 +25,8 @@ _CONTAINERS: Final = (
     "task_routes",
 )
 """Settings whose values are changed in place: ``app.conf.beat_schedule["report"] = ...``."""
+
+_generations: Final = count(1)
 
 
 class PendingConfiguration(UserDict[Any, Any], AttributeDictMixin):
@@ -76,7 +79,7 @@ class Settings(ConfigurationView):
     """
 
     def __init__(self, *args: Any, deprecated_settings: Any = None, **kwargs: Any) -> None:
-        self.__dict__.update(_generation=0, _watched=None)
+        self.__dict__.update(_generation=next(_generations), _watched=None)
         super().__init__(*args, **kwargs)
         self["deprecated_settings"] = deprecated_settings
 
@@ -86,7 +89,8 @@ class Settings(ConfigurationView):
     def generation(self) -> int:
         """A number that grows with every change, so that whoever made something of the settings knows when to renew it.
 
-        Changes in place of dicts and lists are noticed, too. The configuration is not read for it.
+        No two settings of a process have one number. Dicts and lists that were changed in place are noticed, too. The
+        configuration is not read for it.
         """
         watched = self.__dict__["_watched"]
         if watched is not None and any(value != copy for value, copy in watched):
@@ -100,7 +104,7 @@ class Settings(ConfigurationView):
         return number
 
     def _changed(self) -> None:
-        self.__dict__["_generation"] += 1
+        self.__dict__["_generation"] = next(_generations)
         self.__dict__["_watched"] = None
 
     def __setitem__(self, key: str, value: Any) -> None:

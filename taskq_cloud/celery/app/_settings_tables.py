@@ -52,7 +52,7 @@ class Option:
 
     def __init__(self, default: Any = None, *args: Any, **kwargs: Any) -> None:
         self.default = default
-        self.type: Any = kwargs.pop("type", None) or "string"
+        self.type: Any = kwargs.get("type") or "string"
         vars(self).update(kwargs)
 
     def to_python(self, value: Any) -> Any:

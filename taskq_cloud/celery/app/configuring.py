@@ -124,9 +124,7 @@ class Configured:
         self._config_source, self._config_source_silent = obj, silent
         self.namespace = namespace or self.namespace
         if (force or self.configured) and self.loader.config_from_object(obj, silent=silent):
-            generation = getattr(self._conf, "generation", 0)
             self._conf = None
-            self.conf.generation = max(self.conf.generation, generation) + 1
             return self.conf
         return None
 
