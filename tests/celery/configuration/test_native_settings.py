@@ -1,0 +1,393 @@
+"""Native settings that are made of Celery's."""
+
+from __future__ import annotations
+
+import logging
+import os
+from datetime import UTC, timedelta, timezone
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+from zoneinfo import ZoneInfo
+
+import pytest
+
+from taskq_cloud import TaskQ
+from taskq_cloud.brokers.registry import BROKERS
+from taskq_cloud.celery.app.defaults import DEFAULTS
+from taskq_cloud.celery.app.utils import detect_settings
+from taskq_cloud.celery.native import settings
+from taskq_cloud.celery.native._setting_kinds import Kind
+from taskq_cloud.celery.native._settings_table import SETTINGS
+from taskq_cloud.celery.native.settings import describe, native_settings
+from taskq_cloud.celery.schedules import crontab, schedule
+from taskq_cloud.errors import ImproperlyConfigured
+from taskq_cloud.runtime.plain_settings import PlainSettings
+from taskq_cloud.stores.results.registry import STORES
+
+
+@pytest.fixture(autouse=True)
+def nothing_around(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """No variables, no .env, and no warnings so far."""
+    for name in os.environ:
+        if name.startswith(("TASKQ_", "CELERY_", "AZURE_")):
+            monkeypatch.delenv(name)
+    monkeypatch.chdir(tmp_path)
+    settings._warned.clear()
+
+
+def made(prefix: str | None = None, **given: Any) -> dict[str, Any]:
+    """The native settings of a configuration, which a native application accepts."""
+    found = native_settings(detect_settings(given, prefix=prefix))
+    assert TaskQ("shop", **found).conf is not None
+    return found
+
+
+# -- the table
+
+
+@pytest.mark.parametrize("name", sorted(DEFAULTS))
+def test_setting_of_celery_is_classified(name: str) -> None:
+    assert SETTINGS[name].kind in Kind
+
+
+def test_descriptions_are_sentences_of_known_kinds() -> None:
+    rows = describe()
+    assert [name for name, _, _ in rows] == sorted(SETTINGS)
+    for name, kind, sentence in rows:
+        assert kind in {"native", "honoured", "no effect", "refused"}, name
+        assert sentence.endswith("."), name
+
+
+def test_native_settings_of_the_table_exist_or_say_why_not() -> None:
+    for name, setting in SETTINGS.items():
+        if setting.native is not None:
+            assert setting.native in PlainSettings.model_fields or setting.otherwise, name
+
+
+# A value of each setting that has a native one, other than the default.
+VALUES: dict[str, tuple[Any, str, Any]] = {
+    "accept_content": ({"json", "pickle"}, "accept_content", None),
+    "enable_utc": (False, "enable_utc", False),
+    "beat_schedule": ({}, "beat_schedule", {}),
+    "task_compression": ("gzip", "task_compression", "gzip"),
+    "task_default_queue": ("shop", "task_default_queue", "shop"),
+    "task_default_rate_limit": ("10/m", "task_default_rate_limit", "10/m"),
+    "task_eager_propagates": (True, "task_eager_propagates", True),
+    "task_ignore_result": (True, "task_ignore_result", True),
+    "task_serializer": ("yaml", "task_serializer", "yaml"),
+    "task_soft_time_limit": (timedelta(seconds=5), "task_soft_time_limit", 5),
+    "task_time_limit": (30, "task_time_limit", 30),
+    "task_store_errors_even_if_ignored": (True, "task_store_errors_even_if_ignored", True),
+    "task_track_started": (True, "task_track_started", True),
+    "result_expires": (timedelta(days=2), "result_expires", timedelta(days=2)),
+    "result_extended": (True, "result_extended", True),
+    "worker_concurrency": (3, "worker_concurrency", 3),
+    "worker_disable_prefetch": (True, "worker_prefetch_multiplier", 1),
+    "worker_disable_rate_limits": (True, "worker_disable_rate_limits", True),
+    "worker_max_memory_per_child": (1000, "worker_max_memory_per_child", 1000),
+    "worker_max_tasks_per_child": (10, "worker_max_tasks_per_child", 10),
+    "worker_pool": ("solo", "worker_pool", "solo"),
+    "worker_prefetch_multiplier": (2, "worker_prefetch_multiplier", 2),
+    "worker_soft_shutdown_timeout": (9.5, "worker_shutdown_timeout", 9.5),
+    "security_key": ("key.pem", "security_key", "key.pem"),
+    "security_key_password": (b"secret", "security_key_password", "secret"),
+    "security_certificate": ("cert.pem", "security_certificate", "cert.pem"),
+    "security_cert_store": ("certs/*.pem", "security_cert_store", "certs/*.pem"),
+    "security_digest": ("sha512", "security_digest", "sha512"),
+    "imports": (["shop"], "imports", ("shop",)),
+    "include": ("shop.tasks", "imports", ("shop.tasks",)),
+    "timezone": ("Europe/Berlin", "timezone", "Europe/Berlin"),
+    "task_acks_late": (True, "task_acks_late", True),
+    "task_acks_on_failure_or_timeout": (False, "task_acks_on_failure_or_timeout", False),
+    "task_acks_on_failure": (False, "task_acks_on_failure", False),
+    "task_acks_on_timeout": (False, "task_acks_on_timeout", False),
+    "task_queue_max_priority": (10, "task_queue_max_priority", 10),
+    "task_store_eager_result": (True, "task_store_eager_result", True),
+    "result_compression": ("gzip", "result_compression", "gzip"),
+    "broker_transport_options": ({"visibility_timeout": 5}, "broker_transport_options", {"visibility_timeout": 5}),
+}
+
+
+@pytest.mark.parametrize("name", VALUES)
+def test_value_becomes_the_native_setting(name: str) -> None:
+    value, native, wanted = VALUES[name]
+    found = made(**{name: value})
+    if native not in PlainSettings.model_fields:
+        assert native not in found
+        return
+    if wanted is None:
+        assert set(found[native]) == value
+    else:
+        assert found[native] == wanted
+
+
+@pytest.mark.parametrize("name", sorted(name for name, row in SETTINGS.items() if row.native is not None))
+def test_every_native_row_has_an_example(name: str) -> None:
+    assert name in VALUES
+
+
+@pytest.mark.parametrize("name", sorted(DEFAULTS))
+def test_celerys_default_given_by_the_user_is_accepted(name: str) -> None:
+    made(**{name: DEFAULTS[name]})
+
+
+def test_unset_settings_are_left_to_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TASKQ_TASK_TIME_LIMIT", "7")
+    assert made() == {"results": "disabled://"}
+    assert TaskQ("shop", **made()).conf.task_time_limit == 7
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        *(("worker_concurrency", "auto"), ("worker_concurrency", 0), ("task_time_limit", 0), ("task_time_limit", None)),
+        *(("worker_max_tasks_per_child", 0), ("worker_soft_shutdown_timeout", 0.0), ("worker_disable_prefetch", False)),
+        *(("worker_pool", None), ("accept_content", ()), ("task_compression", None)),
+    ],
+)
+def test_value_without_meaning_leaves_the_native_default(name: str, value: Any) -> None:
+    assert made(**{name: value}) == {"results": "disabled://"}
+
+
+def test_results_that_never_expire_stay_so() -> None:
+    assert made(result_expires=None)["result_expires"] is None
+
+
+def test_old_names_and_prefixes_are_read() -> None:
+    assert made(CELERYD_POOL="solo", BROKER_URL="memory://")["worker_pool"] == "solo"
+    found = made("CELERY", CELERY_WORKER_POOL="solo", CELERY_BROKER_URL="memory://", CELERY_PAYLOADS="s3://bucket")
+    assert (found["worker_pool"], found["broker"], found["payloads"]) == ("solo", "memory://", "s3://bucket")
+
+
+def test_native_settings_may_be_in_the_configuration() -> None:
+    found = made(payloads="s3://bucket", visibility_timeout=timedelta(seconds=5), task_fan_out_members=3)
+    assert (found["payloads"], found["visibility_timeout"], found["task_fan_out_members"]) == (
+        "s3://bucket",
+        timedelta(seconds=5),
+        3,
+    )
+
+
+def test_module_of_a_native_name_is_no_setting() -> None:
+    assert "payloads" not in made(payloads=ModuleType("payloads"), scheduler=print)
+
+
+def test_modules_of_both_settings_are_imported_once() -> None:
+    assert made(imports=("shop", "mail"), include=["mail", "pay"])["imports"] == ("shop", "mail", "pay")
+
+
+@pytest.mark.parametrize(
+    ("zone", "name"), [(ZoneInfo("Asia/Tokyo"), "Asia/Tokyo"), (UTC, "UTC"), ("Europe/Paris", "Europe/Paris")]
+)
+def test_time_zone_is_given_by_its_name(zone: Any, name: str) -> None:
+    assert made(timezone=zone)["timezone"] == name
+
+
+def test_time_zone_without_a_name_is_refused() -> None:
+    with pytest.raises(ImproperlyConfigured, match="IANA name"):
+        made(timezone=timezone(timedelta(hours=1)))
+
+
+def test_time_zone_of_django_is_read() -> None:
+    assert made("CELERY", TIME_ZONE="Europe/Paris")["timezone"] == "Europe/Paris"
+
+
+def test_schedules_become_native_ones() -> None:
+    app = TaskQ(
+        "shop",
+        **made(
+            beat_schedule={
+                "a": {"task": "t", "schedule": crontab(minute="5", hour="3"), "args": (1,)},
+                "b": {"task": "t", "schedule": schedule(30)},
+                "c": {"task": "t", "schedule": 60.0, "options": {"queue": "slow"}},
+            }
+        ),
+    )
+    app.task(name="t")(lambda *args: None)
+    assert [entry.name for entry in app.schedule_entries()] == ["a", "b", "c"]
+
+
+def test_schedule_of_a_users_class_stays_as_it_is() -> None:
+    class Own(schedule):
+        pass
+
+    own = Own(30)
+    assert made(beat_schedule={"a": {"task": "t", "schedule": own}})["beat_schedule"]["a"]["schedule"] is own
+
+
+# -- brokers and result backends
+
+
+@pytest.mark.parametrize(
+    ("given", "url"),
+    [
+        ({"broker_url": "memory://"}, "memory://"),
+        ({"broker_url": ["memory://"]}, "memory://"),
+        ({"broker_transport": "memory"}, "memory://"),
+        ({"broker_url": "sqs://", "broker_transport_options": {"region": "eu-west-1"}}, "sqs://"),
+        ({"broker_url": "sqs://eu-west-1/shop-"}, "sqs://eu-west-1/shop-"),
+        ({"broker_url": "gcpubsub://projects/my-project"}, "pubsub://my-project"),
+        ({"broker_url": "pubsub://my-project/shop-"}, "pubsub://my-project/shop-"),
+        ({"broker_url": "sqlite:///tasks.db"}, "sqlite:///tasks.db"),
+        ({"broker_read_url": "memory://", "broker_write_url": "memory://"}, "memory://"),
+    ],
+)
+def test_broker_is_native(given: dict[str, Any], url: str) -> None:
+    found = made(**given)
+    assert found["broker"] == url
+    BROKERS.open(url, found.get("broker_transport_options", {}))
+
+
+def test_broker_of_the_environment_wins(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CELERY_BROKER_URL", "memory://")
+    assert made(broker_url="amqp://")["broker"] == "memory://"
+
+
+def test_options_of_kombus_pubsub_are_left_out() -> None:
+    options = {"enable_exactly_once_delivery": True, "queue_name_prefix": "shop-"}
+    found = made(broker_url="gcpubsub://projects/my-project", broker_transport_options=options)
+    assert found["broker_transport_options"] == {"queue_name_prefix": "shop-"}
+
+
+@pytest.mark.parametrize(
+    ("given", "reason"),
+    [
+        *(({"broker_url": url}, "is not supported; supported: sqs://") for url in ("amqp://u:hidden@h//", "redis://h")),
+        *(({"broker_url": url}, "sqlite:///path") for url in ("sqla+sqlite:///x.db", "filesystem://")),
+        ({"broker_url": "localhost"}, "isn't a URL"),
+        ({"broker_url": "sqs://;memory://"}, "keep one of them"),
+        ({"broker_url": ["sqs://", "memory://"]}, "keep one of them"),
+        ({"broker_url": "memory://", "broker_write_url": "sqs://"}, "set broker_url alone"),
+        ({"broker_host": "hidden"}, "set broker_url instead"),
+        ({"broker_url": "memory://", "broker_password": "hidden"}, "set broker_url instead"),
+        ({"task_protocol": 1}, "version 2"),
+        *(({"result_backend": url}, "supported: dynamodb://") for url in ("rpc", "rpc://", "redis://:hidden@h/0")),
+        *(({"result_backend": url}, "supported: dynamodb://") for url in ("cache+memcached://h/", "shop.Backend")),
+        ({"result_backend": "cache", "cache_backend": "memcached://hidden:hidden@h"}, "supported: dynamodb://"),
+        ({"result_backend": dict}, "supported|not supported"),
+        *(({"result_backend": url}, "sqlite:///path") for url in ("db+sqlite:///x.db", "file:///x")),
+        ({"result_backend": "s3"}, "no bucket"),
+        ({"result_backend": "s3", "s3_bucket": "b", "s3_access_key_id": "hidden"}, "remove the settings"),
+        ({"result_backend": "s3", "s3_bucket": "b", "s3_base_path": "shop"}, "write 'shop/'"),
+        ({"result_backend": "gs"}, "no bucket"),
+        ({"result_backend": "azureblockblob://AccountName=a;AccountKey=hidden"}, "AZURE_STORAGE_CONNECTION_STRING"),
+    ],
+)
+def test_setting_that_would_lose_messages_or_results_is_refused(given: dict[str, Any], reason: str) -> None:
+    with pytest.raises(ImproperlyConfigured, match=reason) as raised:
+        made(**given)
+    assert "hidden" not in str(raised.value)
+
+
+@pytest.mark.parametrize(
+    ("given", "url"),
+    [
+        *(
+            ({"result_backend": name}, "memory://")
+            for name in ("cache+memory://", "cache+memory", "memory://", "cache")
+        ),
+        ({"result_backend": "cache", "cache_backend": "memory://"}, "memory://"),
+        *(({"result_backend": name}, "disabled://") for name in ("disabled", "disabled://")),
+        ({"result_backend": "dynamodb://@eu-west-1/shop"}, "dynamodb://@eu-west-1/shop?key_format=celery"),
+        ({"result_backend": "dynamodb://@eu-west-1"}, "dynamodb://@eu-west-1?key_format=celery"),
+        ({"result_backend": "dynamodb://eu-west-1"}, "dynamodb://@eu-west-1?key_format=celery"),
+        ({"result_backend": "dynamodb"}, "dynamodb://celery?key_format=celery"),
+        (
+            {"result_backend": "dynamodb://@eu-west-1/tab?read=5&ttl_seconds=9", "dynamodb_endpoint_url": "http://h:1"},
+            "dynamodb://@eu-west-1/tab?key_format=celery&read=5&endpoint_url=http%3A%2F%2Fh%3A1",
+        ),
+        ({"result_backend": "dynamodb://shop?key_format=plain"}, "dynamodb://shop?key_format=plain"),
+        ({"result_backend": "s3", "s3_bucket": "shop", "s3_base_path": "a/b/"}, "s3://shop/a/b"),
+        (
+            {"result_backend": "s3://", "s3_bucket": "shop", "s3_region": "eu-west-1", "s3_endpoint_url": "http://h"},
+            "s3://shop?region=eu-west-1&endpoint_url=http%3A%2F%2Fh",
+        ),
+        ({"result_backend": "s3://other/prefix", "s3_bucket": "shop"}, "s3://other/prefix"),
+        (
+            {"result_backend": "gs", "gcs_bucket": "shop", "gcs_base_path": "/a/", "gcs_project": "p"},
+            "gs://shop/a?project=p",
+        ),
+        ({"result_backend": "gs://other/x?gcs_project=p", "gcs_bucket": "shop"}, "gs://other/x?project=p"),
+        (
+            {
+                "result_backend": "azureblockblob://DefaultAzureCredential@https://shop.blob.core.windows.net",
+                "azureblockblob_base_path": "a/",
+            },
+            "azureblob://celery/a?account_url=https%3A%2F%2Fshop.blob.core.windows.net",
+        ),
+        ({"result_backend": "azureblockblob://other/prefix"}, "azureblob://other/prefix"),
+        ({"result_backend": "sqlite:///results.db"}, "sqlite:///results.db"),
+    ],
+)
+def test_result_backend_is_native(given: dict[str, Any], url: str) -> None:
+    assert made(**given)["results"] == url
+    if not url.startswith("azureblob"):
+        STORES.open(url, {})
+
+
+def test_connection_string_of_azure_may_be_that_of_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AZURE_STORAGE_CONNECTION_STRING", "AccountName=a;AccountKey=b")
+    assert made(result_backend="azureblockblob://AccountName=a;AccountKey=b")["results"] == "azureblob://celery"
+
+
+@pytest.mark.parametrize("variable", ["TASKQ_RESULTS", "TASKQ_RESULT_BACKEND"])
+def test_store_of_the_environment_replaces_the_disabled_backend(variable: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(variable, "memory://")
+    assert "results" not in made(broker_url="memory://")
+    assert TaskQ("shop", **made(broker_url="memory://")).conf.results_url() == "memory://"
+
+
+def test_store_in_a_file_of_variables_replaces_the_disabled_backend(tmp_path: Path) -> None:
+    (tmp_path / ".env").write_text("TASKQ_RESULTS=memory://\n")
+    assert "results" not in made()
+
+
+def test_result_backend_of_the_environment_wins(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CELERY_RESULT_BACKEND", "cache+memory://")
+    assert made(result_backend="rpc://")["results"] == "memory://"
+
+
+# -- warnings
+
+
+def test_setting_without_effect_is_warned_of_once(caplog: pytest.LogCaptureFixture) -> None:
+    for _ in range(2):
+        made(worker_agent="shop:Agent")
+    (record,) = caplog.records
+    assert (record.name, record.levelno) == ("taskq_cloud.celery", logging.WARNING)
+    assert record.getMessage().startswith("The setting worker_agent has no effect: The worker has other parts")
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        {name: DEFAULTS[name] for name in DEFAULTS},
+        {"broker_heartbeat": 0, "worker_enable_remote_control": False, "task_routes": {"a": "b"}, "own": 1},
+        {"broker_use_ssl": True, "result_accept_content": ["json"], "worker_deduplicate_successful_tasks": True},
+        {"task_acks_late": True, "report_to": "me", "worker_shutdown_timeout": 3},
+    ],
+)
+def test_usual_configuration_is_not_warned_of(given: dict[str, Any], caplog: pytest.LogCaptureFixture) -> None:
+    made(**given)
+    assert not caplog.records
+
+
+@pytest.mark.parametrize(
+    ("given", "prefix", "text"),
+    [
+        ({"task_routs": {}}, None, "The setting task_routs is unknown: did you mean task_routes?"),
+        (
+            {"CELERY_WORKER_POL": "solo"},
+            "CELERY",
+            "The setting CELERY_WORKER_POL is unknown: did you mean worker_pool?",
+        ),
+        ({"worker_pool": "gevent"}, None, "worker_pool='gevent' is changed: prefork"),
+        ({"worker_prefetch_multiplier": 0}, None, "worker_prefetch_multiplier=0 is changed: The messages"),
+    ],
+)
+def test_mistyped_or_changed_setting_is_warned_of(
+    given: dict[str, Any], prefix: str | None, text: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    made(prefix, **given)
+    assert [record.getMessage()[: len(text)] for record in caplog.records] == [text]
