@@ -68,7 +68,7 @@ class Scheduler:
         app: Any,
         schedule: Any = None,
         max_interval: float | None = None,
-        Producer: Any = None,  # noqa: N803 - Celery's name
+        Producer: Any = None,
         lazy: bool = False,
         sync_every_tasks: int | None = None,
         **kwargs: Any,
@@ -76,7 +76,8 @@ class Scheduler:
         self.app = app
         self.data = maybe_evaluate({} if schedule is None else schedule)
         self.max_interval = max_interval or app.conf.beat_max_loop_interval or self.max_interval
-        self.Producer = Producer or app.amqp.Producer
+        # Calls need no producer, as the native application has connections of its own.
+        self.Producer = Producer or getattr(app.amqp, "Producer", None)
         self._heap: Any = None
         self.old_schedulers: Any = None
         self.sync_every_tasks = app.conf.beat_sync_every if sync_every_tasks is None else sync_every_tasks
@@ -233,7 +234,7 @@ class Scheduler:
         try:
             result = self.apply_async(entry, producer=producer, advance=False)
         except Exception as error:
-            logger.exception("Message Error: %s\n%s", error, traceback.format_stack())  # noqa: TRY401 - Celery's text
+            logger.exception("Message Error: %s\n%s", error, traceback.format_stack())
             return
         if result and hasattr(result, "id"):
             logger.debug("%s sent. id->%s", entry.task, result.id)
@@ -279,8 +280,9 @@ class Scheduler:
 
     @cached_property
     def producer(self) -> Any:
-        """The producer that sends the messages."""
-        return self.Producer(self._ensure_connected(), auto_declare=False)
+        """The producer that sends the messages; None if the application has no class for it."""
+        connection = self._ensure_connected()
+        return self.Producer(connection, auto_declare=False) if self.Producer else None
 
     def _ensure_connected(self) -> Any:
         def report(error: BaseException, interval: float) -> None:
