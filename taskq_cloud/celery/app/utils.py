@@ -145,8 +145,8 @@ def bugreport(app: Any) -> str:
 
     try:
         connection = app.connection()
-        transport, driver = connection.transport_cls, connection.transport
-        driver_v = f"{driver.driver_name}:{driver.driver_version()}"
+        transport, driver = connection.transport_cls, getattr(connection, "transport", None)
+        driver_v = f"{driver.driver_name}:{driver.driver_version()}" if driver else ""
     except Exception as error:
         transport, driver_v = "", f"({type(error).__name__}: {error})"
     return BUGREPORT_INFO.format(

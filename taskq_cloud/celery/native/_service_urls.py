@@ -87,10 +87,13 @@ def results_of(conf: Any) -> str | None:
     backend = conf.result_backend
     if not backend:
         return None
+    if isinstance(backend, type):
+        backend = f"{backend.__module__}:{backend.__name__}"
     if not isinstance(backend, str):
         raise ImproperlyConfigured(
-            f"result_backend is {backend!r}, and stores of another kind than these are not supported: {_STORES_HERE}"
+            f"result_backend is {backend!r:.100}; supported are the URLs and classes of {_STORES_HERE}"
         )
+    backend = _CLASSES.get(backend.removeprefix("taskq_cloud.").replace(":", "."), backend)
     name, separator, rest = backend.partition("://")
     scheme = name.lower()
     read = _READERS.get(scheme)
@@ -176,6 +179,16 @@ _READERS: Final[dict[str, Callable[[Any, str], str]]] = {
     "s3": _s3,
 }
 """The scheme of Celery's URL, or the backend's name -> the function that makes the native URL."""
+
+_CLASSES: Final = {
+    "celery.backends.azureblockblob.AzureBlockBlobBackend": "azureblockblob",
+    "celery.backends.base.DisabledBackend": "disabled",
+    "celery.backends.cache.CacheBackend": "cache",
+    "celery.backends.dynamodb.DynamoDBBackend": "dynamodb",
+    "celery.backends.gcs.GCSBackend": "gs",
+    "celery.backends.s3.S3Backend": "s3",
+}
+"""The path of a backend's class, here or in Celery -> the backend's name."""
 
 
 def _bucket(scheme: str, rest: str, bucket: Any, prefix: str, query: dict[str, Any]) -> str:

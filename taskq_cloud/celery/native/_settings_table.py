@@ -98,7 +98,7 @@ TASKS: Final[Mapping[str, Setting]] = {
     "task_inherit_parent_priority": honoured("Calls from inside a task get its priority."),
     "task_protocol": refused(
         "Messages have version 2 of the protocol, which Celery 4 and later read: remove the setting.",
-        lambda value: int(value) != 2,  # noqa: PLR2004 - the version
+        lambda value: int(value) != 2,
     ),
     "task_queue_max_priority": native(
         "The highest priority of a queue.",
@@ -107,7 +107,9 @@ TASKS: Final[Mapping[str, Setting]] = {
     ),
     "task_queues": honoured("Workers serve these queues, and routes find their names."),
     "task_reject_on_worker_lost": honoured("The default of the tasks' option of this name; unset, it is True."),
-    "task_remote_tracebacks": ignored("Results hold the traceback as text; exceptions are raised without it."),
+    "task_remote_tracebacks": honoured(
+        "Exceptions of results get the worker's traceback, if the package tblib is installed."
+    ),
     "task_repr_maxlevels": ignored("The texts of arguments in messages are shortened by their length alone."),
     "task_retry_on_worker_lost": ignored("A message whose worker died is delivered again, up to task_max_receives."),
     "task_routes": honoured("Calls go to the queues that the routes name."),
@@ -148,7 +150,7 @@ RESULTS: Final[Mapping[str, Setting]] = {
     "override_backends": honoured("The loader adds these names of backends to app.backend's."),
     "result_accept_content": ignored("Results are JSON documents, and nothing else is read from a store.", ["json"]),
     "result_serializer": ignored("Results are stored as JSON, in Celery's format."),
-    "result_cache_max": ignored("Results are not cached in the client."),
+    "result_cache_max": honoured("How many ready results app.backend remembers."),
     "result_chord_expires": ignored("A chord's counters expire on their own, 15 days after its start."),
     "result_failure_expires": ignored("Failures expire as other results do: set result_expires."),
     **each(

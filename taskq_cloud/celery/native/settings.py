@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import difflib
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from datetime import timedelta, tzinfo
 from typing import Any, Final
 
@@ -47,9 +47,11 @@ def native_settings(conf: Any) -> dict[str, Any]:
     Raises:
         ImproperlyConfigured: a broker, a result backend or a value is not supported; the error says which one is.
     """
-    own = conf.finalize().set_by_user()
-    _check_refused(own)
-    given = dict(_values(own))
+    conf.finalize()
+    own = conf.set_by_user()
+    values = {name: value for name in SETTINGS if (value := _value(conf, own, name)) is not NOTHING}
+    _check_refused(values)
+    given = dict(_native(values))
     given |= {name: own[name] for name in sorted(_NATIVE - SETTINGS.keys()) if name in own and _is_value(own[name])}
     if (broker := broker_of(conf)) is not None:
         given["broker"] = broker
@@ -63,7 +65,8 @@ def native_settings(conf: Any) -> dict[str, Any]:
         given["imports"] = modules
     if (zone := conf.timezone) is not None:
         given["timezone"] = _zone_name(zone)
-    _warn(own)
+    _warn(values)
+    _warn_of_unknown(own)
     return given
 
 
@@ -82,12 +85,20 @@ def _has_effect(setting: Setting) -> bool:
     return setting.native is None or setting.native in _NATIVE
 
 
-def _values(own: Any) -> Iterator[tuple[str, Any]]:
+def _value(conf: Any, own: Any, name: str) -> Any:
+    """Return the value that a setting was given, or that its default was changed to in place; otherwise ``NOTHING``."""
+    if name in own:
+        return own[name]
+    value, default = conf.get(name), DEFAULTS.get(name)
+    return NOTHING if value == default else value
+
+
+def _native(values: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
     """Yield the native settings that get the value of one setting of Celery's."""
-    for name, setting in SETTINGS.items():
-        if setting.native not in _NATIVE or name not in own:
+    for name, value in values.items():
+        setting = SETTINGS[name]
+        if setting.native not in _NATIVE:
             continue
-        value = own[name]
         if value is None and name != "result_expires":  # None means that results never expire, and otherwise nothing
             continue
         made = value if setting.convert is None else setting.convert(value)
@@ -95,9 +106,10 @@ def _values(own: Any) -> Iterator[tuple[str, Any]]:
             yield str(setting.native), made
 
 
-def _check_refused(own: Any) -> None:
-    for name, setting in SETTINGS.items():
-        if setting.refused is not None and name in own and own[name] is not None and setting.refused(own[name]):
+def _check_refused(values: Mapping[str, Any]) -> None:
+    for name, value in values.items():
+        setting = SETTINGS[name]
+        if setting.refused is not None and value is not None and setting.refused(value):
             raise ImproperlyConfigured(f"{name} is not supported with this value. {setting.sentence}")
 
 
@@ -129,16 +141,20 @@ def _is_value(value: Any) -> bool:
 # -- warnings
 
 
-def _warn(own: Any) -> None:
-    for name, setting in SETTINGS.items():
-        if name in _warned or name not in own or own[name] in (DEFAULTS.get(name), *setting.quiet):
+def _warn(values: Mapping[str, Any]) -> None:
+    for name, value in values.items():
+        setting = SETTINGS[name]
+        if name in _warned or value in (DEFAULTS.get(name), *setting.quiet):
             continue
         if setting.kind is Kind.IGNORED or (setting.kind is Kind.NATIVE and not _has_effect(setting)):
             _warned.add(name)
             logger.warning("The setting %s has no effect: %s", name, setting.otherwise or setting.sentence)
-        elif own[name] in setting.changed:
+        elif value in setting.changed:
             _warned.add(name)
-            logger.warning("%s=%r is changed: %s", name, own[name], setting.sentence)
+            logger.warning("%s=%r is changed: %s", name, value, setting.sentence)
+
+
+def _warn_of_unknown(own: Any) -> None:
     for key in own:
         name = _new_name(key, own.prefix) if isinstance(key, str) else ""
         if not name.startswith(_NAMESPACES) or name in _warned or name in SETTINGS or name in _NATIVE:

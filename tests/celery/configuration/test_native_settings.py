@@ -16,6 +16,7 @@ from taskq_cloud import TaskQ
 from taskq_cloud.brokers.registry import BROKERS
 from taskq_cloud.celery.app.defaults import DEFAULTS
 from taskq_cloud.celery.app.utils import detect_settings
+from taskq_cloud.celery.backends.base import DisabledBackend
 from taskq_cloud.celery.native import settings
 from taskq_cloud.celery.native._setting_kinds import Kind
 from taskq_cloud.celery.native._settings_table import SETTINGS
@@ -208,6 +209,14 @@ def test_schedules_become_native_ones() -> None:
     assert [entry.name for entry in app.schedule_entries()] == ["a", "b", "c"]
 
 
+def test_default_that_was_changed_in_place_counts() -> None:
+    conf = detect_settings({})
+    before = conf.generation
+    conf.beat_schedule["a"] = {"task": "t", "schedule": 3}
+    assert conf.generation > before
+    assert native_settings(conf)["beat_schedule"]["a"]["task"] == "t"
+
+
 def test_schedule_of_a_users_class_stays_as_it_is() -> None:
     class Own(schedule):
         pass
@@ -265,7 +274,7 @@ def test_options_of_kombus_pubsub_are_left_out() -> None:
         *(({"result_backend": url}, "supported: dynamodb://") for url in ("rpc", "rpc://", "redis://:hidden@h/0")),
         *(({"result_backend": url}, "supported: dynamodb://") for url in ("cache+memcached://h/", "shop.Backend")),
         ({"result_backend": "cache", "cache_backend": "memcached://hidden:hidden@h"}, "supported: dynamodb://"),
-        ({"result_backend": dict}, "supported|not supported"),
+        ({"result_backend": dict}, "supported: dynamodb://"),
         *(({"result_backend": url}, "sqlite:///path") for url in ("db+sqlite:///x.db", "file:///x")),
         ({"result_backend": "s3"}, "no bucket"),
         ({"result_backend": "s3", "s3_bucket": "b", "s3_access_key_id": "hidden"}, "remove the settings"),
@@ -288,6 +297,9 @@ def test_setting_that_would_lose_messages_or_results_is_refused(given: dict[str,
             for name in ("cache+memory://", "cache+memory", "memory://", "cache")
         ),
         ({"result_backend": "cache", "cache_backend": "memory://"}, "memory://"),
+        ({"result_backend": "celery.backends.cache:CacheBackend"}, "memory://"),
+        ({"result_backend": "taskq_cloud.celery.backends.base.DisabledBackend"}, "disabled://"),
+        ({"result_backend": DisabledBackend}, "disabled://"),
         *(({"result_backend": name}, "disabled://") for name in ("disabled", "disabled://")),
         ({"result_backend": "dynamodb://@eu-west-1/shop"}, "dynamodb://@eu-west-1/shop?key_format=celery"),
         ({"result_backend": "dynamodb://@eu-west-1"}, "dynamodb://@eu-west-1?key_format=celery"),
