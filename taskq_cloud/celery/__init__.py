@@ -6,14 +6,28 @@ Names, defaults and meanings are Celery's 5.7. docs/celery.md lists the differen
 from __future__ import annotations
 
 from importlib import import_module
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from taskq_cloud.celery import local
 
-SERIES: Final = "recovery"
+SERIES: Final = "collider"
 """The name of the series of Celery versions whose interface this is."""
 VERSION: Final = "5.7.0"
 __version__ = VERSION
+VERSION_BANNER: Final = f"{VERSION} ({SERIES})"
+
+
+class version_info_t(NamedTuple):
+    """The parts of ``VERSION``."""
+
+    major: int
+    minor: int
+    micro: int
+    releaselevel: str
+    serial: str
+
+
+version_info: Final = version_info_t(5, 7, 0, "", "")
 
 _NAMES: Final = {
     "Celery": "app.base",

@@ -1,7 +1,7 @@
 """Proxies: objects that stand for another object which is looked up, or made, when it is used.
 
-``Proxy`` looks its object up at every use, as ``current_app`` does. ``PromiseProxy`` makes it once, as ``@app.task`` does
-with a task, so that a module can declare tasks before the application is configured.
+``Proxy`` looks its object up at every use, as ``current_app`` does. ``PromiseProxy`` makes it once, as ``@app.task``
+does with a task, so that a module can declare tasks before the application is configured.
 """
 
 from __future__ import annotations
@@ -67,6 +67,7 @@ class Proxy:
 
     @property
     def __name__(self) -> str:
+        """The name that the proxy was given, or that of the object."""
         try:
             name: str = object.__getattribute__(self, "__custom_name__")
         except AttributeError:
@@ -75,15 +76,18 @@ class Proxy:
 
     @property
     def __module__(self) -> str:  # type: ignore[override]
+        """The module of the object."""
         module: str = self._get_current_object().__module__
         return module
 
-    @property
-    def __class__(self) -> Any:  # type: ignore[override]
+    @property  # type: ignore[misc]
+    def __class__(self) -> Any:
+        """The class of the object."""
         return self._get_current_object().__class__
 
     @property
     def __dict__(self) -> Any:  # type: ignore[override]
+        """The attributes of the object."""
         try:
             return self._get_current_object().__dict__
         except RuntimeError as error:
@@ -137,15 +141,9 @@ def _reflected(name: str, function: Callable[..., Any]) -> Callable[..., Any]:
     return method
 
 
-_BINARY: Final = (
-    "add sub mul truediv floordiv mod pow lshift rshift and or xor lt le eq ne gt ge matmul "
-    "iadd isub imul ifloordiv itruediv imod ipow ilshift irshift iand ixor ior"
-).split()
-for _each in _BINARY:
-    setattr(Proxy, f"__{_each}__", _forwarded(f"__{_each}__", getattr(operator, f"__{_each}__")))
-for _each in ("add", "sub", "mul", "truediv", "floordiv", "mod", "pow", "lshift", "rshift", "and", "or", "xor"):
-    setattr(Proxy, f"__r{_each}__", _reflected(f"__r{_each}__", getattr(operator, f"__{_each}__")))
-for _each, _function in {
+_ARITHMETIC: Final = ("add", "sub", "mul", "truediv", "floordiv", "mod", "pow", "lshift", "rshift", "and", "or", "xor")
+_COMPARISONS: Final = ("lt", "le", "eq", "ne", "gt", "ge")
+_UNARY: Final[dict[str, Callable[..., Any]]] = {
     "neg": operator.neg,
     "pos": operator.pos,
     "abs": abs,
@@ -165,7 +163,12 @@ for _each, _function in {
     "setitem": operator.setitem,
     "delitem": operator.delitem,
     "length_hint": operator.length_hint,
-}.items():
+}
+for _each in (*_ARITHMETIC, *_COMPARISONS, "matmul", *(f"i{_name}" for _name in _ARITHMETIC)):
+    setattr(Proxy, f"__{_each}__", _forwarded(f"__{_each}__", getattr(operator, f"__{_each}__")))
+for _each in _ARITHMETIC:
+    setattr(Proxy, f"__r{_each}__", _reflected(f"__r{_each}__", getattr(operator, f"__{_each}__")))
+for _each, _function in _UNARY.items():
     setattr(Proxy, f"__{_each}__", _forwarded(f"__{_each}__", _function))
 
 

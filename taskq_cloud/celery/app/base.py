@@ -292,8 +292,10 @@ class Celery(Configured, Parts):
         if self.conf.task_always_eager:
             warnings.warn(AlwaysEagerIgnored("task_always_eager has no effect on send_task"), stacklevel=2)
         task_id = task_id or uuid()
-        if task_type is None and (task_type := dict.get(self._tasks, name)) is not None:
-            options = {**{key: of for key, of in task_type._get_exec_options().items() if of is not None}, **options}
+        if task_type is None:
+            task_type = dict.get(self._tasks, name)
+            own = {} if task_type is None else task_type._get_exec_options()
+            options = {**{key: of for key, of in own.items() if of is not None}, **options}
         limits = {"expires": expires, "time_limit": time_limit, "soft_time_limit": soft_time_limit}
         options |= {key: of for key, of in limits.items() if of is not _OMITTED}
         options = (router or self.amqp.router).route(options, route_name or name, args, kwargs, task_type)

@@ -140,8 +140,8 @@ class Configured:
         if silent:
             return False
         raise ImproperlyConfigured(
-            f"The environment variable {variable_name!r} is not set, and as such the configuration could not be "
-            "loaded. Set it to the name of the module that has the settings"
+            f"the environment variable {variable_name!r} is not set, so there is no configuration to load: set it to "
+            f'the name of a module that has the settings, such as {variable_name}="proj.celeryconfig"'
         )
 
     def config_from_cmdline(self, argv: Any, namespace: str = "celery") -> None:
@@ -188,8 +188,9 @@ class Configured:
 
     def uses_utc_timezone(self) -> bool:
         """Whether the application's time zone is UTC."""
-        return self.timezone == zones.utc
+        return bool(self.timezone == zones.utc)
 
     def either(self, default_key: str, *defaults: Any) -> Any:
         """Return the first of these values that isn't None, or else a setting."""
-        return next((value for value in defaults if value is not None), None) or self.conf.get(default_key)
+        given = next((value for value in defaults if value is not None), None)
+        return self.conf.get(default_key) if given is None else given

@@ -43,17 +43,17 @@ class TaskRegistry(dict[str, Any]):
             raise self.NotRegistered(name)
         self.pop(name)
 
-    def regular(self) -> Iterator[tuple[str, Any]]:
-        """The names and tasks of the type ``regular``."""
+    def regular(self) -> Iterator[str]:
+        """The names of the tasks of the type ``regular``."""
         return self.filter_types("regular")
 
-    def periodic(self) -> Iterator[tuple[str, Any]]:
-        """The names and tasks of the type ``periodic``."""
+    def periodic(self) -> Iterator[str]:
+        """The names of the tasks of the type ``periodic``."""
         return self.filter_types("periodic")
 
-    def filter_types(self, type: str) -> Iterator[tuple[str, Any]]:
-        """The names and tasks of a type."""
-        return ((name, task) for name, task in self.items() if getattr(task, "type", "regular") == type)
+    def filter_types(self, type: str) -> Iterator[str]:
+        """The names of the tasks of a type."""
+        return (name for name, task in self.items() if getattr(task, "type", "regular") == type)
 
 
 def _unpickle_task(name: str) -> Any:

@@ -340,7 +340,8 @@ class Task:
 
     @property
     def __name__(self) -> str:
-        return type(self).__name__
+        """The name of the task's function, or of its class."""
+        return str(type(self).__name__)
 
 
 BaseTask = Task

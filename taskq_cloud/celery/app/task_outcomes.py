@@ -6,7 +6,8 @@ import sys
 from collections.abc import Mapping
 from typing import Any, Final
 
-from taskq_cloud.celery.exceptions import Ignore, ImproperlyConfigured, Retry
+from taskq_cloud.celery.exceptions import Ignore, ImproperlyConfigured, Reject, Retry
+from taskq_cloud.celery.utils.functional import maybe_list
 from taskq_cloud.core.model.option_values import RETRY
 from taskq_cloud.errors import Replaced
 
@@ -69,10 +70,21 @@ def retry(
         max_retries=most,
         options=_native_retry_options(self, options),
     )
+    if getattr(request, "invocation", None) is None and not request.is_eager:
+        _send_retry(sig)
+    elif not throw:
+        request.retry_asked_for = asked
     if throw:
         raise asked
-    request.retry_asked_for = asked
     return asked
+
+
+def _send_retry(sig: Any) -> None:
+    """Send the next attempt of a call whose request was made by hand: no worker of ours will do it."""
+    try:
+        sig.apply_async()
+    except Exception as error:
+        raise Reject(error, requeue=False) from error
 
 
 def _raise(error: Any) -> None:
@@ -80,7 +92,7 @@ def _raise(error: Any) -> None:
     handled = sys.exc_info()[1]
     if handled is None:
         raise error
-    if handled is error or isinstance(error, type) and isinstance(handled, error):
+    if handled is error or (isinstance(error, type) and isinstance(handled, error)):
         raise handled
     raise error from handled
 
@@ -144,7 +156,40 @@ def replace(self: Any, sig: Any) -> Any:
         raise ImproperlyConfigured("A signature replacing a task must not be part of a chord")
     if isinstance(sig, _chain) and not getattr(sig, "tasks", True):
         raise ImproperlyConfigured("Cannot replace with an empty chain")
+    if getattr(self.request, "invocation", None) is None:
+        sig = _in_place_of(self, sig)
     return self.on_replace(sig)
+
+
+def _in_place_of(self: Any, sig: Any) -> Any:
+    """Give a replacement the id and the place of a call whose request was made by hand."""
+    from taskq_cloud.celery.canvas import _chain, group, signature  # few tasks are replaced
+
+    request, accumulate = self.request, self.app.tasks["celery.accumulate"]
+    if isinstance(sig, group):
+        sig |= accumulate.s(index=0)
+    if isinstance(sig, _chain) and isinstance(sig.tasks[-1], group):
+        sig.tasks = [*sig.tasks[:-1], sig.tasks[-1] | accumulate.s(index=0)]
+    for callback in maybe_list(request.callbacks) or ():
+        sig.link(callback)
+    for errback in maybe_list(request.errbacks) or ():
+        sig.link_error(errback)
+    if isinstance(sig, _chain) and "link" in sig.options:
+        sig.tasks[-1].options.setdefault("link", []).extend(maybe_list(sig.options.pop("link")))
+    sig.freeze(request.id)
+    nesting = request.get("replaced_task_nesting", 0) + 1
+    sig.set(
+        chord=request.chord,
+        group_id=request.group,
+        group_index=request.group_index,
+        root_id=request.root_id,
+        replaced_task_nesting=nesting,
+    )
+    for each in sig.tasks if isinstance(sig, _chain) else ():
+        each.set(replaced_task_nesting=nesting)
+    for each in reversed(request.chain or ()):
+        sig |= signature(each, app=self.app).set(replaced_task_nesting=nesting)
+    return sig
 
 
 def on_replace(self: Any, sig: Any) -> Any:
@@ -156,11 +201,12 @@ def on_replace(self: Any, sig: Any) -> Any:
     """
     from taskq_cloud.celery.canvas.native_form import plain  # few tasks are replaced
 
-    if self.request.called_directly:
-        sig.freeze(self.request.id)
-        sig.delay()
-        raise Ignore("Replaced by new task")
-    raise Replaced(plain(sig, self.app))
+    if getattr(self.request, "invocation", None) is not None:
+        raise Replaced(plain(sig, self.app))
+    if self.request.is_eager:
+        return sig.apply().get()
+    sig.delay()
+    raise Ignore("Replaced by new task")
 
 
 def add_to_chord(self: Any, sig: Any, lazy: bool = False) -> Any:

@@ -106,7 +106,7 @@ class ModelArguments:
         try:
             plain = value.model_dump(**self._dump_kwargs)
             return plain if self._validated(model, plain) == value else value
-        except Exception:  # noqa: BLE001 - a model's own code may need what only a worker has
+        except Exception:
             return value
 
     def _model_of(self, parameter: str, value: Any) -> Any:
@@ -131,7 +131,7 @@ def _without_none(annotation: Any) -> Any:
     if typing.get_origin(annotation) not in (typing.Union, types.UnionType):
         return None
     match [each for each in typing.get_args(annotation) if each is not types.NoneType]:
-        case [only] if len(typing.get_args(annotation)) == 2:  # noqa: PLR2004 - the type and None
+        case [only] if len(typing.get_args(annotation)) == 2:
             return only
     return None
 
@@ -157,6 +157,10 @@ def wrapped(app: Any, function: Callable[..., Any], task: str, options: Mapping[
         options.get("pydantic_context"),
         options.get("pydantic_dump_kwargs"),
     )
-    body: Any = functools.wraps(function)(lambda *args, **kwargs: arguments.call(*args, **kwargs))
-    body.dump_arguments = functools.partial(arguments.dumped, bound=bound)
+
+    @functools.wraps(function)
+    def body(*args: Any, **kwargs: Any) -> Any:
+        return arguments.call(*args, **kwargs)
+
+    vars(body)["dump_arguments"] = functools.partial(arguments.dumped, bound=bound)
     return body

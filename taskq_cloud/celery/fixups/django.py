@@ -134,4 +134,4 @@ class DjangoFixup:
 
 
 def _custom_task(app: Any) -> bool:
-    return app.task_cls != type(app).task_cls or type(app).task_cls != "taskq_cloud.celery.app.task:Task"
+    return bool(app.task_cls != "taskq_cloud.celery.app.task:Task")

@@ -78,7 +78,7 @@ class NativeApplication(TaskQ):
         return f"<native application of {self.owner!r}>"
 
     @property
-    def tasks(self) -> dict[str, Any]:  # type: ignore[override]  # made anew, from the owner's
+    def tasks(self) -> dict[str, Any]:
         """The tasks that users have declared, by name."""
         builtin = {*BUILT_IN, *builtin_tasks(self.definitions)}
         return {name: task for name, task in self.owner._tasks.items() if name not in builtin}
@@ -88,7 +88,7 @@ class NativeApplication(TaskQ):
         """The base class sets an empty dict here."""
 
     @property
-    def conf(self) -> Settings:  # type: ignore[override]  # lazy in the base class
+    def conf(self) -> Settings:
         """The native settings, made of the owner's; anew if they have changed."""
         conf = self.owner.conf
         if conf.generation != self._generation:

@@ -55,23 +55,28 @@ def _request(invocation: Invocation) -> Any:
 
 def _function(task: Any) -> Callable[..., Any]:
     """The function that the native runner calls with the run, and then the task's arguments."""
+    run: Any
     if iscoroutinefunction(_body(task)):
 
-        async def run(invocation: Invocation, /, *args: Any, **kwargs: Any) -> Any:
+        async def arun(invocation: Invocation, /, *args: Any, **kwargs: Any) -> Any:
             request = running.begin(task, invocation)
             task.before_start(request.id, args, kwargs)
             return _end(request, await _body(task)(*args, **kwargs))
+
+        run = arun
     else:
 
-        def run(invocation: Invocation, /, *args: Any, **kwargs: Any) -> Any:
+        def plain(invocation: Invocation, /, *args: Any, **kwargs: Any) -> Any:
             request = running.begin(task, invocation)
             task.before_start(request.id, args, kwargs)
             return _end(request, _body(task)(*args, **kwargs))
 
+        run = plain
     run.__module__, run.__name__ = type(task).__module__, task.name.rpartition(".")[2]
     run.__qualname__ = getattr(task, "__qualname__", type(task).__qualname__)
-    run.__signature__ = _signature(task)  # type: ignore[attr-defined]  # what inspect reads
-    return run
+    run.__signature__ = _signature(task)
+    function: Callable[..., Any] = run
+    return function
 
 
 def _body(task: Any) -> Callable[..., Any]:

@@ -40,7 +40,7 @@ def run_task(app: Any, name: str, args: Any, kwargs: Any, options: dict[str, Any
     native, given = app.native, native_options(app, name, options)
     given.pop("queue", None)
     message = make_message(name, args, kwargs, call_options(name, given), native.options_of(name))
-    place = {
+    place: dict[str, Any] = {
         "retries": options.get("retries") or 0,
         "root_id": options.get("root_id") or message.root_id,
         "parent_id": options.get("parent_id") or message.parent_id,
