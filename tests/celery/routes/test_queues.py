@@ -1,6 +1,7 @@
 """Declared queues: each scenario runs on Celery's and on ours, and both must come to the same outcome."""
 
 import copy
+import importlib
 import pickle
 from collections.abc import Callable, Iterator
 from types import ModuleType
@@ -8,13 +9,13 @@ from typing import Any
 
 import celery
 import celery.app.amqp
-import kombu
 import pytest
 
 import taskq_cloud.celery
 import taskq_cloud.celery.app.amqp
 from taskq_cloud.celery import messaging
 
+kombu: Any = importlib.import_module("kombu")  # its types don't name its classes
 PAIRS = [(celery, kombu), (taskq_cloud.celery, messaging), (taskq_cloud.celery, kombu)]
 ALL = pytest.mark.parametrize(("package", "library"), PAIRS, ids=["celery", "ours", "ours with kombu's queues"])
 

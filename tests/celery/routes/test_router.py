@@ -1,5 +1,6 @@
 """Routing: each scenario runs on Celery's router and on ours, and both must come to the same outcome."""
 
+import importlib
 import re
 from collections.abc import Iterator
 from types import ModuleType
@@ -7,7 +8,6 @@ from typing import Any
 
 import celery
 import celery.app.routes
-import kombu
 import pytest
 
 import taskq_cloud.celery
@@ -17,6 +17,8 @@ from taskq_cloud.celery.app.amqp import native_queue
 from taskq_cloud.celery.app.routes import RouterError
 from taskq_cloud.celery.exceptions import ImproperlyConfigured, QueueNotFound
 
+kombu: Any = importlib.import_module("kombu")  # its types don't name its classes
+importlib.import_module("kombu.common")
 BOTH = pytest.mark.parametrize("package", [celery, taskq_cloud.celery], ids=["celery", "ours"])
 
 
@@ -201,7 +203,7 @@ def test_queue_of_call_is_chosen_by_name_or_binding(library: Any) -> None:
             else library.Queue("bound", [library.binding(library.Exchange("extra"), "extra.key")]),
         ),
     )
-    chosen = {
+    chosen: dict[str, list[dict[str, Any]]] = {
         "celery": [{}, {"queue": None}, {"routing_key": "ignored"}, {"exchange": "media"}],
         "videos": [
             {"queue": "videos"},
@@ -244,9 +246,7 @@ def test_message_for_several_queues_is_an_error() -> None:
 
 
 def test_broadcast_queue_is_an_error() -> None:
-    from kombu.common import Broadcast
-
-    app = _app(taskq_cloud.celery, task_queues=(Broadcast("everybody"),))
+    app = _app(taskq_cloud.celery, task_queues=(kombu.common.Broadcast("everybody"),))
     with pytest.raises(ImproperlyConfigured, match="'everybody' is a broadcast"):
         native_queue(app, {"queue": "everybody"})
 

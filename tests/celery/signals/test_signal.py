@@ -64,12 +64,12 @@ def test_receiver_connected_to_sender_gets_only_its_signals(package: ModuleType)
 @pytest.mark.parametrize("form", ["plain", "called", "options"])
 def test_connect_is_a_decorator(package: ModuleType, form: str) -> None:
     signal = _signal(package)
-    decorate = {"plain": signal.connect, "called": signal.connect(), "options": signal.connect(sender="me")}[form]
+    decorate: Any = {"plain": signal.connect, "called": signal.connect(), "options": signal.connect(sender="me")}[form]
 
-    @decorate
     def receiver(**_: Any) -> str:
         return "called"
 
+    assert decorate(receiver) is receiver
     assert signal.send(sender="me") == [(receiver, "called")]
     assert bool(signal.send(sender="you")) is (form != "options")
 
