@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import os
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
+
+import click
 
 _CANNOT_CREATE: Final = 73
 """The exit code EX_CANTCREAT of sysexits.h, which Celery's programs use here."""
@@ -26,9 +27,7 @@ def pid_file(path: str | None) -> Iterator[None]:
     file = Path(path)
     running = _running_process(file)
     if running is not None:
-        print(  # noqa: T201 - the program ends here
-            f"ERROR: Pidfile ({path}) already exists.\nSeems we're already running? (pid: {running})", file=sys.stderr
-        )
+        click.echo(f"ERROR: Pidfile ({path}) already exists.\nSeems we're already running? (pid: {running})", err=True)
         raise SystemExit(_CANNOT_CREATE)
     file.unlink(missing_ok=True)
     with file.open("x", encoding="ascii") as content:

@@ -105,7 +105,9 @@ class Beat:
         self.start_scheduler()
 
     def _print(self, text: Any) -> None:
-        print(str(text), flush=True)  # noqa: T201 - a command prints
+        import click  # only the program prints
+
+        click.echo(str(text))
 
     def init_loader(self) -> None:
         """Import the modules with tasks, and make the tasks."""

@@ -7,7 +7,7 @@ schedulers from them.
 
 from __future__ import annotations
 
-from taskq_cloud.celery.beat.embedded import EmbeddedService
+from taskq_cloud.celery.beat.embedded import EmbeddedService, _Process, _Threaded
 from taskq_cloud.celery.beat.entry import BeatLazyFunc, ScheduleEntry, SchedulingError, event_t
 from taskq_cloud.celery.beat.native import native_beat_schedule
 from taskq_cloud.celery.beat.persistent import PersistentScheduler
@@ -26,6 +26,8 @@ __all__ = (
     "Scheduler",
     "SchedulingError",
     "Service",
+    "_Process",
+    "_Threaded",
     "beat_nodename",
     "event_t",
     "logger",

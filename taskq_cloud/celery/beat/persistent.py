@@ -48,7 +48,7 @@ class PersistentScheduler(Scheduler):
             self._store = self._open_schedule()
             # Some databases open a corrupt file, and fail only once its keys are read.
             self._store.keys()
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001 - each database has errors of its own
             self._store = self._destroy_open_corrupted_schedule(error)
         self._create_schedule()
         self._reset_if_zone_changed()
@@ -71,7 +71,7 @@ class PersistentScheduler(Scheduler):
     def _remove_db(self) -> None:
         for suffix in self.known_suffixes:
             with suppress(FileNotFoundError):
-                os.remove(f"{self.schedule_filename}{suffix}")
+                os.remove(f"{self.schedule_filename}{suffix}")  # noqa: PTH107 - a name, as Celery's is
 
     def _destroy_open_corrupted_schedule(self, exc: BaseException) -> Any:
         logger.error("Removing corrupted schedule file %r: %r", self.schedule_filename, exc, exc_info=exc)

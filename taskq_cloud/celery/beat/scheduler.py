@@ -234,7 +234,8 @@ class Scheduler:
         try:
             result = self.apply_async(entry, producer=producer, advance=False)
         except Exception as error:
-            logger.exception("Message Error: %s\n%s", error, traceback.format_stack())
+            reason, stack = str(error), traceback.format_stack()
+            logger.exception("Message Error: %s\n%s", reason, stack)
             return
         if result and hasattr(result, "id"):
             logger.debug("%s sent. id->%s", entry.task, result.id)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from datetime import UTC, date, datetime, timedelta, timezone, tzinfo
+from datetime import UTC, date, datetime, time, timedelta, timezone, tzinfo
 from typing import Final
 
 _DATE: Final = re.compile(
@@ -42,16 +42,16 @@ def parse(text: str) -> datetime:
     if rest and not (found["day"] or found["weekday"] or found["day_of_year"]):
         raise ValueError(f"{text!r:.100} has a time, so its date must name a day")
     if not rest:
-        return datetime(day.year, day.month, day.day)  # noqa: DTZ001 - the text names no zone
-    time = _TIME.fullmatch(rest, 1)
-    if time is None:
+        return datetime.combine(day, time.min)
+    found = _TIME.fullmatch(rest, 1)
+    if found is None:
         raise ValueError(f"{text!r:.100} has no time of ISO 8601 after its date")
-    hour, minute, second = (int(time[part] or 0) for part in ("hour", "minute", "second"))
-    microsecond = int((time["fraction"] or "")[:_MICROSECOND_DIGITS].ljust(_MICROSECOND_DIGITS, "0"))
+    hour, minute, second = (int(found[part] or 0) for part in ("hour", "minute", "second"))
+    microsecond = int((found["fraction"] or "")[:_MICROSECOND_DIGITS].ljust(_MICROSECOND_DIGITS, "0"))
     later = timedelta(0)
     if hour == _MIDNIGHT and not (minute or second or microsecond):
         hour, later = 0, timedelta(days=1)
-    zone = _zone(time["zone"])
+    zone = _zone(found["zone"])
     return datetime(day.year, day.month, day.day, hour, minute, second, microsecond, zone) + later
 
 

@@ -73,19 +73,19 @@ class LocalTimezone(tzinfo):
     def __repr__(self) -> str:
         return f"<LocalTimezone: UTC{int(self.DSTOFFSET.total_seconds() / 3600):+03d}>"
 
-    def utcoffset(self, dt: datetime | None, /) -> timedelta:
+    def utcoffset(self, dt: datetime | None) -> timedelta:
         """The offset at a local time."""
         return self.DSTOFFSET if self._isdst(dt) else self.STDOFFSET
 
-    def dst(self, dt: datetime | None, /) -> timedelta:
+    def dst(self, dt: datetime | None) -> timedelta:
         """The part of the offset that daylight saving time adds."""
         return self.DSTDIFF if self._isdst(dt) else ZERO
 
-    def tzname(self, dt: datetime | None, /) -> str:
+    def tzname(self, dt: datetime | None) -> str:
         """The abbreviation of the zone's name at a local time."""
         return _time.tzname[self._isdst(dt)]
 
-    def fromutc(self, dt: datetime, /) -> datetime:
+    def fromutc(self, dt: datetime) -> datetime:
         """Convert a time in UTC; the result has a fixed offset."""
         minutes = int(self.utcoffset(dt).total_seconds() // 60)
         zone = self._offset_cache.setdefault(minutes, _fixed_zone(timedelta(minutes=minutes)))
@@ -138,8 +138,9 @@ class _Zone:
         """The machine's zone."""
         try:
             found = get_localzone()
-        except Exception as error:  # noqa: BLE001 - a machine whose zone is set up wrongly still has the C library's
-            logger.warning("Failed to retrieve local timezone (%s): %s", type(error).__name__, error)
+        except Exception as error:
+            # The C library still knows the zone of a machine whose files are wrong.
+            logger.warning("Failed to retrieve local timezone (%s): %s", type(error).__name__, error, exc_info=True)
             found = None
         return found or LocalTimezone()
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import logging
 import pickle
+import subprocess
+import sys
 import threading
 from pathlib import Path
 from typing import Any
@@ -219,6 +221,45 @@ def test_embedded_service_runs_in_a_thread_until_it_is_stopped() -> None:
     embedded.stop()
     assert app.sent == ["Beat"]
     assert embedded.service.scheduler.closed == 1
+
+
+EMBEDDING = """
+import sys
+from taskq_cloud.celery import Celery, beat, signals
+
+class Telling(beat.Scheduler):
+    def tick(self, *args, **kwargs):
+        print("ticks as", self.app.current_name, flush=True)
+        return 60
+
+    def close(self):
+        print("closed", flush=True)
+
+def on_embedded(sender, **_):
+    print("embedded", flush=True)
+
+signals.beat_embedded_init.connect(on_embedded)
+app = Celery("shop", broker="memory://", backend="memory://", set_as_current=False)
+app.current_name = "shop"
+embedded = beat.EmbeddedService(app, scheduler_cls=Telling)
+embedded.start()
+sys.stdin.readline()
+embedded.stop()
+embedded.join(30)
+print("ended with", embedded.exitcode)
+"""
+
+
+def test_embedded_process_runs_until_it_is_stopped() -> None:
+    with subprocess.Popen(
+        [sys.executable, "-c", EMBEDDING], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as process:
+        assert process.stdin is not None
+        assert process.stdout is not None
+        assert [process.stdout.readline() for _ in range(2)] == ["embedded\n", "ticks as shop\n"]
+        process.stdin.write("stop\n")
+        process.stdin.flush()
+        assert process.stdout.read() == "closed\nended with 0\n"
 
 
 def test_embedded_service_is_a_process_by_default() -> None:
