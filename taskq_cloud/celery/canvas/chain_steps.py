@@ -186,10 +186,7 @@ class Preparation:
 
     def _with_arguments(self, task: Any, *, first: bool) -> Any:
         if self._clone:
-            copy = task.clone(self._args, self._kwargs) if first else task.clone()
-            if kinds.is_group(task):
-                copy._header_id = task._header_id
-            return copy
+            return task.clone(self._args, self._kwargs) if first else task.clone()
         if first:
             task.args = (*self._args, *task.args)
         return task
@@ -201,7 +198,7 @@ class Preparation:
             task = self._as_chord(group)
         result = self._frozen(task)
         if group is not None:
-            group._header_id = task.tasks.id
+            group.note_header(task.tasks)
         if self._next_task:
             if self._use_link:
                 task.link(self._next_task)
@@ -231,8 +228,8 @@ class Preparation:
         if hasattr(self._next_result, "task_id"):
             options["task_id"] = self._next_result.task_id
         chord = kinds.make("chord", group, body=body, **options)
-        if group._header_id:  # the chain was frozen before: whoever holds its results knows the header by this id
-            chord.tasks = kinds.make("group", chord.tasks, app=self._app, task_id=group._header_id)
+        if group.header is not None:  # the chain was frozen before: someone may hold the results of this header
+            chord.tasks = group.header.clone()
         self._next_task = self.tasks[-1] if self.tasks else None
         # The tasks after the body had the body's result as their parent. The chord's own result takes its place.
         node = self.results[-1] if self.results else None

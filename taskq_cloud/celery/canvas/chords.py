@@ -35,6 +35,8 @@ class _chord(Signature):
 
     tasks = getitem_property("kwargs.header", "The tasks of the header.")
     body = getitem_property("kwargs.body", "The body.")
+    # The id of the header, once the chord is frozen: a copy of the chord has the tasks of that group alone.
+    _header_id: Any = None
 
     @classmethod
     def from_dict(cls, d: dict[str, Any], app: Any = None) -> Any:
@@ -88,9 +90,10 @@ class _chord(Signature):
             RuntimeError: a result is among its own parents.
         """
         if not kinds.is_group(self.tasks):
-            self.tasks = kinds.make("group", self.tasks, app=self.app)
+            known = {"task_id": self._header_id} if self._header_id else {}
+            self.tasks = kinds.make("group", self.tasks, app=self.app, **known)
         header_result = self.tasks.freeze(parent_id=parent_id, root_id=root_id, chord=self.body)
-        self.id = self.tasks.id
+        self.id = self._header_id = self.tasks.id
         if self.body is None:
             return None
         result = self.body.freeze(_id, root_id=root_id, chord=chord, group_id=group_id, group_index=group_index)
@@ -302,7 +305,9 @@ class _chord(Signature):
     def clone(self, *args: Any, **kwargs: Any) -> Any:
         """Return a copy, as ``Signature.clone`` does, with a copy of the body."""
         copy = super().clone(*args, **kwargs)
-        copy.kwargs["body"] = maybe_signature(copy.kwargs.get("body"), clone=True)
+        copy._header_id = self._header_id
+        if "body" in copy.kwargs:
+            copy.body = maybe_signature(copy.body, clone=True)
         return copy
 
     def link(self, callback: Any) -> Any:

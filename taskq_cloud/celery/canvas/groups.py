@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import operator
 from collections import deque
 from collections.abc import Iterable, Iterator, MutableSequence
 from functools import partial
@@ -29,8 +30,7 @@ class group(Signature):
     """
 
     tasks = getitem_property("kwargs.tasks", "The tasks of the group.")
-    # The id of the chord's header that the group became when the chain around it was frozen.
-    _header_id: Any = None
+    _header: Any = None
 
     @classmethod
     def from_dict(cls, d: dict[str, Any], app: Any = None) -> Any:
@@ -135,7 +135,7 @@ class group(Signature):
         group_id: Any,
         root_id: Any,
         app: Any,
-        CallableSignature: Any = abstract.CallableSignature,  # noqa: N803 - the name is Celery's
+        CallableSignature: Any = abstract.CallableSignature,
         from_dict: Any = Signature.from_dict,
         *,
         freeze: bool = True,
@@ -263,7 +263,26 @@ class group(Signature):
                     group_id=group_id, chord=chord, root_id=root_id, parent_id=parent_id, group_index=index
                 )
 
+    def note_header(self, header: Any) -> None:
+        """Note the chord's header that the group became when the chain around it was frozen."""
+        self._header = header, tuple(self.tasks)
+
+    @property
+    def header(self) -> Any:
+        """The header that was noted; None without one, and if the group has got other tasks since then."""
+        if self._header is None:
+            return None
+        header, tasks = self._header
+        unchanged = len(tasks) == len(self.tasks) and all(map(operator.is_, tasks, self.tasks))
+        return header if unchanged else None
+
     # -- changing
+
+    def clone(self, *args: Any, **kwargs: Any) -> Any:
+        """Return a copy, as ``Signature.clone`` does, with the tasks of this group."""
+        copy = super().clone(*args, **kwargs)
+        copy._header = self._header
+        return copy
 
     def set_immutable(self, immutable: bool) -> None:
         """Set whether the tasks take no value from the task before the group."""

@@ -47,15 +47,15 @@ def plain(sig: Any, app: Any) -> dict[str, Any]:
     if kinds.is_chain(sig):
         return _plain_chain(sig, app)
     if kinds.is_group(sig):
-        members = [plain(task, app) for task in sig.tasks]
-        return _form("celery.group", {"tasks": members}, _group_options(sig, app))
+        group = sig if sig.header is None else sig.header
+        return _form("celery.group", {"tasks": [plain(task, app) for task in group.tasks]}, _plain_options(group, app))
     if kinds.is_chord(sig):
         return _plain_chord(sig, app)
     return {
         "task": sig["task"],
         "args": list(sig.args or ()),
         "kwargs": _plain_kwargs(sig, app),
-        "options": _plain_options(sig, app),
+        "options": _plain_options(sig, app, _routed(sig, app)),
         "subtask_type": None,
         "immutable": bool(sig.immutable),
     }
@@ -79,18 +79,11 @@ def _is_nothing(task: Mapping[str, Any]) -> bool:
     return task["task"] in ("celery.chain", "celery.group") and not task["kwargs"]["tasks"]
 
 
-def _group_options(group: Any, app: Any) -> dict[str, Any]:
-    options = _plain_options(group, app)
-    # The header of a chord that ``freeze`` has made of a group in a chain.
-    header_id = options.get("task_id") or group._header_id
-    return {**options, "task_id": header_id} if header_id else options
-
-
 def _plain_chord(chord: Any, app: Any) -> dict[str, Any]:
     kwargs, header = chord.kwargs.get("kwargs"), chord.tasks
     tasks = header.tasks if kinds.is_group(header) else header
     members = [plain(maybe_signature(task).clone(kwargs=kwargs) if kwargs else task, app) for task in tasks]
-    group = _form("celery.group", {"tasks": members}, _group_options(header, app) if kinds.is_group(header) else {})
+    group = _form("celery.group", {"tasks": members}, _plain_options(header, app) if kinds.is_group(header) else {})
     form = {**chord_form(group, plain(chord.body, app)), "args": list(chord.args or ())}
     return {**form, "options": _plain_options(chord, app)}
 
@@ -103,10 +96,23 @@ def _plain_kwargs(sig: Any, app: Any) -> dict[str, Any]:
     return kwargs
 
 
-def _plain_options(sig: Any, app: Any) -> dict[str, Any]:
+def _routed(sig: Any, app: Any) -> dict[str, Any]:
+    """The options of a task, with those of its route. A worker that sends the task later can't ask the caller's router.
+
+    Options that the task has as attributes are left out: the worker knows the task.
+    """
+    task, options = dict.get(app._tasks, sig["task"]), {**(sig.options or {})}
+    own = {} if task is None else {name: of for name, of in task._get_exec_options().items() if of is not None}
+    routed = app.amqp.router.route({**own, **options}, sig["task"], sig.args or (), sig.kwargs or {}, task)
+    places = ("queue", "exchange", "routing_key")
+    return {name: of for name, of in routed.items() if name in options or name in places or of != own.get(name)}
+
+
+def _plain_options(sig: Any, app: Any, options: Any = None) -> dict[str, Any]:
+    """Write the options of a signature, or these ones in their place."""
     from taskq_cloud.celery.native.calls import native_options  # which writes links by ``plain``
 
-    options = sig.options or {}
+    options = (sig.options or {}) if options is None else options
     found = native_options(app, sig["task"], options)
     for name in ("reply_to", "replaced_task_nesting"):
         if options.get(name) is not None:

@@ -73,22 +73,24 @@ class Normaliser:
         self._ids: dict[str, str] = {}
 
     def __call__(self, value: Any) -> Any:
-        if isinstance(value, str):
-            return _ADDRESS.sub("0x", _UUID.sub(self._number, value))
-        if isinstance(value, dict):
-            kind = [type(value).__name__] if type(value) is not dict else []
-            return [*kind, {self(key): self._under(key, each) for key, each in dict.items(value)}]
-        if type(value).__name__ in ("AsyncResult", "EagerResult"):
-            return (type(value).__name__, self(value.id), self(value.parent))
-        if type(value).__name__ == "GroupResult":
-            return ("GroupResult", self(value.id), self(list(value.results)), self(value.parent))
-        if isinstance(value, tuple):
-            return ("tuple", *map(self, value))
-        if isinstance(value, list):
-            return [*([] if type(value) is list else [type(value).__name__]), *map(self, value)]
-        if isinstance(value, BaseException):
-            return ("raised", type(value).__name__, str(value))
-        return value
+        shown = value
+        match value:
+            case str():
+                shown = _ADDRESS.sub("0x", _UUID.sub(self._number, value))
+            case dict():
+                items = {self(key): self._under(key, each) for key, each in dict.items(value)}
+                shown = items if type(value) is dict else [type(value).__name__, items]
+            case tuple():
+                shown = ("tuple", *map(self, value))
+            case list():
+                shown = [*([] if type(value) is list else [type(value).__name__]), *map(self, value)]
+            case BaseException():
+                shown = ("raised", type(value).__name__, str(value))
+            case object(results=[*results], id=group_id, parent=parent):
+                shown = (type(value).__name__, self(group_id), self(results), self(parent))
+            case object(task_id=task_id, parent=parent):
+                shown = (type(value).__name__, self(task_id), self(parent))
+        return shown
 
     def _under(self, key: Any, value: Any) -> Any:
         if key == "reply_to":

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import functools
 import json
+import operator
 import pickle
 import random
 from collections.abc import Callable
@@ -56,14 +58,14 @@ def with_each_kind(scenario: Callable[[Side, Make], Any]) -> Make:
     """The outcomes of a scenario with a second signature, for every kind of it."""
 
     def outcomes(s: Side) -> Any:
-        return {name: _outcome(lambda s, make=make: scenario(s, make), s) for name, make in KINDS.items()}
+        return {name: _outcome(scenario, s, make) for name, make in KINDS.items()}
 
     return outcomes
 
 
-def _outcome(scenario: Make, s: Side) -> Any:
+def _outcome(scenario: Callable[[Side, Make], Any], s: Side, make: Make) -> Any:
     try:
-        return scenario(s)
+        return scenario(s, make)
     except Exception as error:
         return [type(error).__name__, str(error)]
 
@@ -169,27 +171,18 @@ def test_text_of_call_is_celerys(alike: Alike, kind: str) -> None:
 
 
 def _tree(s: Side, rng: random.Random, depth: int) -> Any:
-    kind = rng.choice(["sig", "si", "opts"] if depth == 0 else ["sig", "chain", "group", "chord", "or", "raw"])
-    parts = [_tree(s, rng, depth - 1) for _ in range(rng.randint(0 if depth else 1, 3))] if depth else []
-    match kind:
-        case "sig":
-            return s.add.s(rng.randint(0, 9))
-        case "si":
-            return s.mul.si(1, rng.randint(0, 9))
-        case "opts":
-            return s.add.s(1).set(countdown=rng.randint(0, 9)).on_error(s.many.s(rng.randint(0, 3)))
-        case "chain":
-            return s.chain(*parts)
-        case "raw":
-            return s._chain(*parts, app=s.app)
-        case "group":
-            return s.group(*parts) if rng.random() < 0.5 else s.group(parts)
-        case "chord":
-            return s.chord(parts, _tree(s, rng, depth - 1))
-    joined = s.add.s(0)
-    for part in parts:
-        joined = joined | part
-    return joined
+    makers: dict[str, Callable[[list[Any]], Any]] = {
+        "sig": lambda _: s.add.s(rng.randint(0, 9)),
+        "si": lambda _: s.mul.si(1, rng.randint(0, 9)),
+        "opts": lambda _: s.add.s(1).set(countdown=rng.randint(0, 9)).on_error(s.many.s(rng.randint(0, 3))),
+        "chain": lambda parts: s.chain(*parts),
+        "raw": lambda parts: s._chain(*parts, app=s.app),
+        "group": lambda parts: s.group(*parts) if rng.random() < 0.5 else s.group(parts),
+        "chord": lambda parts: s.chord(parts, _tree(s, rng, depth - 1)),
+        "or": lambda parts: functools.reduce(operator.or_, parts, s.add.s(0)),
+    }
+    kind = rng.choice(["sig", "chain", "group", "chord", "or", "raw"] if depth else ["sig", "si", "opts"])
+    return makers[kind]([_tree(s, rng, depth - 1) for _ in range(rng.randint(0, 3))] if depth else [])
 
 
 @pytest.mark.parametrize("seed", range(150))

@@ -15,19 +15,16 @@ def _visitor(s: Side, **answers: Any) -> Any:
     """A visitor that notes its calls, and answers with these stamps."""
     calls: list[Any] = []
 
-    class Visitor(s.StampingVisitor):
-        def on_signature(self, sig: Any, **headers: Any) -> Any:
-            return note("on_signature", sig, headers)
+    def method(name: str) -> Callable[..., Any]:
+        def answer(self: Any, sig: Any, **headers: Any) -> Any:
+            calls.append([name, sig["task"], sorted(headers), sorted(headers.get("stamped_headers", []))])
+            found = answers.get(name)
+            return found(sig) if callable(found) else found
 
-    def note(name: str, sig: Any, headers: dict[str, Any]) -> Any:
-        calls.append([name, sig["task"], sorted(headers), sorted(headers.get("stamped_headers", []))])
-        found = answers.get(name)
-        return found(sig) if callable(found) else found
+        return answer
 
-    for name in answers:
-        if name not in ("on_signature", "on_chord_header_start", "on_chord_header_end"):
-            setattr(Visitor, name, lambda self, sig, _name=name, **headers: note(_name, sig, headers))
-    visitor = Visitor()
+    kind = type("Visitor", (s.StampingVisitor,), {name: method(name) for name in ("on_signature", *answers)})
+    visitor: Any = kind()
     visitor.calls = calls
     return visitor
 
