@@ -6,7 +6,6 @@ settings that Celery doesn't have, such as ``payloads``, may be in the configura
 
 from __future__ import annotations
 
-import difflib
 import logging
 from collections.abc import Iterator, Mapping
 from datetime import timedelta, tzinfo
@@ -159,6 +158,8 @@ def _warn_of_unknown(own: Any) -> None:
         name = _new_name(key, own.prefix) if isinstance(key, str) else ""
         if not name.startswith(_NAMESPACES) or name in _warned or name in SETTINGS or name in _NATIVE:
             continue
+        import difflib  # few configurations have such a name
+
         alike = difflib.get_close_matches(name, [*SETTINGS, *_NATIVE], 1, _ALIKE)
         if alike:
             _warned.add(name)

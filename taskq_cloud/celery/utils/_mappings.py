@@ -16,11 +16,11 @@ def force_mapping(m: Any) -> Any:
     """
     lazy = getattr(sys.modules.get("django.utils.functional"), "LazyObject", None)
     if lazy is not None and isinstance(m, lazy):
-        m = m._wrapped  # noqa: SLF001 - Django has no public name for it
+        m = m._wrapped
     return m if isinstance(m, Mapping) else DictAttribute(m)
 
 
-def lpmerge(L: Any, R: Mapping[Any, Any]) -> Any:  # noqa: N803 - Celery's names
+def lpmerge(L: Any, R: Mapping[Any, Any]) -> Any:
     """Update the mapping ``L`` from ``R``, except by values that are None, and return ``L``."""
     for key, value in R.items():
         if value is not None:
@@ -261,8 +261,10 @@ class ConfigurationView(ChainMap, AttributeDictMixin):
         prefix: the prefix that keys may have in the mappings.
     """
 
-    prefix: str | None
-    _keys: Sequence[Callable[[str], str]] | None
+    # An object that is being unpickled has no values yet, and is asked for its methods, which are looked up as keys.
+    maps: Any = ()
+    prefix: str | None = None
+    _keys: Sequence[Callable[[str], str]] | None = None
 
     def __init__(
         self,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import pickle
 from collections import deque
 from collections.abc import Callable
 from types import ModuleType, SimpleNamespace
@@ -175,6 +176,15 @@ def test_old_names_are_warned_of() -> None:
     with pytest.warns(DeprecationWarning, match="Use the worker_pool instead"):
         assert conf.maybe_warn_deprecated_settings()
     assert not detect_settings({"worker_pool": "solo"}).maybe_warn_deprecated_settings()
+
+
+def test_settings_can_be_copied_deeply_and_pickled() -> None:
+    conf = detect_settings({"own": [1], "CELERY_POOL": 1}, {"worker_pool": "solo"}, prefix="CELERY")
+    for again in (copy.deepcopy(conf), pickle.loads(pickle.dumps(conf))):
+        assert (again.own, again.worker_pool, again.timezone) == ([1], "solo", None)
+        again.own.append(2)
+        again.worker_pool = "threads"
+        assert (conf.own, conf.worker_pool) == ([1], "solo")
 
 
 # -- the generation
