@@ -103,7 +103,7 @@ NAMESPACES: Final[dict[str, Any]] = {
 }
 """Namespace -> name without the namespace -> setting. Settings without a namespace are in the first level."""
 
-searchresult = namedtuple("searchresult", ("namespace", "key", "type"))
+searchresult = namedtuple("searchresult", ("namespace", "key", "type"))  # noqa: PYI024 - Celery's class
 """A setting that ``find`` found: its namespace, its name in the namespace, and its option."""
 
 KeyFilter = Callable[[str, str, Option], Any]
