@@ -177,7 +177,7 @@ class DecodeError(TaskQError, ValueError):
     """A message can't be read, and is dead-lettered for this reason; ``task_id`` is None if it can't be read either."""
 
     def __init__(self, message: str = "", task_id: str | None = None) -> None:
-        super().__init__(message)
+        super().__init__(*([message] if message else []))
         self.task_id = task_id
 
 

@@ -70,7 +70,7 @@ as this pattern requires synchronization.
 Result backends that supports chords: Redis, Database, Memcached, and more.
 """
 
-pending_results_t = namedtuple("pending_results_t", ("concrete", "weak"))  # noqa: PYI024 - Celery's name
+pending_results_t = namedtuple("pending_results_t", ("concrete", "weak"))  # noqa: PYI024 - Celery's
 
 
 def unpickle_backend(cls: Callable[..., Any], args: Any, kwargs: Mapping[str, Any]) -> Any:
@@ -148,8 +148,8 @@ class Backend(Storing, Reading, Marking, Chords):
         self.expires = self.prepare_expires(expires, expires_type)
         if conf.get("result_failure_expires") is not None and not self.supports_failure_expires:
             warnings.warn(
-                f"The {type(self).__name__} result backend does not support result_failure_expires, so failed results "
-                "expire like any other result.",
+                f"The {type(self).__name__} result backend does not support result_failure_expires, so failed\n"
+                "results expire like any other result.\n",
                 UserWarning,
                 stacklevel=2,
             )

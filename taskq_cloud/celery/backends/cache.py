@@ -7,3 +7,7 @@ __all__ = ("CacheBackend",)
 
 class CacheBackend(StoreBackend):
     """Results in this process's memory, by the native store of that kind."""
+
+    def as_uri(self, include_password: bool = False) -> str:
+        """Return the backend's URL, as Celery shows it."""
+        return "memory:///"

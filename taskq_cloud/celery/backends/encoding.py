@@ -192,8 +192,8 @@ class Encoding:
             return None
         if not self.supports_result_compression:
             warnings.warn(
-                f"The {type(self).__name__} result backend cannot store compressed payloads, so the result_compression "
-                "setting is ignored and results are stored uncompressed.",
+                f"The {type(self).__name__} result backend cannot store compressed payloads, so the\n"
+                "result_compression setting is ignored and results are stored uncompressed.\n",
                 UserWarning,
                 stacklevel=2,
             )

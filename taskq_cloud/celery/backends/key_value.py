@@ -125,7 +125,7 @@ class BaseKeyValueStoreBackend(CountedChords, Backend):
         self,
         values: Any,
         keys: Any,
-        READY_STATES: frozenset[str] = states.READY_STATES,  # noqa: N803 - Celery's name
+        READY_STATES: frozenset[str] = states.READY_STATES,
     ) -> dict[str, Any]:
         if isinstance(values, Mapping) or hasattr(values, "items"):
             return {self._strip_prefix(key): meta for key, meta in self._ready(values.items(), READY_STATES)}
@@ -140,7 +140,7 @@ class BaseKeyValueStoreBackend(CountedChords, Backend):
         on_message: Callable[..., object] | None = None,
         on_interval: Callable[[], object] | None = None,
         max_iterations: int | None = None,
-        READY_STATES: frozenset[str] = states.READY_STATES,  # noqa: N803 - Celery's name
+        READY_STATES: frozenset[str] = states.READY_STATES,
     ) -> Iterator[tuple[Any, Any]]:
         """Yield the ids and documents of tasks, each when it has ended.
 

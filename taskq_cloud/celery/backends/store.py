@@ -142,7 +142,7 @@ class StoreBackend(BaseBackend):
         on_message: Callable[..., object] | None = None,
         on_interval: Callable[[], object] | None = None,
         max_iterations: int | None = None,
-        READY_STATES: frozenset[str] = states.READY_STATES,  # noqa: N803 - Celery's name
+        READY_STATES: frozenset[str] = states.READY_STATES,
     ) -> Iterator[tuple[Any, Any]]:
         """Yield the ids and documents of tasks, each when it has ended.
 

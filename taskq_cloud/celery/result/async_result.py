@@ -183,8 +183,8 @@ class AsyncResult(StoredMeta, Ending, Dependencies, ResultBase, native.AsyncResu
         on_message: Callable[..., object] | None = None,
         on_interval: Callable[[], object] | None = None,
         disable_sync_subtasks: bool = True,
-        EXCEPTION_STATES: frozenset[str] = states.EXCEPTION_STATES,  # noqa: N803 - Celery's name
-        PROPAGATE_STATES: frozenset[str] = states.PROPAGATE_STATES,  # noqa: N803 - Celery's name
+        EXCEPTION_STATES: frozenset[str] = states.EXCEPTION_STATES,
+        PROPAGATE_STATES: frozenset[str] = states.PROPAGATE_STATES,
     ) -> Any:
         """Wait for the task's value.
 

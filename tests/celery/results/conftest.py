@@ -1,0 +1,35 @@
+"""The two sides that scenarios run on."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+
+from tests.celery.results.sides import Side, outcome, unchanged_current_app
+
+
+@pytest.fixture(scope="module")
+def theirs() -> Iterator[Side]:
+    with unchanged_current_app():
+        yield Side("celery")
+
+
+@pytest.fixture(scope="module")
+def ours() -> Iterator[Side]:
+    side = Side("taskq_cloud.celery")
+    yield side
+    side.app.close()
+
+
+@pytest.fixture
+def alike(theirs: Side, ours: Side) -> Callable[[Callable[[Side], Any]], Any]:
+    """Check that a scenario has one outcome on both sides, and return it."""
+
+    def check(scenario: Callable[[Side], Any]) -> Any:
+        expected = outcome(scenario, theirs)
+        assert outcome(scenario, ours) == expected
+        return expected
+
+    return check
