@@ -98,7 +98,7 @@ TASKS: Final[Mapping[str, Setting]] = {
     "task_inherit_parent_priority": honoured("Calls from inside a task get its priority."),
     "task_protocol": refused(
         "Messages have version 2 of the protocol, which Celery 4 and later read: remove the setting.",
-        lambda value: int(value) != 2,
+        lambda value: str(value) != "2",
     ),
     "task_queue_max_priority": native(
         "The highest priority of a queue.",
