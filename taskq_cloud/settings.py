@@ -140,6 +140,15 @@ class Settings(BaseSettings):
     """The compression of arguments; None: no compression."""
     accept_content: tuple[str, ...] = ("json",)
     """The serializers that a worker accepts; a message in another one is dead-lettered."""
+    task_acks_late: bool = True
+    """Whether messages are acknowledged after the run, unless a task says otherwise."""
+    task_acks_on_failure_or_timeout: bool = True
+    """Whether the messages of failed tasks are acknowledged. False: after a failure the message is dead-lettered, and
+    after the hard time limit it is given back until its receives run out."""
+    task_acks_on_failure: bool | None = None
+    """The part of ``task_acks_on_failure_or_timeout`` that is about failures; None: the value of that setting."""
+    task_acks_on_timeout: bool | None = None
+    """The part of ``task_acks_on_failure_or_timeout`` that is about time limits; None: the value of that setting."""
     task_time_limit: Duration | None = None
     """The hard time limit of tasks without their own; None: no limit."""
     task_soft_time_limit: Duration | None = None

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from taskq_cloud.calling.tasks import Arguments
     from taskq_cloud.canvas import Call, Group
     from taskq_cloud.core.flows import Flow
-    from taskq_cloud.core.model.options import TaskKeywords
+    from taskq_cloud.core.model.option_keywords import TaskKeywords
     from taskq_cloud.results.async_result import AsyncResult as TaskResult
     from taskq_cloud.results.async_result import EagerResult
     from taskq_cloud.runtime.protocols import Application

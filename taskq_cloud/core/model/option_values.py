@@ -289,6 +289,10 @@ RETRY: Final[Mapping[str, Kind]] = {
 """The arguments of ``self.retry``, and the keys of ``retry_kwargs``."""
 
 DECLARED: Final[Mapping[str, Kind]] = {
+    "acks_late": FLAG,
+    "acks_on_failure": FLAG,
+    "acks_on_timeout": FLAG,
+    "acks_on_failure_or_timeout": FLAG,
     "max_retries": Kind(COUNT.description, _whole, "; None: no limit"),
     "default_retry_delay": WAIT,
     "autoretry_for": EXCEPTIONS,
