@@ -37,6 +37,7 @@ class TaskKeywords(TypedDict, total=False):
     soft_time_limit: Seconds | None
     ignore_result: bool | None
     store_errors_even_if_ignored: bool | None
+    store_eager_result: bool | None
     track_started: bool | None
     throws: Exceptions
     reject_on_worker_lost: bool

@@ -305,6 +305,7 @@ DECLARED: Final[Mapping[str, Kind]] = {
     "soft_time_limit": LIMIT,
     "ignore_result": FLAG,
     "store_errors_even_if_ignored": FLAG,
+    "store_eager_result": FLAG,
     "track_started": FLAG,
     "throws": EXCEPTIONS,
     "reject_on_worker_lost": FLAG,

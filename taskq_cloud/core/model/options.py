@@ -49,6 +49,7 @@ class TaskOptions:
         soft_time_limit: seconds after which ``SoftTimeLimitExceeded`` is raised inside the task.
         ignore_result: no result is stored.
         store_errors_even_if_ignored: an error is stored even where ``ignore_result`` is set.
+        store_eager_result: the results of eager calls are stored, too.
         track_started: the state STARTED is stored before the task runs.
         throws: expected exceptions, which are logged without a traceback.
         reject_on_worker_lost: a message whose process died is given back until its receives run out; otherwise, and
@@ -90,6 +91,7 @@ class TaskOptions:
     soft_time_limit: float | None = None
     ignore_result: bool | None = None
     store_errors_even_if_ignored: bool | None = None
+    store_eager_result: bool | None = None
     track_started: bool | None = None
     throws: tuple[type[BaseException], ...] = ()
     reject_on_worker_lost: bool = True

@@ -116,7 +116,7 @@ def test_acknowledged_message_does_not_come_back_when_its_state_cannot_be_record
     shop = Shop([Succeeded("1")], acks_late=False)
     shop.bench = shop.bench.changed(store=SilentResults(shop.bench.clock))
     assert shop.call() == [Acknowledge]
-    assert [each.action for each in caplog.records if each.levelname == "ERROR"] == ["task.state_not_recorded"]
+    assert [vars(each)["action"] for each in caplog.records if each.levelname == "ERROR"] == ["task.state_not_recorded"]
 
 
 @pytest.mark.parametrize("policy", [Policy(acks_on_failure=False), Policy(acks_on_failure_or_timeout=False), None])
@@ -168,7 +168,7 @@ def test_task_ended_by_its_time_limit_without_acks_on_timeout_can_succeed_later(
     ],
 )
 def test_first_given_option_decides_as_in_celery(
-    options: dict[str, bool], policy: Policy, failure: bool, timeout: bool
+    options: dict[str, Any], policy: Policy, failure: bool, timeout: bool
 ) -> None:
     task = TaskOptions(**options)
     assert (policy.acknowledges_failure(task), policy.acknowledges_timeout(task)) == (failure, timeout)
