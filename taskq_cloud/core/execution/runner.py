@@ -20,6 +20,7 @@ from typing import Any, Final
 
 from taskq_cloud.core import serializers
 from taskq_cloud.core.execution import retry
+from taskq_cloud.core.execution.conversion import Conversion, Conversions, is_wanted
 from taskq_cloud.core.execution.retry import Describe
 from taskq_cloud.core.execution.run_context import added_to_chord, called_within, current_invocation
 from taskq_cloud.core.lazy.values import replace
@@ -72,6 +73,7 @@ class TaskRunner:
         self._timer = timer
         self._loops = threading.local()
         self._wrapped_coroutines: set[str] = set()
+        self._conversions = Conversions()
 
     @property
     def tasks(self) -> Mapping[str, TaskDefinition]:
@@ -110,11 +112,13 @@ class TaskRunner:
         started_at, began = self._clock(), self._timer()
         try:
             definition = self._definition(invocation)
-            args, kwargs = _arguments(definition, invocation)
+            conversion = self._conversions.of(definition)
+            args, kwargs = _arguments(definition, invocation, conversion)
             value = definition.function(*args, **kwargs)
             if isinstance(value, CoroutineType):
                 self._wrapped_coroutines.add(definition.name)
                 value = self._run_to_end(value)
+            value = value if conversion is None else conversion.dump_value(value)
             return self._succeeded(definition, value, RunTimes(started_at, self._timer() - began), describe)
         except TimeLimitExceeded:
             raise
@@ -132,10 +136,12 @@ class TaskRunner:
         started_at, began = self._clock(), self._timer()
         try:
             definition = self._definition(invocation)
-            args, kwargs = _arguments(definition, invocation)
+            conversion = self._conversions.of(definition)
+            args, kwargs = _arguments(definition, invocation, conversion)
             value = definition.function(*args, **kwargs)
             if isawaitable(value):
                 value = await value
+            value = value if conversion is None else conversion.dump_value(value)
             return self._succeeded(definition, value, RunTimes(started_at, self._timer() - began), describe)
         except TimeLimitExceeded:
             raise
@@ -187,8 +193,19 @@ class TaskRunner:
             error = mismatch.explained(error, definition, *_arguments(definition, invocation))
         outcome = retry.decide(error, message.task, message.id, message.retries, options, describe=describe)
         if isinstance(outcome, Retrying) and definition is not None:
+            outcome = self._plain_retry(outcome, definition)
             outcome = retry.with_arguments(outcome, definition, message, error, describe)
         return replace(outcome, called=_called()) if isinstance(outcome, Failed) else outcome
+
+    def _plain_retry(self, outcome: Retrying, definition: TaskDefinition) -> Retrying:
+        """Write the new arguments of a retry as plain values."""
+        if (outcome.args is None and outcome.kwargs is None) or not is_wanted(definition.options):
+            return outcome
+        conversion = self._conversions.of(definition)
+        assert conversion is not None  # it is wanted
+        args, kwargs = conversion.dump_part(outcome.args or (), outcome.kwargs or {})
+        new_args, new_kwargs = outcome.args is not None, outcome.kwargs is not None
+        return replace(outcome, args=args if new_args else None, kwargs=kwargs if new_kwargs else None)
 
     def _has_trail(self, invocation: Invocation) -> bool:
         definition = self._tasks.get(invocation.message.task)
@@ -199,8 +216,13 @@ def _called() -> tuple[str, ...]:
     return tuple(called_within.get() or ())
 
 
-def _arguments(definition: TaskDefinition, invocation: Invocation) -> tuple[list[Any], dict[str, Any]]:
-    args = list(invocation.message.args)
+def _arguments(
+    definition: TaskDefinition, invocation: Invocation, conversion: Conversion | None = None
+) -> tuple[list[Any], dict[str, Any]]:
+    args, kwargs = list(invocation.message.args), dict(invocation.message.kwargs)
+    if conversion is not None and invocation.failed is None:
+        loaded, named = conversion.load(args, kwargs)
+        args, kwargs = list(loaded), dict(named)
     if invocation.failed is not None:
         from taskq_cloud.core.records.exceptions import rebuild  # few tasks are errbacks
 
@@ -210,4 +232,4 @@ def _arguments(definition: TaskDefinition, invocation: Invocation) -> tuple[list
         args[:0] = [request, exception, error.traceback]
     elif definition.bind is not None:
         args.insert(0, definition.bind(invocation))
-    return args, dict(invocation.message.kwargs)
+    return args, kwargs

@@ -47,6 +47,11 @@ class TaskKeywords(TypedDict, total=False):
     compression: str | None
     priority: int
     typing: bool
+    typed: bool
+    pydantic: bool
+    pydantic_strict: bool
+    pydantic_context: Mapping[str, Any] | None
+    pydantic_dump_kwargs: Mapping[str, Any] | None
     trail: bool
     runtime: RuntimeChoice
     memory_mb: int | None

@@ -62,6 +62,12 @@ class TaskOptions:
         expires: seconds after the call from which on the task is no longer run.
         priority: the message's priority, carried for Celery's workers.
         typing: arguments are checked against the function's signature at the call.
+        typed: arguments are validated, sent and made anew by the types of the function's parameters, and the value is
+            written by the type of the function's value: see ``core.execution.conversion``.
+        pydantic: Celery's option: arguments are made models where the function's annotations are models.
+        pydantic_strict: with ``pydantic``, models are validated in pydantic's strict mode.
+        pydantic_context: with ``pydantic``, the context of the validation.
+        pydantic_dump_kwargs: with ``pydantic``, the arguments of ``model_dump``.
         trail: the record of the task has the tasks that it calls among its children.
         runtime: the kind of deployment that serves the task: ``lambda``, ``container``, or ``auto``: see
             ``topology.runtimes``. It makes no difference at run time.
@@ -102,6 +108,11 @@ class TaskOptions:
     expires: float | None = None
     priority: int = 0
     typing: bool = True
+    typed: bool = False
+    pydantic: bool = False
+    pydantic_strict: bool = False
+    pydantic_context: Mapping[str, Any] | None = None
+    pydantic_dump_kwargs: Mapping[str, Any] | None = None
     trail: bool = True
     runtime: RuntimeChoice = "auto"
     memory_mb: int | None = None
@@ -147,6 +158,8 @@ def task_options(task: str, given: Mapping[str, Any]) -> TaskOptions:
             f"task {task}: soft_time_limit ({options.soft_time_limit} s) is over time_limit ({options.time_limit} s); "
             "a soft limit must come first"
         )
+    if options.typed and options.pydantic:
+        raise ImproperlyConfigured(f"task {task}: typed=True and pydantic=True exclude each other: keep one of them")
     if options.once and options.time_limit is None:
         raise ImproperlyConfigured(
             f"task {task}: once=True needs a time_limit: after that long, a crashed run no longer blocks the next one"
