@@ -12,7 +12,8 @@ from taskq_cloud.core.execution import retry
 from taskq_cloud.core.execution.run_context import added_to_chord, current_invocation
 from taskq_cloud.core.messages.headers import header_clash
 from taskq_cloud.core.model.message import Signature
-from taskq_cloud.core.model.options import RetryKeywords, first_given, retry_arguments
+from taskq_cloud.core.model.option_keywords import RetryKeywords
+from taskq_cloud.core.model.options import first_given, retry_arguments
 from taskq_cloud.core.model.outcome import Invocation
 from taskq_cloud.core.model.task_definition import TaskDefinition
 from taskq_cloud.core.records import document, record

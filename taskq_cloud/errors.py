@@ -29,6 +29,7 @@
     ├── TaskError                       a task can't be called or run, or its result can't be given
     │   ├── NotRegistered               no task of this name is registered (also a KeyError)
     │   ├── ArgumentsMismatch           a task does not take the arguments of its message (also a TypeError)
+    │   ├── ArgumentsInvalid            an argument is not of its parameter's type (also a TypeError and a ValueError)
     │   ├── AlreadyRegistered           two functions have the same task name
     │   ├── MaxRetriesExceededError     a task has no retries left
     │   ├── ChordError                  a member of a chord's header did not succeed
@@ -60,11 +61,11 @@ from typing import Any
 
 # fmt: off
 __all__ = [
-    "AccessDenied", "AlreadyRegistered", "ArgumentsMismatch", "BodyPending", "ChordError", "ClaimError",
-    "ContentDisallowed", "DecodeError", "DelayTooLong", "EncodeError", "Ignore", "ImproperlyConfigured",
-    "IncompleteStream", "InvalidTaskError", "MaxRetriesExceededError", "MissingExtra", "NotRegistered",
-    "OperationalError", "OptionError", "ParseException", "PayloadTooLarge", "QueueNotFound", "QuotaExceeded",
-    "RateKeyError", "Reject", "RemoteError", "Replaced", "Retry", "ScheduleConflict", "ScheduleError",
+    "AccessDenied", "AlreadyRegistered", "ArgumentsInvalid", "ArgumentsMismatch", "BodyPending", "ChordError",
+    "ClaimError", "ContentDisallowed", "DecodeError", "DelayTooLong", "EncodeError", "Ignore",
+    "ImproperlyConfigured", "IncompleteStream", "InvalidTaskError", "MaxRetriesExceededError", "MissingExtra",
+    "NotRegistered", "OperationalError", "OptionError", "ParseException", "PayloadTooLarge", "QueueNotFound",
+    "QuotaExceeded", "RateKeyError", "Reject", "RemoteError", "Replaced", "Retry", "ScheduleConflict", "ScheduleError",
     "ScheduleGroupNotFound", "SecurityError", "SendError", "SoftTimeLimitExceeded", "StoreNotFound",
     "TableNotFound", "TaskError", "TaskPredicate", "TaskQError", "TaskRevokedError", "TimeLimitExceeded",
     "TimeZonesMissing", "TimeoutError", "Unreachable", "WorkerLostError",
@@ -224,6 +225,10 @@ class NotRegistered(TaskError, KeyError):
 
 class ArgumentsMismatch(TaskError, TypeError):
     """A task's function does not take the arguments of its message, so it has not begun."""
+
+
+class ArgumentsInvalid(TaskError, TypeError, ValueError):
+    """An argument of a task with ``typed=True`` doesn't have the type of its parameter; the text names both."""
 
 
 class AlreadyRegistered(TaskError):

@@ -11,15 +11,10 @@ Settings that Celery has too keep Celery's names, defaults and meanings; docs/se
 
 from __future__ import annotations
 
-import json
 import os
-from datetime import timedelta
-from typing import Annotated, Any, Literal, Self, TypeAlias
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import (
-    AfterValidator,
-    BeforeValidator,
-    Field,
     NonNegativeInt,
     PositiveInt,
     SecretStr,
@@ -29,17 +24,15 @@ from pydantic import (
 )
 from pydantic_settings import (
     BaseSettings,
-    DotEnvSettingsSource,
-    InitSettingsSource,
     NoDecode,
-    PydanticBaseSettingsSource,
     SettingsConfigDict,
     SettingsError,
 )
 
-from taskq_cloud.clients.env_files import env_file, variables_of_environment
+from taskq_cloud.clients.env_files import variables_of_environment
+from taskq_cloud.clients.settings_sources import Duration, DurationOrZero, Expiry, SourcedSettings, command_line
 from taskq_cloud.core.model import settings_values
-from taskq_cloud.core.model.environments import COMMAND_LINE, PREFIX, environment_first, variable_of
+from taskq_cloud.core.model.environments import PREFIX, environment_first, variable_of
 from taskq_cloud.core.model.options import FAN_OUT_MEMBERS, Policy
 from taskq_cloud.core.model.settings_values import CELERY_NAMES, LOCAL_BROKER
 from taskq_cloud.core.security.signing import public_key
@@ -49,27 +42,7 @@ from taskq_cloud.errors import ImproperlyConfigured
 __all__ = ["Settings", "load_settings", "public_key"]
 
 
-def _seconds(value: Any) -> Any:
-    return value.total_seconds() if isinstance(value, timedelta) else value
-
-
-Duration: TypeAlias = Annotated[float, BeforeValidator(_seconds), Field(gt=0, allow_inf_nan=False)]
-"""A number of seconds above 0, or a ``timedelta``."""
-DurationOrZero: TypeAlias = Annotated[float, BeforeValidator(_seconds), Field(ge=0, allow_inf_nan=False)]
-"""A number of seconds from 0, or a ``timedelta``."""
-
-
-def _expiry(value: Any) -> Any:
-    if isinstance(value, timedelta) and value < timedelta(0):
-        raise ValueError("results can't expire before they are stored")
-    return _seconds(value)
-
-
-Expiry: TypeAlias = Annotated[timedelta | DurationOrZero, AfterValidator(_expiry)]
-"""A number of seconds from 0, a ``timedelta``, or text in the form of ISO 8601."""
-
-
-class Settings(BaseSettings):
+class Settings(SourcedSettings, BaseSettings):
     """Every setting of an application, with its default. Durations are in seconds, unless a setting says otherwise."""
 
     model_config = SettingsConfigDict(
@@ -140,6 +113,15 @@ class Settings(BaseSettings):
     """The compression of arguments; None: no compression."""
     accept_content: tuple[str, ...] = ("json",)
     """The serializers that a worker accepts; a message in another one is dead-lettered."""
+    task_acks_late: bool = True
+    """Whether messages are acknowledged after the run, unless a task says otherwise."""
+    task_acks_on_failure_or_timeout: bool = True
+    """Whether the messages of failed tasks are acknowledged. False: after a failure the message is dead-lettered, and
+    after the hard time limit it is given back until its receives run out."""
+    task_acks_on_failure: bool | None = None
+    """The part of ``task_acks_on_failure_or_timeout`` that is about failures; None: the value of that setting."""
+    task_acks_on_timeout: bool | None = None
+    """The part of ``task_acks_on_failure_or_timeout`` that is about time limits; None: the value of that setting."""
     task_time_limit: Duration | None = None
     """The hard time limit of tasks without their own; None: no limit."""
     task_soft_time_limit: Duration | None = None
@@ -157,6 +139,8 @@ class Settings(BaseSettings):
     """Whether calls run the task at once, in the calling process, instead of sending a message."""
     task_eager_propagates: bool = False
     """Whether eager calls raise the task's exception."""
+    task_store_eager_result: bool = False
+    """Whether the results of eager calls are stored, too."""
     task_max_receives: PositiveInt = 5
     """The deliveries after which a message that can't be run is dead-lettered; a queue's ``maxReceiveCount`` should
     not be lower."""
@@ -196,6 +180,8 @@ class Settings(BaseSettings):
 
     result_expires: Expiry | None = 86400
     """How long a result is stored; 0 or None: for ever."""
+    result_compression: str | None = None
+    """The compression of stored results; None: no compression. They are read whatever its value is."""
     result_extended: bool = False
     """Whether results also hold the task's name, arguments, worker, retries, queue and start time."""
 
@@ -241,21 +227,6 @@ class Settings(BaseSettings):
     worker_task_protection: bool = True
     """Whether a worker on ECS asks for its container to be kept while a long task runs (see
     ``taskq_cloud.worker.protection``)."""
-
-    @classmethod
-    def settings_customise_sources(
-        cls,
-        settings_cls: type[BaseSettings],
-        init_settings: PydanticBaseSettingsSource,
-        env_settings: PydanticBaseSettingsSource,
-        dotenv_settings: PydanticBaseSettingsSource,
-        file_secret_settings: PydanticBaseSettingsSource,
-    ) -> tuple[PydanticBaseSettingsSource, ...]:
-        """Return the sources of values; an earlier one has priority, and mappings of all of them are merged."""
-        if not environment_first(os.environ):
-            return init_settings, env_settings, dotenv_settings
-        file = DotEnvSettingsSource(settings_cls, env_file=env_file())
-        return InitSettingsSource(settings_cls, _command_line()), env_settings, file, init_settings
 
     @model_validator(mode="before")
     @classmethod
@@ -311,7 +282,7 @@ def load_settings(given: dict[str, Any]) -> Settings:
     Raises:
         ImproperlyConfigured: a keyword is not a setting, or a value is wrong; the message names the setting.
     """
-    values = settings_values.given_values(given, _command_line(), Settings.model_fields)
+    values = settings_values.given_values(given, command_line(), Settings.model_fields)
     if environment_first(os.environ):
         there = variables_of_environment()
         for name, ours in CELERY_NAMES.items():
@@ -326,8 +297,3 @@ def load_settings(given: dict[str, Any]) -> Settings:
         raise ImproperlyConfigured(
             f"wrong setting (TASKQ_... or .env): {error}; lists and mappings are JSON"
         ) from error
-
-
-def _command_line() -> dict[str, Any]:
-    found: dict[str, Any] = json.loads(os.environ.get(COMMAND_LINE, "{}"))
-    return found

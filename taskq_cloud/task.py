@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Coroutine, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Generic, ParamSpec, TypeAlias, TypeVar, Unpack, overload
 
+from taskq_cloud.core.lazy import lazy
 from taskq_cloud.core.model.options import TaskOptions
 from taskq_cloud.core.model.task_definition import TaskDefinition
 
@@ -15,9 +16,10 @@ if TYPE_CHECKING:
     from taskq_cloud.calling.options import CallKeywords
     from taskq_cloud.calling.tasks import Arguments
     from taskq_cloud.canvas import Call, Group
+    from taskq_cloud.core.execution.conversion import Conversion
     from taskq_cloud.core.flows import Flow
     from taskq_cloud.core.model.hooks import Hooks
-    from taskq_cloud.core.model.options import TaskKeywords
+    from taskq_cloud.core.model.option_keywords import TaskKeywords
     from taskq_cloud.results.async_result import AsyncResult as TaskResult
     from taskq_cloud.results.async_result import EagerResult
     from taskq_cloud.runtime.protocols import Application
@@ -258,13 +260,35 @@ class Task(Generic[P, R_co]):
         if self.options.typing:
             for args, kwargs in calls:
                 self.check_arguments(args, kwargs)
-        return tasks.send(self._app, self.name, calls, call_options(self.name, options))
+        return tasks.send(self._app, self.name, self._plain(calls, options), call_options(self.name, options))
+
+    def _plain(self, calls: Sequence[Arguments], options: Mapping[str, Any]) -> Sequence[Arguments]:
+        """Write arguments as plain values, if the task converts its arguments."""
+        if self._conversion is None:
+            return calls
+        from taskq_cloud.calling import typed_calls  # few tasks convert their arguments
+
+        return typed_calls.plain(self.definition, self._conversion, calls, options.get("serializer"))
+
+    @lazy
+    def _conversion(self) -> Conversion | None:
+        """Writes and reads arguments and values by their types; None: they are sent as they are."""
+        if not (self.options.typed or self.options.pydantic):
+            return None
+        from taskq_cloud.core.execution.conversion import conversion_of  # few tasks convert their arguments
+
+        return conversion_of(self.definition)
+
+    def _plain_part(self, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Arguments:
+        """Write the arguments of a signature as plain values: some may be missing, and others come before them."""
+        return (args, kwargs) if self._conversion is None else self._conversion.dump_part(args, kwargs)
 
     def _run_in_place(self, arguments: Arguments, options: Mapping[str, Any]) -> EagerResult[Any]:
         from taskq_cloud.calling import eager_workflows  # few processes run anything in place
         from taskq_cloud.calling.options import call_options
 
-        return eager_workflows.run_task(self._app, self.name, *arguments, call_options(self.name, options))
+        ((args, kwargs),) = self._plain([arguments], options)
+        return eager_workflows.run_task(self._app, self.name, args, kwargs, call_options(self.name, options))
 
     # -- as part of a workflow
 
@@ -275,13 +299,13 @@ class Task(Generic[P, R_co]):
         """
         from taskq_cloud.canvas import Call  # few processes make workflows
 
-        return Call(self.name, args, kwargs, app=self._app)
+        return Call(self.name, *self._plain_part(args, kwargs), app=self._app)
 
     def si(self, *args: Any, **kwargs: Any) -> Call:
         """Make an immutable signature: in a chain, it ignores the value of the task before."""
         from taskq_cloud.canvas import Call  # few processes make workflows
 
-        return Call(self.name, args, kwargs, immutable=True, app=self._app)
+        return Call(self.name, *self._plain_part(args, kwargs), immutable=True, app=self._app)
 
     def signature(
         self,
@@ -300,7 +324,8 @@ class Task(Generic[P, R_co]):
         """
         from taskq_cloud.canvas import Call  # few processes make workflows
 
-        call = Call(self.name, () if args is None else tuple(args), kwargs or {}, app=self._app)
+        plain, named = self._plain_part(() if args is None else tuple(args), kwargs or {})
+        call = Call(self.name, plain, named, app=self._app)
         chosen = {**(options or {}), **more}
         return call.set(**chosen) if chosen else call
 

@@ -22,7 +22,8 @@ PUBLIC = {
         may_replace query_of take_slot without_secrets
     """,
     "taskq_cloud.errors": """
-        AccessDenied AlreadyRegistered ArgumentsMismatch BodyPending ChordError ClaimError ContentDisallowed DecodeError
+        AccessDenied AlreadyRegistered ArgumentsInvalid ArgumentsMismatch BodyPending ChordError
+        ClaimError ContentDisallowed DecodeError
         DelayTooLong EncodeError Ignore ImproperlyConfigured IncompleteStream InvalidTaskError MaxRetriesExceededError
         MissingExtra NotRegistered OperationalError OptionError ParseException PayloadTooLarge QueueNotFound
         QuotaExceeded RateKeyError Reject RemoteError Replaced Retry ScheduleConflict ScheduleError

@@ -16,6 +16,7 @@ from taskq_cloud.core.model import outcome as outcomes
 from taskq_cloud.core.model.message import Message, Signature
 from taskq_cloud.core.model.outcome import ErrorInfo, Invocation, Outcome
 from taskq_cloud.core.records import document, record
+from taskq_cloud.core.records.document import RunDetails
 from taskq_cloud.core.workflows.successors import on_retry
 from taskq_cloud.results.state import TaskState
 
@@ -50,6 +51,7 @@ def run_in_place(
     runner: TaskRunner,
     message: Message,
     run_replacement: Callable[[Message, Signature], TaskState],
+    details: RunDetails = RunDetails(),
     *,
     by_reference: bool = False,
 ) -> TaskState:
@@ -61,6 +63,7 @@ def run_in_place(
         runner: runs the task's function.
         message: the message of the call.
         run_replacement: runs the workflow that replaces the task (``self.replace``), and returns its final state.
+        details: the parts of the result document that only the run of the task knows.
         by_reference: the task gets its arguments as they are, and its value stays as it is: nothing is serialised.
 
     Raises:
@@ -78,7 +81,7 @@ def run_in_place(
         outcome = run_here_and_now(runner, Invocation(message=message), raised.describe, encode)
     if isinstance(outcome, outcomes.Replaced):
         return run_replacement(message, outcome.signature)
-    state = TaskState.of(_document(message, outcome))
+    state = TaskState.of(_document(message, outcome, details))
     if by_reference and isinstance(outcome, outcomes.Succeeded):
         return replace(state, result=returned.value)
     return replace(state, result=raised.exception) if raised.is_end_of(outcome) else state
@@ -121,16 +124,16 @@ def _loop_runs_here() -> bool:
     return True
 
 
-def _document(message: Message, outcome: Outcome) -> str:
+def _document(message: Message, outcome: Outcome, details: RunDetails) -> str:
     match outcome:
         case outcomes.Succeeded():
             state, result = record.SUCCESS, outcome.payload
         case outcomes.Failed():
-            return document.encode(message, record.FAILURE, outcome.error, now=time.time())
+            return document.encode(message, record.FAILURE, outcome.error, now=time.time(), run=details)
         case outcomes.Ignored():
             state, result = record.IGNORED, "null"
         case outcomes.Rejected():
             state, result = record.REJECTED, serializers.dumps(outcome.reason)
         case _:
             raise AssertionError(f"a run in place can't end in {outcome!r}")
-    return document.encode(message, state, result, now=time.time())
+    return document.encode(message, state, result, now=time.time(), run=details)

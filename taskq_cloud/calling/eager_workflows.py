@@ -1,7 +1,7 @@
 """Running in place: one task with what follows it, or a whole workflow, one task after the other.
 
-This is ``apply``, and every call under ``task_always_eager``. No message is sent and no result is stored. ``eager``
-runs the function of one task.
+This is ``apply``, and every call under ``task_always_eager``. No message is sent. ``eager`` runs the function of one
+task, and ``eager_results`` stores its result if a setting asks for it.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import Any, Final
 
+from taskq_cloud.calling import eager_results
 from taskq_cloud.calling.eager import run_here_and_now, run_in_place
 from taskq_cloud.calling.options import CallOptions, call_options, make_message
 from taskq_cloud.calling.workflows import WorkflowResult, read
@@ -21,6 +22,7 @@ from taskq_cloud.core.model.ids import new_id
 from taskq_cloud.core.model.message import Message, Signature
 from taskq_cloud.core.model.outcome import ErrorInfo, FailedCall, Invocation, Succeeded
 from taskq_cloud.core.records import document
+from taskq_cloud.core.records.document import RunDetails
 from taskq_cloud.core.records.record import FAILURE, SUCCESS
 from taskq_cloud.core.workflows import errbacks, planner, signatures, successors
 from taskq_cloud.core.workflows.planner import Origin
@@ -59,8 +61,12 @@ def run_task(
 
 def run_message(app: Application, message: Message) -> EagerResult[Any]:
     """Run the task of a message in place, with its retries, and then what is linked to it; errors as ``run_task``."""
+    stores, replacement = eager_results.is_stored(app, message), partial(_run_replacement, app)
+    details = eager_results.details(app) if stores else RunDetails()
     by_reference = not app.serializes_in_place
-    state = run_in_place(app.runner, message, partial(_run_replacement, app), by_reference=by_reference)
+    state = run_in_place(app.runner, message, replacement, details, by_reference=by_reference)
+    if stores:
+        eager_results.store(app, message, state)
     result: EagerResult[Any] = EagerResult(message.id, app, state)
     _run_linked(app, result, message)
     if app.conf.task_eager_propagates:

@@ -13,8 +13,9 @@ from taskq_cloud.core.messages.sending import TRANSPORT_OPTIONS, Transport
 from taskq_cloud.core.model import option_values
 from taskq_cloud.core.model.ids import new_call, new_id
 from taskq_cloud.core.model.message import CALL, Embed, Message, Signature
+from taskq_cloud.core.model.option_keywords import DeliveryKeywords
 from taskq_cloud.core.model.option_values import NAME, check, time_from_option
-from taskq_cloud.core.model.options import DeliveryKeywords, TaskOptions, first_given
+from taskq_cloud.core.model.options import TaskOptions, first_given
 from taskq_cloud.core.serializers import PlainForm
 from taskq_cloud.errors import OptionError
 

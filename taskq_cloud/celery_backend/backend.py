@@ -78,7 +78,8 @@ class TaskQBackend(BaseBackend):  # type: ignore[misc]  # Celery has no types
                 "taskq+dynamodb://my-table"
             )
         # This application only provides the store and its connections; it sends and receives no messages.
-        self._taskq = TaskQ(app.main, broker="memory://", results=url)
+        compression = app.conf.get("result_compression") or None
+        self._taskq = TaskQ(app.main, broker="memory://", results=url, result_compression=compression)
         try:
             capabilities = self._taskq.store.capabilities
         except ImproperlyConfigured as error:
@@ -89,6 +90,9 @@ class TaskQBackend(BaseBackend):  # type: ignore[misc]  # Celery has no types
                 "taskq+dynamodb://my-table"
             )
         fan_out.register(app)
+
+    def prepare_compression(self, compression: str | None) -> None:
+        """The store compresses the results, and not Celery."""
 
     def __reduce__(self, args: Any = (), kwargs: Mapping[str, Any] | None = None) -> Any:
         return super().__reduce__(args, {"url": self.url, "expires": self.expires, **(kwargs or {})})

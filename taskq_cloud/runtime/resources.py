@@ -60,11 +60,18 @@ class Resources:
         from taskq_cloud.stores.results.registry import store_from_url
 
         store = store_from_url(self.conf.results_url(), {})
+        compression = self.conf.result_compression if store.capabilities.durable else None
+        if compression is not None:
+            from taskq_cloud.core.payloads.compressed_results import CompressedResults  # few applications ask for it
+            from taskq_cloud.core.serializers.compression import check_compression
+
+            check_compression(compression)
+            store = CompressedResults(store, compression)
         if self.payloads is None or not store.capabilities.keeps_records:
             return store
         from taskq_cloud.core.payloads.large_results import LargeResults  # few applications have a payload store
 
-        return LargeResults(store, self.payloads, time.time)
+        return LargeResults(store, self.payloads, time.time, compression)
 
     @lazy
     def scheduler(self) -> ScheduleStore | None:

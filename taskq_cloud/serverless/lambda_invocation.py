@@ -9,6 +9,7 @@ from functools import partial
 from typing import Any, Final, TypeVar
 
 from taskq_cloud.clients.combining import Combiner
+from taskq_cloud.core.execution import early_acks
 from taskq_cloud.core.flows import Flow, Together, retrying, run
 from taskq_cloud.core.model.message import Delivery, Message, Settlement
 from taskq_cloud.core.model.outcome import Abandoned, Admission, Admitted, Invocation, Outcome, Rejected
@@ -95,7 +96,14 @@ class LambdaInvocation:
         if needed > left:
             self.stopped = True
             return Abandoned(f"it may take {needed:g} s, and the invocation has {max(left, 0):.1f} s left for tasks")
+        if step.acknowledge_first is not None:
+            try:
+                self.run(early_acks.acknowledge(self._runtime.broker, step.acknowledge_first))
+            except Exception as error:  # whatever the error is, the message comes back
+                return early_acks.not_begun(error)
         outcome = self._run_task(step, left)
+        if step.acknowledge_first is not None:
+            outcome = early_acks.begun(outcome)
         if step.failed is None:  # the outcome of an errback isn't the task's
             self.outcome = outcome
         return outcome

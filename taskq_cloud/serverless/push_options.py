@@ -51,8 +51,25 @@ def make_endpoint(
             f"pubsub_push_handler: deadline_seconds must be more than {ANSWER_MARGIN_SECONDS:g} and at most "
             f"{DEADLINE_SECONDS}, a subscription's longest acknowledgement deadline; it is {deadline_seconds!r}"
         )
+    _check_acks(runtime)
     verifier = TokenVerifier(KeySet(keys_url or GOOGLE_KEYS_URL), audiences, accounts, clock_skew_seconds)
     return PushEndpoint(PushHandler(runtime, verifier, deadline_seconds))
+
+
+def _check_acks(runtime: Runtime) -> None:
+    policy = runtime.settings.policy(0)
+    early = sorted(name for name, task in runtime.tasks.items() if not policy.acknowledges_late(task.options))
+    if not policy.acks_late:
+        raise ImproperlyConfigured(
+            "pubsub_push_handler: task_acks_late=False is not supported, because the answer to a push acknowledges the "
+            "message, and ends the request: set task_acks_late to True, or serve the queues by taskq worker"
+        )
+    if early:
+        raise ImproperlyConfigured(
+            f"pubsub_push_handler: acks_late=False of task {early[0]} is not supported, because the answer to a push "
+            "acknowledges the message, and ends the request: remove the option, or serve the task's queue by taskq "
+            "worker, and don't import the task where the endpoint is made"
+        )
 
 
 def _as_list(name: str, given: str | Sequence[str]) -> list[str]:

@@ -19,6 +19,7 @@ from typing import Any, Final, Self, TypeVar
 from taskq_cloud.app import TaskQ
 from taskq_cloud.brokers.memory import MemoryBroker
 from taskq_cloud.clients.connections import Connections
+from taskq_cloud.core.execution import early_acks
 from taskq_cloud.core.execution.context import Environment, PipelineFlow
 from taskq_cloud.core.execution.pipeline import Pipeline
 from taskq_cloud.core.execution.runner import TaskRunner
@@ -251,7 +252,10 @@ class Bench:
         """Answer one step of a flow. A pause moves the clock."""
         match step:
             case Invocation():
-                return (self.run_task or self.runner.run)(step)
+                if step.acknowledge_first is None:
+                    return (self.run_task or self.runner.run)(step)
+                self.connections.run(early_acks.acknowledge(self.broker, step.acknowledge_first))
+                return early_acks.begun((self.run_task or self.runner.run)(step))
             case Admission():
                 if self.meanwhile is not None:
                     self.meanwhile()

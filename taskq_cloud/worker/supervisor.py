@@ -15,14 +15,17 @@ from collections.abc import Callable, Coroutine
 from functools import partial
 from typing import Any, Final, TypeAlias
 
+from taskq_cloud.core.execution import early_acks
 from taskq_cloud.core.flows import arun, retrying
+from taskq_cloud.core.lazy.values import replace
 from taskq_cloud.core.model.message import Delivery, Release, Settlement
 from taskq_cloud.core.model.outcome import Abandoned, Admission, Admitted, Invocation, Outcome
 from taskq_cloud.core.serializers import json_text
-from taskq_cloud.errors import TaskQError
 from taskq_cloud.pools.base import GRACE_SECONDS, Place
 from taskq_cloud.pools.factory import make_pool
 from taskq_cloud.runtime.runtime import Runtime
+from taskq_cloud.worker import burst
+from taskq_cloud.worker.early_acks import EarlyAcks
 from taskq_cloud.worker.health import HealthServer, report
 from taskq_cloud.worker.leases import LeasedDeliveries
 from taskq_cloud.worker.options import WorkerOptions
@@ -44,10 +47,6 @@ POOL_RESERVE_SECONDS: Final = GRACE_SECONDS + 0.5
 period to end."""
 LAST_RECEIVE_SECONDS: Final = 1
 """How long to wait, once no task runs, for a receive under way: its messages can then be given back at once as well."""
-BURST_CHECK_SECONDS: Final = 0.5
-BURST_EMPTY_RECEIVES: Final = 5
-"""A queue whose broker doesn't count its messages is empty after this many empty receives in a row. One empty receive
-says little."""
 
 
 class Worker:
@@ -86,6 +85,7 @@ class Worker:
         self._leased.slot_is_idle = lambda: self._slots.idle
         self._leased.count_running = lambda: self._slots.taken
         self._settlements = SettlementBatcher(runtime.broker, run, self._leased)
+        self._early_acks = EarlyAcks(runtime.broker, run, self._leased)
         self._groups = MessageGroups()
         self._protection = Protection(options.ecs_agent_uri, options.shutdown_timeout)
         # Receipt -> the place in the pool of a delivery that has a slot, and whose task does not run yet.
@@ -180,7 +180,7 @@ class Worker:
 
     async def _serve(self) -> None:
         polls = [asyncio.create_task(self._watch(f"queue {p.queue}", p.poll(self._stopping))) for p in self._pollers]
-        burst = asyncio.create_task(self._watch("burst", self._stop_when_empty())) if self._options.burst else None
+        ending = asyncio.create_task(self._watch("burst", self._stop_when_empty())) if self._options.burst else None
         side_service = (
             asyncio.create_task(self._watch("beat", self._side_service(self._stopping))) if self._side_service else None
         )
@@ -192,9 +192,9 @@ class Worker:
             if side_service is not None:
                 await asyncio.wait((side_service,), timeout=LAST_RECEIVE_SECONDS)
         finally:
-            for task in filter(None, (*polls, burst, side_service)):
+            for task in filter(None, (*polls, ending, side_service)):
                 task.cancel()
-            await asyncio.gather(*filter(None, (*polls, burst, side_service)), return_exceptions=True)
+            await asyncio.gather(*filter(None, (*polls, ending, side_service)), return_exceptions=True)
 
     async def _drain(self, polls: list[asyncio.Task[None]]) -> None:
         """Let running tasks come to their end, then give back the other messages, within the shutdown timeout."""
@@ -206,10 +206,13 @@ class Worker:
             last = min(loop.time() + LAST_RECEIVE_SECONDS, ends_at - reserve)
             await asyncio.wait(polls, timeout=max(0.0, last - loop.time()))
             await self._wait_for_pipelines(ends_at - reserve)
-        for task in (*polls, *self._pipelines):
-            task.cancel()
+        left = [*polls, *self._pipelines]
         self._settlements.hurry()
-        await asyncio.gather(*polls, *self._pipelines, return_exceptions=True)
+        # A run whose message was acknowledged before is recorded as failed, as far as there is time.
+        for seconds in (max(0.0, ends_at - loop.time()), None):
+            for task in left:
+                task.cancel()
+            await asyncio.wait(left, timeout=seconds)
         try:
             async with asyncio.timeout_at(ends_at):
                 await self._leased.wait_until_empty()
@@ -233,23 +236,8 @@ class Worker:
 
     async def _stop_when_empty(self) -> None:
         """Stop the worker once all its messages are settled and every queue is empty."""
-        broker, run = self._runtime.broker, self._runtime.async_connections.run
-        while True:
-            await asyncio.sleep(BURST_CHECK_SECONDS)
-            if len(self._leased) or self._pipelines:
-                continue
-            try:
-                depths = [await run(broker.depth(queue)) for queue in self._options.queues]
-            except TaskQError as error:
-                text = "the burst goes on, because it is unknown whether the queues are empty: %s"
-                logger.warning(text, error, extra={"action": "depth.failed"})
-                continue
-            unknown = [poller.health for poller, depth in zip(self._pollers, depths, strict=True) if depth is None]
-            empty = all(depth.waiting == depth.delayed == depth.in_flight == 0 for depth in depths if depth is not None)
-            empty = empty and all(health.empty_receives >= BURST_EMPTY_RECEIVES for health in unknown)
-            if empty and not len(self._leased):
-                self.stop()
-                return
+        await burst.until_empty(self._runtime, self._pollers, lambda: bool(len(self._leased) or self._pipelines))
+        self.stop()
 
     async def _watch(self, part: str, service: Coroutine[Any, Any, None]) -> None:
         """Run a part of the worker. If a fault of this package crashes it, stop the worker in order."""
@@ -285,14 +273,17 @@ class Worker:
         except asyncio.CancelledError:
             pass  # the worker is giving up, so the message goes back to its queue
         finally:
-            if settlement is None:
+            if not self._early_acks.take(delivery):
                 # If it was cancelled once it had begun, something may have been done.
-                settlement = Release(delivery, counts=begun)
-            if isinstance(settlement, Release) and self._leased.has_lost(delivery):
-                # The message is back in its queue already. Releasing it could take it from another worker.
-                self._leased.remove([delivery])
-            else:
-                self._settlements.settle(settlement)
+                self._settle(Release(delivery, counts=begun) if settlement is None else settlement)
+
+    def _settle(self, settlement: Settlement) -> None:
+        delivery = settlement.delivery
+        if isinstance(settlement, Release) and self._leased.has_lost(delivery):
+            # The message is back in its queue already. Releasing it could take it from another worker.
+            self._leased.remove([delivery])
+        else:
+            self._settlements.settle(settlement)
 
     async def _run_pipeline(self, delivery: Delivery) -> Settlement:
         try:
@@ -315,10 +306,17 @@ class Worker:
         place = await self._acquire_place(delivery)
         if place is None:
             return Abandoned()
+        first = invocation.acknowledge_first
+        if first is not None:
+            error = await self._early_acks.acknowledge(first)
+            if error is not None:
+                return early_acks.not_begun(error)
+            invocation = replace(invocation, acknowledge_first=None)
         del self._places[delivery.receipt]
         try:
             with self._protection.run():
-                return await self._pool.run(invocation, place)
+                running = self._pool.run(invocation, place)
+                return await (running if first is None else self._early_acks.outcome_of(running))
         finally:
             self._slots.release()
 

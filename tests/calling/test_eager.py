@@ -322,3 +322,66 @@ def test_timeout_of_a_caller_is_told_apart_from_the_tasks_own() -> None:
         with pytest.raises(TimeoutError, match=text) as caught:
             result.get(timeout=5)
         assert not isinstance(caught.value, errors.TimeoutError)
+
+
+@pytest.fixture
+def storing() -> TaskQ:
+    """An application that stores the results of eager calls."""
+    app = TaskQ("shop", broker="memory://", results="memory://", task_always_eager=True, task_store_eager_result=True)
+    app.task(name="add")(lambda x, y: x + y)
+    app.task(name="silent", ignore_result=True)(lambda: 1)
+    app.task(name="kept_to_itself", store_eager_result=False)(lambda: 1)
+
+    @app.task(name="fail")
+    def fail() -> None:
+        raise ValueError("no such user")
+
+    @app.task(name="replace", bind=True)
+    def replace(self: BoundTask) -> None:
+        self.replace(app.tasks["add"].s(3, 4))
+
+    @app.task(name="again", bind=True, max_retries=2)
+    def again(self: BoundTask) -> int:
+        if self.request.retries < 2:
+            self.retry()
+        return self.request.retries
+
+    return app
+
+
+@pytest.mark.parametrize(
+    ("task", "args", "state", "value"),
+    [
+        ("add", (1, 2), "SUCCESS", 3),
+        ("replace", (), "SUCCESS", 7),
+        ("again", (), "SUCCESS", 2),
+        ("silent", (), "PENDING", None),
+        ("kept_to_itself", (), "PENDING", None),
+    ],
+)
+def test_result_of_eager_call_is_stored(storing: TaskQ, task: str, args: Any, state: str, value: Any) -> None:
+    eager = storing.tasks[task].delay(*args)
+    stored = storing.AsyncResult(eager.id)
+    assert (stored.state, stored.result) == (state, value)
+
+
+def test_failure_of_eager_call_is_stored(storing: TaskQ) -> None:
+    stored = storing.AsyncResult(storing.tasks["fail"].delay().id)
+    with pytest.raises(ValueError, match="no such user"):
+        stored.get(timeout=1)
+    assert stored.traceback is not None
+
+
+def test_results_of_eager_workflow_are_stored_with_their_details() -> None:
+    settings: dict[str, Any] = {"task_always_eager": True, "task_store_eager_result": True, "result_extended": True}
+    app = TaskQ("shop", broker="memory://", results="memory://", **settings)
+    add = app.task(name="add")(lambda x, y: x + y)
+    result = chain(add.s(1, 2), add.s(3)).delay()
+    stored = app.AsyncResult(result.id)
+    assert (stored.get(timeout=1), stored.name, stored.args) == (6, "add", [3, 3])
+    assert stored.worker
+
+
+async def test_result_of_eager_call_is_stored_on_an_event_loop(storing: TaskQ) -> None:
+    eager = await storing.tasks["add"].adelay(1, 2)
+    assert await storing.AsyncResult(eager.id).aget(timeout=1) == 3

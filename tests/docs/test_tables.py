@@ -78,10 +78,14 @@ def test_variable_of_setting_is_read(row: list[str], monkeypatch: pytest.MonkeyP
 
 def _other_than(name: str, default: Any) -> str:
     """A value for an environment variable that the setting accepts and that differs from its default."""
-    if name == "accept_unsigned":
-        return '["all"]'
-    if name == "timezone":
-        return "Europe/Paris"
+    special = {
+        "accept_unsigned": '["all"]',
+        "timezone": "Europe/Paris",
+        "task_acks_on_failure": "true",
+        "task_acks_on_timeout": "true",
+    }
+    if name in special:
+        return special[name]
     match default:
         case bool():
             return json.dumps(not default)

@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 from taskq_cloud.core.flows import Flow, Sleep
-from taskq_cloud.core.model.message import DEAD_LETTER_REASON, DeadLetter, Release
+from taskq_cloud.core.model.message import DEAD_LETTER_REASON, Acknowledge, DeadLetter, Release
 from taskq_cloud.core.records.record import Record
 from taskq_cloud.errors import Unreachable, WorkerLostError
 from taskq_cloud.serverless.sqs_batch import delivery_of, naming_of, sqs_records
@@ -372,3 +372,36 @@ def test_nothing_is_encoded_for_a_store_that_keeps_nothing(monkeypatch: pytest.M
     monkeypatch.setattr(app.store, "save", saved.extend)
     assert failures(app.lambda_handler()(batch(record(call_of("add", 1))), Context())) == []
     assert saved == []
+
+
+def test_record_is_deleted_before_its_task_runs_without_acks_late(shop: Shop) -> None:
+    settled: list[int] = []
+
+    @shop.app.task(name="early", acks_late=False)
+    def early() -> None:
+        settled.append(len(shop.broker.settled))
+
+    call = call_of("early")
+    assert failures(shop.handler(batch(record(call), record(call_of("add", 1))), Context())) == []
+    assert settled == [1]
+    assert [type(each) for each in shop.broker.settled] == [Acknowledge]
+    assert shop.app.AsyncResult(call.id).state == "SUCCESS"
+
+
+def test_task_without_enough_time_is_given_back_and_not_acknowledged(shop: Shop) -> None:
+    shop.app.task(name="early", time_limit=30, acks_late=False)(lambda: pytest.fail("ran"))
+    context = Context(40)
+    shop.app.task(name="takes_time")(lambda: setattr(context, "seconds", 20))
+    assert len(failures(shop.handler(batch(record(call_of("takes_time")), record(call_of("early"))), context))) == 1
+    assert not any(isinstance(each, Acknowledge) for each in shop.broker.settled)
+
+
+def test_failed_record_without_acks_on_failure_is_dead_lettered(shop: Shop) -> None:
+    @shop.app.task(name="strict", acks_on_failure=False)
+    def strict() -> None:
+        raise ValueError("no such user")
+
+    assert failures(shop.handler(batch(record(call_of("strict"))), Context())) == []
+    (dead,) = shop.broker.settled
+    assert isinstance(dead, DeadLetter)
+    assert dead.reason == "ValueError: no such user"

@@ -104,6 +104,7 @@ class DeliveryContext:
         added: the signatures that the task has added to its chord.
         called: the ids of the tasks that the task has called.
         offload: whether flows yield ``Compute`` for what would keep an event loop busy.
+        acknowledged: whether the message was acknowledged before the run.
     """
 
     environment: Environment
@@ -116,6 +117,7 @@ class DeliveryContext:
     added: Sequence[Signature] = ()
     called: Sequence[str] = ()
     offload: bool = False
+    acknowledged: bool = False
 
     def about(self, message: Message) -> DeliveryContext:
         """The context of another task that this delivery affects, such as the body of its chord."""

@@ -1,10 +1,13 @@
 """Acts on the outcome of a run (step 7 of ``pipeline``): each outcome leads to a settlement.
 
-Succeeded, Failed, TimedOut, Retrying   conclude: 7a record, 7b consequences, 7c acknowledge
+Succeeded, Failed, TimedOut, Retrying   conclude: 7a record, 7b consequences, 7c acknowledge; a failure that its task
+                                        doesn't acknowledge is dead-lettered, or given back if it is TimedOut
 Replaced                                the replacement is sent; its last task records the state
 Rejected                                given back, or recorded as a failure and dead-lettered
 Lost                                    given back until its receives run out, then a failure
 Ignored, Abandoned                      acknowledged without a state; given back
+
+A message that was acknowledged before the run is not given back: the task is recorded as failed.
 """
 
 from __future__ import annotations
@@ -69,7 +72,7 @@ def carry_out(context: DeliveryContext, outcome: Outcome, runtime_seconds: float
             called = replace(context, called=outcome.called)
             settlement = yield from fail(called, outcome.error, expected=outcome.expected)
         case TimedOut():
-            settlement = yield from _fail_cut_off(context, TimeLimitExceeded(outcome.time_limit))
+            settlement = yield from _time_out(context, outcome)
         case Retrying():
             settlement = yield from _retry(context, outcome)
         case Replaced():
@@ -126,6 +129,8 @@ def conclude(
     else:
         error = result if isinstance(result, ErrorInfo) else None
         yield from consequences.follow_up(context, state, addressed, error)
+        if error is not None and state == FAILURE:
+            return duplicates.settlement_of_failure(context, error)
     return Acknowledge(context.delivery)
 
 
@@ -236,6 +241,9 @@ def _replace(context: DeliveryContext, outcome: Replaced) -> PipelineFlow[Settle
 
 
 def _end_without_state(context: DeliveryContext, outcome: Ignored | Abandoned) -> PipelineFlow[Settlement]:
+    if isinstance(outcome, Abandoned) and context.acknowledged:
+        error = WorkerLostError(f"the run was ended after its message was acknowledged: {outcome.reason}")
+        return (yield from fail(context, ErrorInfo.of(error)))
     if isinstance(outcome, Abandoned):
         context.log(logging.WARNING, "task.given_back", "given back: %s", outcome.reason)
         return Release(context.delivery)
@@ -246,6 +254,11 @@ def _end_without_state(context: DeliveryContext, outcome: Ignored | Abandoned) -
 
 def _reject(context: DeliveryContext, outcome: Rejected) -> PipelineFlow[Settlement]:
     delivery = context.delivery
+    if context.acknowledged:
+        text = "rejected; its message was acknowledged before the run and is not kept: %s"
+        context.log(logging.ERROR, "task.rejected", text, outcome.reason)
+        yield from record_dead_letter(context, ErrorInfo.of(Reject(outcome.reason)))
+        return Acknowledge(delivery)
     if outcome.requeue:
         after = growing_delay(delivery.receive_count, LOST_RUN_FIRST_DELAY_SECONDS, LONGEST_RELEASE_SECONDS)
         context.log(logging.INFO, "task.rejected", "rejected, given back for %.0f s: %s", after, outcome.reason)
@@ -256,8 +269,7 @@ def _reject(context: DeliveryContext, outcome: Rejected) -> PipelineFlow[Settlem
 
 def _lose(context: DeliveryContext, outcome: Lost) -> PipelineFlow[Settlement]:
     receives, most = context.delivery.receive_count, context.environment.policy.max_receives
-    # Where receives are not counted, a task that kills its process would do so for ever.
-    if context.options.reject_on_worker_lost and context.delivery.counted and receives < most:
+    if context.options.reject_on_worker_lost and _comes_back(context):
         after = growing_delay(receives, LOST_RUN_FIRST_DELAY_SECONDS, LONGEST_RELEASE_SECONDS)
         text = "lost its process (%s), receive %d of %d"
         context.log(logging.ERROR, "task.lost", text, outcome.reason, receives, most)
@@ -270,3 +282,22 @@ def _fail_cut_off(context: DeliveryContext, error: Exception) -> PipelineFlow[Se
     """End a task as failed whose run could not tell its hooks so."""
     hooked_deliveries.tell(context, "task_cut_off", error)
     return (yield from fail(context, ErrorInfo.of(error)))
+
+
+def _time_out(context: DeliveryContext, outcome: TimedOut) -> PipelineFlow[Settlement]:
+    receives, most = context.delivery.receive_count, context.environment.policy.max_receives
+    if not context.environment.policy.acknowledges_timeout(context.options) and _comes_back(context):
+        after = growing_delay(receives, LOST_RUN_FIRST_DELAY_SECONDS, LONGEST_RELEASE_SECONDS)
+        text = "was ended by its time limit of %g s, receive %d of %d; given back for %.0f s"
+        context.log(logging.ERROR, "task.given_back", text, outcome.time_limit, receives, most, after)
+        return Release(context.delivery, after)
+    return (yield from _fail_cut_off(context, TimeLimitExceeded(outcome.time_limit)))
+
+
+def _comes_back(context: DeliveryContext) -> bool:
+    """Whether the message of a run that was cut off can be given back once more.
+
+    Where receives are not counted, a task that kills its process would do so for ever.
+    """
+    delivery, most = context.delivery, context.environment.policy.max_receives
+    return not context.acknowledged and delivery.counted and delivery.receive_count < most

@@ -20,7 +20,8 @@ in the same final state. A delivery goes through these steps:
        expired, already done        before_run                3 and 5 once more: much may have happened meanwhile
        over its rate                steps.rate_limits         put back until the time of the slot it has taken
        tick that must not run       steps.tick_policy         recorded as REVOKED, acknowledged
-       run                          pools, by the runtime     lease renewed, time limits enforced
+       run                          pools, by the runtime     lease renewed, time limits enforced; with
+                                                              acks_late=False acknowledged before: early_acks
     7  outcome                      outcomes
     7a record the state             consequences.record       by condition: a final state in the store stays
     7b consequences                 consequences.follow_up    messages that follow, with ids made from the task's;
@@ -39,7 +40,7 @@ from typing import TYPE_CHECKING, Final
 
 from taskq_cloud.core import serializers
 from taskq_cloud.core.backoff import growing_delay
-from taskq_cloud.core.execution import before_run, consequences, hooked_deliveries, outcomes
+from taskq_cloud.core.execution import before_run, consequences, early_acks, hooked_deliveries, outcomes
 from taskq_cloud.core.execution.context import DeliveryContext, Environment, PipelineFlow
 from taskq_cloud.core.execution.crashes import Crashes, text_of
 from taskq_cloud.core.execution.outcomes import LONGEST_RELEASE_SECONDS
@@ -299,6 +300,8 @@ def _run(context: DeliveryContext, tick_policy: TickPolicy | None, admitted: Adm
 
 
 def _carry_out(context: DeliveryContext, outcome: Outcome, runtime_seconds: float) -> PipelineFlow[Settlement]:
+    if outcome.acknowledged:
+        return (yield from _carry_out_acknowledged(replace(context, acknowledged=True), outcome, runtime_seconds))
     try:
         settlement = yield from outcomes.carry_out(context, outcome, runtime_seconds)
     except Exception:
@@ -307,6 +310,18 @@ def _carry_out(context: DeliveryContext, outcome: Outcome, runtime_seconds: floa
     if isinstance(settlement, Release):
         yield from receives.note_end(context)
     return settlement
+
+
+def _carry_out_acknowledged(
+    context: DeliveryContext, outcome: Outcome, runtime_seconds: float
+) -> PipelineFlow[Settlement]:
+    """Carry out the outcome of a run whose message was acknowledged before: nothing brings it back."""
+    try:
+        yield from outcomes.carry_out(context, outcome, runtime_seconds)
+    except Exception as error:  # as the message is gone, the log is the only place for it
+        text = "has ended, but its end could not be recorded: %r; its message was acknowledged before the run"
+        context.log(logging.ERROR, "task.state_not_recorded", text, error)
+    return Acknowledge(context.delivery)
 
 
 def _invocation(context: DeliveryContext) -> Invocation:
@@ -320,4 +335,5 @@ def _invocation(context: DeliveryContext) -> Invocation:
         soft_time_limit=first_given(soft, options.soft_time_limit, policy.soft_time_limit),
         hostname=context.environment.hostname,
         fence=context.fence,
+        acknowledge_first=early_acks.wanted(context),
     )

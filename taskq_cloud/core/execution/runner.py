@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 from taskq_cloud.core import serializers
 from taskq_cloud.core.execution import retry
+from taskq_cloud.core.execution.conversion import Conversion, Conversions, is_wanted
 from taskq_cloud.core.execution.retry import Describe
 from taskq_cloud.core.execution.run_context import added_to_chord, called_within, current_invocation
 from taskq_cloud.core.lazy.values import replace
@@ -89,6 +90,7 @@ class TaskRunner:
         self._timer = timer
         self._loops = threading.local()
         self._wrapped_coroutines: set[str] = set()
+        self._conversions = Conversions()
 
     @property
     def tasks(self) -> Mapping[str, TaskDefinition]:
@@ -138,7 +140,8 @@ class TaskRunner:
         started_at, began = self._clock(), self._timer()
         try:
             definition = self._definition(invocation)
-            args, kwargs = _arguments(definition, invocation)
+            conversion = self._conversions.of(definition)
+            args, kwargs = _arguments(definition, invocation, conversion)
             value = (definition if run is None else run).function(*args, **kwargs)
             if isinstance(value, CoroutineType):
                 if run is None or run.function is definition.function:
@@ -146,6 +149,7 @@ class TaskRunner:
                 value = self._run_to_end(value, copy_context())
             if run is not None:
                 run.value = value
+            value = value if conversion is None else conversion.dump_value(value)
             return self._succeeded(definition, value, RunTimes(started_at, self._timer() - began), describe, encode)
         except TimeLimitExceeded:
             raise
@@ -173,12 +177,14 @@ class TaskRunner:
         started_at, began = self._clock(), self._timer()
         try:
             definition = self._definition(invocation)
-            args, kwargs = _arguments(definition, invocation)
+            conversion = self._conversions.of(definition)
+            args, kwargs = _arguments(definition, invocation, conversion)
             value = (definition if run is None else run).function(*args, **kwargs)
             if isawaitable(value):
                 value = await value
             if run is not None:
                 run.value = value
+            value = value if conversion is None else conversion.dump_value(value)
             return self._succeeded(definition, value, RunTimes(started_at, self._timer() - began), describe, encode)
         except TimeLimitExceeded:
             raise
@@ -253,8 +259,19 @@ class TaskRunner:
             run.exception = error
         outcome = retry.decide(error, message.task, message.id, message.retries, options, describe=describe)
         if isinstance(outcome, Retrying) and definition is not None:
+            outcome = self._plain_retry(outcome, definition)
             outcome = retry.with_arguments(outcome, definition, message, error, describe)
         return replace(outcome, called=_called()) if isinstance(outcome, Failed) else outcome
+
+    def _plain_retry(self, outcome: Retrying, definition: TaskDefinition) -> Retrying:
+        """Write the new arguments of a retry as plain values."""
+        if (outcome.args is None and outcome.kwargs is None) or not is_wanted(definition.options):
+            return outcome
+        conversion = self._conversions.of(definition)
+        assert conversion is not None  # it is wanted
+        args, kwargs = conversion.dump_part(outcome.args or (), outcome.kwargs or {})
+        new_args, new_kwargs = outcome.args is not None, outcome.kwargs is not None
+        return replace(outcome, args=args if new_args else None, kwargs=kwargs if new_kwargs else None)
 
     def _has_trail(self, invocation: Invocation) -> bool:
         definition = self._tasks.get(invocation.message.task)
@@ -274,8 +291,13 @@ def _called() -> tuple[str, ...]:
     return tuple(called_within.get() or ())
 
 
-def _arguments(definition: TaskDefinition, invocation: Invocation) -> tuple[list[Any], dict[str, Any]]:
-    args = list(invocation.message.args)
+def _arguments(
+    definition: TaskDefinition, invocation: Invocation, conversion: Conversion | None = None
+) -> tuple[list[Any], dict[str, Any]]:
+    args, kwargs = list(invocation.message.args), dict(invocation.message.kwargs)
+    if conversion is not None and invocation.failed is None:
+        loaded, named = conversion.load(args, kwargs)
+        args, kwargs = list(loaded), dict(named)
     if invocation.failed is not None:
         from taskq_cloud.core.records.exceptions import rebuild  # few tasks are errbacks
 
@@ -285,4 +307,4 @@ def _arguments(definition: TaskDefinition, invocation: Invocation) -> tuple[list
         args[:0] = [request, exception, error.traceback]
     elif definition.bind is not None:
         args.insert(0, definition.bind(invocation))
-    return args, dict(invocation.message.kwargs)
+    return args, kwargs

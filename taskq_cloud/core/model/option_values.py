@@ -289,6 +289,10 @@ RETRY: Final[Mapping[str, Kind]] = {
 """The arguments of ``self.retry``, and the keys of ``retry_kwargs``."""
 
 DECLARED: Final[Mapping[str, Kind]] = {
+    "acks_late": FLAG,
+    "acks_on_failure": FLAG,
+    "acks_on_timeout": FLAG,
+    "acks_on_failure_or_timeout": FLAG,
     "max_retries": Kind(COUNT.description, _whole, "; None: no limit"),
     "default_retry_delay": WAIT,
     "autoretry_for": EXCEPTIONS,
@@ -301,6 +305,7 @@ DECLARED: Final[Mapping[str, Kind]] = {
     "soft_time_limit": LIMIT,
     "ignore_result": FLAG,
     "store_errors_even_if_ignored": FLAG,
+    "store_eager_result": FLAG,
     "track_started": FLAG,
     "throws": EXCEPTIONS,
     "reject_on_worker_lost": FLAG,
@@ -311,6 +316,11 @@ DECLARED: Final[Mapping[str, Kind]] = {
     "expires": WAIT,
     "priority": COUNT,
     "typing": FLAG,
+    "typed": FLAG,
+    "pydantic": FLAG,
+    "pydantic_strict": FLAG,
+    "pydantic_context": MAPPING,
+    "pydantic_dump_kwargs": MAPPING,
     "trail": FLAG,
     "runtime": Kind("one of auto, container, lambda", partial(_choice, among=("auto", "container", "lambda"))),
     "memory_mb": Kind("a whole number of MiB above zero", POSITIVE.read),

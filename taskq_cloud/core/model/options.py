@@ -2,24 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from datetime import datetime, timedelta
-from typing import Any, Final, Literal, TypeAlias, TypedDict, TypeVar
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from taskq_cloud.core.lazy.values import dataclass, field, fields
 from taskq_cloud.core.model import option_values
 from taskq_cloud.core.model.rates import Rate, parse_rate
 from taskq_cloud.errors import ImproperlyConfigured, OptionError
 
+if TYPE_CHECKING:
+    from taskq_cloud.core.model.option_keywords import RateLimitScope, RuntimeChoice
+
 T = TypeVar("T")
-
-RuntimeChoice: TypeAlias = Literal["auto", "container", "lambda"]
-RateLimitScope: TypeAlias = Literal["task", "queue", "worker"]
-
-Seconds: TypeAlias = "float | timedelta"
-"""A duration, as users write it."""
-Exceptions: TypeAlias = "type[BaseException] | Iterable[type[BaseException]]"
-"""One class of exceptions, or several."""
 
 TASK: Final[RateLimitScope] = "task"
 QUEUE: Final[RateLimitScope] = "queue"
@@ -30,69 +24,6 @@ at a time: under a second, during which a caller may die. A thousand members cos
 messages more, 0.3 % of their own cost."""
 
 
-class TaskKeywords(TypedDict, total=False):
-    """The options of ``@app.task`` as keyword arguments; ``TaskOptions`` explains each of them."""
-
-    acks_late: Literal[True]
-    max_retries: int | None
-    default_retry_delay: Seconds
-    autoretry_for: Exceptions
-    dont_autoretry_for: Exceptions
-    retry_kwargs: Mapping[str, Any]
-    retry_backoff: bool | Seconds
-    retry_backoff_max: Seconds
-    retry_jitter: bool
-    time_limit: Seconds | None
-    soft_time_limit: Seconds | None
-    ignore_result: bool | None
-    store_errors_even_if_ignored: bool | None
-    track_started: bool | None
-    throws: Exceptions
-    reject_on_worker_lost: bool
-    once: bool
-    queue: str | None
-    serializer: str | None
-    compression: str | None
-    priority: int
-    typing: bool
-    trail: bool
-    runtime: RuntimeChoice
-    memory_mb: int | None
-    rate_limit: str | float | None
-    rate_limit_burst: int | None
-    rate_limit_scope: RateLimitScope
-    rate_key: str | None
-    expires: Seconds | None
-
-
-class DeliveryKeywords(TypedDict, total=False):
-    """The options that ``apply_async`` and a retry share, as keyword arguments."""
-
-    countdown: Seconds | None
-    eta: datetime | None
-    expires: Seconds | datetime | None
-    queue: str | None
-    ignore_result: bool | None
-    time_limit: Seconds | None
-    soft_time_limit: Seconds | None
-    serializer: str | None
-    compression: str | None
-    headers: Mapping[str, Any] | None
-    priority: int | None
-    shadow: str | None
-    argsrepr: str | None
-    kwargsrepr: str | None
-    MessageGroupId: str | None
-    message_attributes: Mapping[str, str] | None
-    trace_header: str | None
-
-
-class RetryKeywords(DeliveryKeywords, total=False):
-    """The arguments of a retry as keyword arguments."""
-
-    max_retries: int | None
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TaskOptions:
     """The options of a task, with their names, defaults and meanings in Celery; None leaves an option to the settings.
@@ -100,6 +31,12 @@ class TaskOptions:
     These are the values after ``task_options`` has checked them.
 
     Args:
+        acks_late: the message is acknowledged after the run, and comes back if the worker dies. False: it is
+            acknowledged before the run, which may then be lost, but is never repeated. Celery's default is False.
+        acks_on_failure: the message of a failed task is acknowledged. False: it is dead-lettered. Needs ``acks_late``.
+        acks_on_timeout: the message of a task that its hard time limit has ended is acknowledged. False: it is given
+            back until its receives run out. Needs ``acks_late``.
+        acks_on_failure_or_timeout: both of the options above, where they are not set themselves.
         max_retries: the number of attempts after the first; None: no limit.
         default_retry_delay: seconds before a retry that names no delay.
         autoretry_for: exceptions that are retried automatically.
@@ -112,6 +49,7 @@ class TaskOptions:
         soft_time_limit: seconds after which ``SoftTimeLimitExceeded`` is raised inside the task.
         ignore_result: no result is stored.
         store_errors_even_if_ignored: an error is stored even where ``ignore_result`` is set.
+        store_eager_result: the results of eager calls are stored, too.
         track_started: the state STARTED is stored before the task runs.
         throws: expected exceptions, which are logged without a traceback.
         reject_on_worker_lost: a message whose process died is given back until its receives run out; otherwise, and
@@ -124,6 +62,12 @@ class TaskOptions:
         expires: seconds after the call from which on the task is no longer run.
         priority: the message's priority, carried for Celery's workers.
         typing: arguments are checked against the function's signature at the call.
+        typed: arguments are validated, sent and made anew by the types of the function's parameters, and the value is
+            written by the type of the function's value: see ``core.execution.conversion``.
+        pydantic: Celery's option: arguments are made models where the function's annotations are models.
+        pydantic_strict: with ``pydantic``, models are validated in pydantic's strict mode.
+        pydantic_context: with ``pydantic``, the context of the validation.
+        pydantic_dump_kwargs: with ``pydantic``, the arguments of ``model_dump``.
         trail: the record of the task has the tasks that it calls among its children.
         runtime: the kind of deployment that serves the task: ``lambda``, ``container``, or ``auto``: see
             ``topology.runtimes``. It makes no difference at run time.
@@ -137,6 +81,10 @@ class TaskOptions:
         rate_key: a template filled with the arguments, such as ``"{tenant}"``: each value has its own limit.
     """
 
+    acks_late: bool | None = None
+    acks_on_failure: bool | None = None
+    acks_on_timeout: bool | None = None
+    acks_on_failure_or_timeout: bool | None = None
     max_retries: int | None = 3
     default_retry_delay: float = 180
     autoretry_for: tuple[type[BaseException], ...] = ()
@@ -149,6 +97,7 @@ class TaskOptions:
     soft_time_limit: float | None = None
     ignore_result: bool | None = None
     store_errors_even_if_ignored: bool | None = None
+    store_eager_result: bool | None = None
     track_started: bool | None = None
     throws: tuple[type[BaseException], ...] = ()
     reject_on_worker_lost: bool = True
@@ -159,6 +108,11 @@ class TaskOptions:
     expires: float | None = None
     priority: int = 0
     typing: bool = True
+    typed: bool = False
+    pydantic: bool = False
+    pydantic_strict: bool = False
+    pydantic_context: Mapping[str, Any] | None = None
+    pydantic_dump_kwargs: Mapping[str, Any] | None = None
     trail: bool = True
     runtime: RuntimeChoice = "auto"
     memory_mb: int | None = None
@@ -192,13 +146,6 @@ def task_options(task: str, given: Mapping[str, Any]) -> TaskOptions:
     Raises:
         ImproperlyConfigured: an option is unknown, or its value isn't supported.
     """
-    given = dict(given)
-    # Every delivery is acknowledged after the run, so an application that sets acks_late=True need not change.
-    if given.pop("acks_late", True) is not True:
-        raise ImproperlyConfigured(
-            f"task {task}: acks_late=False is not supported: messages are always acknowledged after the run; "
-            "remove the option"
-        )
     unknown = sorted(given.keys() - _NAMES)
     if unknown:
         raise ImproperlyConfigured(f"task {task}: unknown option {unknown[0]!r}; known: {', '.join(sorted(_NAMES))}")
@@ -211,6 +158,8 @@ def task_options(task: str, given: Mapping[str, Any]) -> TaskOptions:
             f"task {task}: soft_time_limit ({options.soft_time_limit} s) is over time_limit ({options.time_limit} s); "
             "a soft limit must come first"
         )
+    if options.typed and options.pydantic:
+        raise ImproperlyConfigured(f"task {task}: typed=True and pydantic=True exclude each other: keep one of them")
     if options.once and options.time_limit is None:
         raise ImproperlyConfigured(
             f"task {task}: once=True needs a time_limit: after that long, a crashed run no longer blocks the next one"
@@ -276,6 +225,10 @@ class Policy:
     """The settings that hold for all tasks, in the form that the execution needs.
 
     Args:
+        acks_late: whether the messages of tasks without their own setting are acknowledged after the run.
+        acks_on_failure: whether the messages of failed tasks without their own setting are acknowledged.
+        acks_on_timeout: whether those of tasks that were ended by their time limit are.
+        acks_on_failure_or_timeout: both of these, where they and the task's options are None.
         time_limit: the time limit of tasks without their own, in seconds.
         soft_time_limit: the soft time limit of tasks without their own, in seconds.
         ignore_result: whether the results of tasks without their own setting are ignored.
@@ -292,6 +245,10 @@ class Policy:
         disable_rate_limits: no rate limit applies.
     """
 
+    acks_late: bool = True
+    acks_on_failure: bool | None = None
+    acks_on_timeout: bool | None = None
+    acks_on_failure_or_timeout: bool = True
     time_limit: float | None = None
     soft_time_limit: float | None = None
     ignore_result: bool = False
@@ -305,6 +262,20 @@ class Policy:
     default_rate: Rate | None = None
     queue_rate_limits: Mapping[str, Rate] = field(default_factory=dict)
     disable_rate_limits: bool = False
+
+    def acknowledges_late(self, task: TaskOptions) -> bool:
+        """Whether the message of a task is acknowledged after its run."""
+        return self.acks_late if task.acks_late is None else task.acks_late
+
+    def acknowledges_failure(self, task: TaskOptions) -> bool:
+        """Whether the message of a task is acknowledged although the task has failed."""
+        given = first_given(task.acks_on_failure, self.acks_on_failure, task.acks_on_failure_or_timeout)
+        return self.acks_on_failure_or_timeout if given is None else given
+
+    def acknowledges_timeout(self, task: TaskOptions) -> bool:
+        """Whether the message of a task is acknowledged although the hard time limit has ended the task."""
+        given = first_given(task.acks_on_timeout, self.acks_on_timeout, task.acks_on_failure_or_timeout)
+        return self.acks_on_failure_or_timeout if given is None else given
 
     def limits_rate(self, task: TaskOptions, queue: str) -> bool:
         """Whether a task on this queue may have a rate limit, so that it needs a slot."""

@@ -12,7 +12,7 @@ from typing import Any, Final, Self, TypeAlias
 
 from taskq_cloud.core import serializers
 from taskq_cloud.core.lazy.values import dataclass, field, replace
-from taskq_cloud.core.model.message import Message, Signature
+from taskq_cloud.core.model.message import Acknowledge, Message, Signature
 
 SHORT_CHARACTERS: Final = 4000
 """An error that the store refuses as too large is cut to this length: its text and its traceback each."""
@@ -164,6 +164,8 @@ class Invocation:
         hostname: the name of the worker.
         fence: the fencing number of the lock that the run holds; 0 without a lock.
         failed: the failed task whose errback this is; the function gets it before the message's arguments.
+        acknowledge_first: the settlement that the runtime carries out just before it runs the function; None: the
+            message is settled after the run. See ``core.execution.early_acks``.
     """
 
     message: Message
@@ -175,6 +177,7 @@ class Invocation:
     hostname: str | None = None
     fence: int = 0
     failed: FailedCall | None = None
+    acknowledge_first: Acknowledge | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -205,9 +208,15 @@ class RunTimes:
 
 @dataclass(frozen=True, slots=True)
 class Timed:
-    """An outcome whose run was timed; ``times`` is None if the process that ran the function could not tell."""
+    """An outcome whose run was timed.
+
+    Args:
+        times: the times of the run; None if the process that ran the function could not tell.
+        acknowledged: whether the message was acknowledged before the run, so that it can't be given back.
+    """
 
     times: RunTimes | None = field(default=None, compare=False, kw_only=True)
+    acknowledged: bool = field(default=False, compare=False, kw_only=True)
 
 
 @dataclass(frozen=True, slots=True)

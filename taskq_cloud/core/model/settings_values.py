@@ -58,6 +58,10 @@ def policy(settings: Any, patience_seconds: float) -> Policy:
         ImproperlyConfigured: a rate limit can't be read.
     """
     return Policy(
+        acks_late=settings.task_acks_late,
+        acks_on_failure=settings.task_acks_on_failure,
+        acks_on_timeout=settings.task_acks_on_timeout,
+        acks_on_failure_or_timeout=settings.task_acks_on_failure_or_timeout,
         time_limit=settings.task_time_limit,
         soft_time_limit=settings.task_soft_time_limit,
         ignore_result=settings.task_ignore_result,

@@ -17,14 +17,15 @@ from typing import Any, Final, TypeVar, cast
 from taskq_cloud.core import serializers
 from taskq_cloud.core.flows import Compute, Flow
 from taskq_cloud.core.lazy.values import dataclass, field, replace
-from taskq_cloud.core.model.announcements import Listener
 from taskq_cloud.core.model.capabilities import StoreCapabilities
 from taskq_cloud.core.model.message import Refused
 from taskq_cloud.core.model.outcome import ErrorInfo
 from taskq_cloud.core.model.payload_references import REFERENCE_KEY, Payload, PayloadReference, reference_from_json
+from taskq_cloud.core.payloads.forwarding import ForwardingResults
 from taskq_cloud.core.payloads.policy import LARGEST_PAYLOAD_BYTES, RESULTS, Payloads, is_plain
-from taskq_cloud.core.ports import ResultStore, SavesTogether, Service, TellsOfEnds
+from taskq_cloud.core.ports import ResultStore, SavesTogether
 from taskq_cloud.core.records import document as result_document
+from taskq_cloud.core.records.compressed import packed
 from taskq_cloud.core.records.record import EXCEPTION_STATES, Record
 from taskq_cloud.core.serializers.compression import QUICK_CHARACTERS
 from taskq_cloud.errors import ClaimError, DecodeError, PayloadTooLarge
@@ -36,13 +37,14 @@ COMPRESSED: Final = "taskq_compressed"
 
 
 @dataclass(frozen=True, slots=True)
-class LargeResults:
+class LargeResults(ForwardingResults):
     """A result store whose records may be as large as a payload.
 
     Args:
         store: the store of the records.
         payloads: the store of documents that are too large for a record.
         clock: returns seconds since the epoch.
+        compression: the compression of the records, with which more of them fit; None: they are not compressed.
 
     Attributes:
         capabilities: the capabilities of the store of records, with a larger limit.
@@ -51,17 +53,13 @@ class LargeResults:
     store: ResultStore
     payloads: Payloads
     clock: Callable[[], float]
+    compression: str | None = None
     capabilities: StoreCapabilities = field(init=False)
 
     def __post_init__(self) -> None:
         # Made once, because each task that ends asks for them.
         larger = replace(self.store.capabilities, largest_record_bytes=LARGEST_PAYLOAD_BYTES)
         object.__setattr__(self, "capabilities", larger)
-
-    @property
-    def services(self) -> Mapping[str, Service]:
-        """The clients of the store of records; the application adds those of the payloads."""
-        return self.store.services
 
     def load(self, ids: Sequence[str]) -> Flow[dict[str, Record]]:
         """Read records, and fetch together the documents they refer to: see ``ResultStore.load``.
@@ -133,10 +131,6 @@ class LargeResults:
                 del small[position]
         return small, failures
 
-    def listen(self, ids: Sequence[str], listener: Listener) -> Flow[bool]:
-        """See ``TellsOfEnds.listen``: the store of the records tells, if it can."""
-        return (yield from self.store.listen(ids, listener)) if isinstance(self.store, TellsOfEnds) else False
-
     def delete(self, ids: Sequence[str]) -> Flow[None]:
         """Remove records, and then the documents they refer to."""
         found = yield from self.store.load(ids)
@@ -148,35 +142,23 @@ class LargeResults:
         if keys:
             yield from self.payloads.store.delete(keys)
 
-    def join(self, join_id: str, member: str, size: int, expires_at: float | None) -> Flow[bool]:
-        """See ``ResultStore.join``: a call to the store of the records."""
-        return (yield from self.store.join(join_id, member, size, expires_at))
-
-    def claim(self, key: str, owner: str, ttl_seconds: float) -> Flow[int | None]:
-        """See ``ResultStore.claim``: a call to the store of the records."""
-        return (yield from self.store.claim(key, owner, ttl_seconds))
-
-    def reserve(self, key: str, interval_seconds: float, credit_seconds: float) -> Flow[float | None]:
-        """See ``ResultStore.reserve``: a call to the store of the records."""
-        return (yield from self.store.reserve(key, interval_seconds, credit_seconds))
-
     def _fitting(self, record: Record) -> tuple[Record, Payload | None]:
         largest = self.store.capabilities.largest_record_bytes
         whole = record.payload.encode()
-        if len(whole) <= largest:
+        if len(whole) <= largest or (self.compression and len(packed(record.payload, self.compression)) <= largest):
             return record, None
         if len(whole) > LARGEST_PAYLOAD_BYTES:
             raise PayloadTooLarge(
                 f"the result of task {record.id} has {len(whole)} bytes; at most {LARGEST_PAYLOAD_BYTES} are stored: "
                 "write it to an object of your own and return the object's place"
             )
-        packed, compression = self.payloads.compressed(whole)
+        smaller, compression = self.payloads.compressed(whole)
         if compression is not None:
-            note = {"compression": compression, "data": base64.b64encode(packed).decode()}
+            note = {"compression": compression, "data": base64.b64encode(smaller).decode()}
             inline = _small_document(record, {COMPRESSED: note}, f"{len(whole)} bytes, compressed by taskq-cloud")
             if len(inline) <= largest:
                 return replace(record, payload=inline), None
-        reference, payload = self.payloads.check_in(RESULTS, record.id, packed, self.clock())
+        reference, payload = self.payloads.check_in(RESULTS, record.id, smaller, self.clock())
         reference = replace(reference, compression=compression)
         document = _small_document(record, {REFERENCE_KEY: reference.as_json()}, f"{len(whole)} bytes in {reference}")
         return replace(record, payload=document), payload

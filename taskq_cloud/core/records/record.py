@@ -49,6 +49,7 @@ class Record:
         expires_at: when the record ceases to exist, in seconds since the epoch; None: never.
         fence: the fencing number of the lock under which the record was written; 0 without a lock.
         document: the payload, decoded; None: it is decoded where it is used, as small payloads are.
+        packed: the payload as it is to be stored, if it is compressed: see ``records.compressed``.
     """
 
     id: str
@@ -58,6 +59,12 @@ class Record:
     expires_at: float | None = None
     fence: int = 0
     document: Mapping[str, Any] | None = field(default=None, compare=False, repr=False)
+    packed: bytes | None = field(default=None, compare=False, repr=False)
+
+    @property
+    def body(self) -> bytes:
+        """The payload as a store keeps it."""
+        return self.payload.encode() if self.packed is None else self.packed
 
     @property
     def final(self) -> bool:

@@ -2,14 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Final
-
-from taskq_cloud.core import serializers
 from taskq_cloud.core.records import document as result_document
+from taskq_cloud.core.records.compressed import unpacked
 from taskq_cloud.core.records.record import Record, version_of
 from taskq_cloud.errors import DecodeError
-
-_COMPRESSED: Final = b"\x00celery-compressed\x00"
 
 
 def record_of(task_id: str, stored: bytes, expires_at: float | None = None) -> Record:
@@ -31,11 +27,8 @@ def record_of(task_id: str, stored: bytes, expires_at: float | None = None) -> R
 
 def _payload(task_id: str, stored: bytes) -> str:
     try:
-        if stored.startswith(_COMPRESSED):
-            content_type, _, compressed = stored.removeprefix(_COMPRESSED).partition(b"\x00")
-            stored = serializers.decompress(compressed, content_type.decode())
-        return stored.decode()
-    except (UnicodeDecodeError, DecodeError) as error:
+        return unpacked(stored)
+    except DecodeError as error:
         raise DecodeError(
             f"Celery's result of task {task_id} can't be read: {error}; set Celery's result_serializer to 'json', and "
             "its result_compression, if any, to 'gzip' or 'bzip2'",

@@ -11,6 +11,7 @@ import math
 from collections.abc import Callable, Mapping
 from typing import Any, Final, TypeAlias
 
+from taskq_cloud.core.records.compressed import unpacked
 from taskq_cloud.core.records.record import Record
 from taskq_cloud.errors import DecodeError, PayloadTooLarge
 
@@ -61,7 +62,7 @@ def from_record(record: Record, key: str, now: float) -> Item:
     Raises:
         PayloadTooLarge: the payload exceeds the limit; the error names the task, the size, the limit and the remedy.
     """
-    payload = record.payload.encode()
+    payload = record.body
     if len(payload) > LARGEST_RECORD_BYTES:
         raise PayloadTooLarge(
             f"the result of task {record.id} is {len(payload)} bytes; DynamoDB takes at most {LARGEST_RECORD_BYTES}: "
@@ -98,7 +99,7 @@ def to_record(task_id: str, item: Item) -> Record:
             id=task_id,
             state=item["state"]["S"],
             version=int(item["version"]["N"]),
-            payload=bytes(item["result"]["B"]).decode(),
+            payload=unpacked(bytes(item["result"]["B"])),
             expires_at=expires_at,
             fence=int(item["fence"]["N"]),
         )

@@ -31,6 +31,7 @@ from urllib.parse import SplitResult, quote, unquote
 from taskq_cloud.core.flows import Flow
 from taskq_cloud.core.model.capabilities import StoreCapabilities
 from taskq_cloud.core.model.rates import take_slot
+from taskq_cloud.core.records.compressed import unpacked
 from taskq_cloud.core.records.record import FENCE_KEPT_SECONDS, FencedLock, Record, claimed, may_replace
 from taskq_cloud.errors import PayloadTooLarge
 from taskq_cloud.stores.buckets import Bucket, LifecycleRule, StoredObject
@@ -172,7 +173,7 @@ def _replacement(record: Record, new: StoredObject, now: float, stored: StoredOb
 
 
 def _object_of(record: Record) -> StoredObject:
-    body = record.payload.encode()
+    body = record.body
     if len(body) > LARGEST_RECORD_BYTES:
         raise PayloadTooLarge(
             f"the result of task {record.id} is {len(body)} bytes; the store takes at most {LARGEST_RECORD_BYTES}: "
@@ -193,7 +194,7 @@ def _record_of(task_id: str, stored: StoredObject) -> Record:
         id=task_id,
         state=unquote(metadata["state"]),
         version=int(metadata["version"]),
-        payload=stored.body.decode(),
+        payload=unpacked(stored.body),
         expires_at=float(metadata["expires"]) if "expires" in metadata else None,
         fence=int(metadata["fence"]),
     )

@@ -21,6 +21,7 @@ from taskq_cloud.core.model.capabilities import StoreCapabilities
 from taskq_cloud.core.model.local_clock import STEP_BACK, clock_schema, see_time
 from taskq_cloud.core.model.rates import FARTHEST_SLOT_SECONDS
 from taskq_cloud.core.ports import Service
+from taskq_cloud.core.records.compressed import unpacked
 from taskq_cloud.core.records.record import FENCE_KEPT_SECONDS, FINAL_VERSION, Record
 from taskq_cloud.core.urls import file_of, query_of
 from taskq_cloud.errors import PayloadTooLarge
@@ -182,7 +183,7 @@ class SQLiteResults:
         if not ids:
             return {}
         (rows,) = yield from self._run("query", [(_LOAD, {"ids": json.dumps(list(ids)), "now": self._clock()})])
-        return {row["id"]: Record(**row) for row in rows}
+        return {row["id"]: _record(row) for row in rows}
 
     def save(self, records: Sequence[Record]) -> Flow[list[bool]]:
         """Write records: see ``ResultStore.save``."""
@@ -266,8 +267,13 @@ def _topic(task_id: str) -> str:
     return f"result {task_id}"
 
 
+def _record(row: Mapping[str, Any]) -> Record:
+    payload = row["payload"]
+    return Record(**{**row, "payload": unpacked(payload)}) if isinstance(payload, bytes) else Record(**row)
+
+
 def _row(record: Record) -> dict[str, Any]:
-    size = len(record.payload.encode())
+    size = len(record.body)
     if size > LARGEST_RECORD_BYTES:
         raise PayloadTooLarge(
             f"the result of task {record.id} is {size} bytes; SQLite takes at most {LARGEST_RECORD_BYTES}: "
@@ -277,7 +283,7 @@ def _row(record: Record) -> dict[str, Any]:
         "id": record.id,
         "state": record.state,
         "version": record.version,
-        "payload": record.payload,
+        "payload": record.payload if record.packed is None else record.packed,
         "expires_at": record.expires_at,
         "fence": record.fence,
     }

@@ -240,7 +240,7 @@ def test_run_leaves_the_arguments_of_its_message() -> None:
     ("options", "words"),
     [
         ({"max_retry": 3}, "unknown option 'max_retry'; known: .*max_retries"),
-        ({"acks_late": False}, "acks_late=False is not supported"),
+        ({"acks_late": "no"}, "acks_late must be True or False"),
         ({"once": True}, "once=True needs a time_limit"),
         ({"time_limit": 5, "soft_time_limit": 6}, r"soft_time_limit \(6 s\) is over time_limit \(5 s\)"),
     ],

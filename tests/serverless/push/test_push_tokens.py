@@ -195,3 +195,15 @@ def test_push_without_keys_is_answered_503(app: TaskQ, ran: list[Any]) -> None:
 def test_invalid_endpoint_option_raises_at_once(app: TaskQ, wrong: dict[str, Any]) -> None:
     with pytest.raises(ImproperlyConfigured, match=f"pubsub_push_handler: {next(iter(wrong))}"):
         app.pubsub_push_handler(**{"audience": AUDIENCE, "service_account": ACCOUNT, **wrong})
+
+
+def test_task_that_is_acknowledged_before_its_run_cannot_be_pushed(app: TaskQ) -> None:
+    app.task(name="early", acks_late=False)(lambda: None)
+    with pytest.raises(ImproperlyConfigured, match="acks_late=False of task early is not supported"):
+        app.pubsub_push_handler(audience=AUDIENCE, service_account=ACCOUNT)
+
+
+def test_setting_that_acknowledges_before_the_run_is_refused_for_pushes() -> None:
+    app = TaskQ("shop", broker="memory://", results="memory://", task_acks_late=False)
+    with pytest.raises(ImproperlyConfigured, match="task_acks_late=False is not supported"):
+        app.pubsub_push_handler(audience=AUDIENCE, service_account=ACCOUNT)

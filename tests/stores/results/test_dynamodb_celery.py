@@ -11,6 +11,7 @@ from celery import Celery
 from celery.app.task import Context
 
 from emulators.aws import REGION
+from taskq_cloud.core.payloads.compressed_results import CompressedResults
 from taskq_cloud.core.records.record import FAILURE, FINAL_VERSION, RETRY, STARTED, SUCCESS, version_of
 from taskq_cloud.errors import DecodeError
 from taskq_cloud.stores.results.dynamodb import DynamoDBResults
@@ -92,6 +93,17 @@ def test_result_that_celery_saves_is_read_by_us(
     assert document["result"] == ["größe", 2]
     assert document["task_id"] == TASK
     assert run(store.load([TASK, "absent"])) == {TASK: record}
+
+
+@pytest.mark.parametrize("compression", ["gzip", "bzip2", "lzma"])
+def test_compressed_record_that_we_save_is_read_by_celery(
+    store: DynamoDBResults, run: Drive, celery_app: Callable[..., Any], compression: str
+) -> None:
+    record = a_record(value={"größe": "x" * 1000}, id=TASK)
+    run(CompressedResults(store, compression).save([record]))
+
+    assert celery_app().AsyncResult(TASK).get(timeout=10) == {"größe": "x" * 1000}
+    assert run(store.load([TASK])) == {TASK: record}
 
 
 def test_failure_that_celery_saves_is_read_by_us(

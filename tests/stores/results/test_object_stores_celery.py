@@ -12,6 +12,7 @@ from celery.backends.azureblockblob import AzureBlockBlobBackend
 from celery.backends.gcs import GCSBackend, GCSBackendBase
 from celery.backends.s3 import S3Backend
 
+from taskq_cloud.core.payloads.compressed_results import CompressedResults
 from taskq_cloud.core.records.record import FAILURE, FINAL_VERSION, RETRY, STARTED, SUCCESS
 from taskq_cloud.errors import DecodeError
 from taskq_cloud.stores.results.azure_blob import AzureBlobResults
@@ -121,6 +122,30 @@ def test_record_that_we_save_is_read_by_celery(store: Store, run: Drive, celery_
 
     assert backend.get_state(TASK) == "SUCCESS"
     assert backend.wait_for(TASK, timeout=10)["result"] == {"größe": [1, 2.5, None]}
+
+
+def test_compressed_record_that_we_save_is_read_by_celerys_backend_for_google(gcs: Shared) -> None:
+    store, settings, make_backend, close = gcs
+    with driving("sync", store.services) as run:
+        run(CompressedResults(store, "gzip").save([a_record(value={"größe": "x" * 1000}, id=TASK)]))
+    app = Celery("shop", set_as_current=False)
+    app.conf.update(**settings)
+    backend = make_backend(app)
+    try:
+        assert backend.wait_for(TASK, timeout=10)["result"] == {"größe": "x" * 1000}
+    finally:
+        close(backend)
+        app.close()
+
+
+@pytest.mark.parametrize("compression", ["gzip", "bzip2", "lzma"])
+def test_compressed_record_is_read_and_replaced(store: Store, run: Drive, compression: str) -> None:
+    compressing = CompressedResults(store, compression)
+    started, ended = a_record(STARTED, id=TASK), a_record(value="x" * 100_000, id=TASK)
+    assert run(compressing.save([started])) == [True]
+    assert run(store.load([TASK])) == {TASK: started}
+    assert run(compressing.save([ended])) == [True]
+    assert run(store.load([TASK])) == {TASK: ended}
 
 
 def test_failure_that_we_save_is_read_by_celery(store: Store, run: Drive, celery_backend: Callable[..., Any]) -> None:

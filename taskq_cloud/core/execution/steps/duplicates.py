@@ -28,7 +28,7 @@ from taskq_cloud.core.records.record import FAILURE, REVOKED, STARTED, SUCCESS, 
 from taskq_cloud.core.workflows import successors
 from taskq_cloud.core.workflows.planner import JOINED, RESENT
 from taskq_cloud.core.workflows.stages import awaited_tasks
-from taskq_cloud.errors import DecodeError
+from taskq_cloud.errors import DecodeError, TimeLimitExceeded
 
 _MAY_BE_DONE: Final = frozenset({JOINED, RESENT, CALL})
 """Headers of messages whose task may have run before, although the message itself is received for the first time."""
@@ -175,6 +175,8 @@ def _ended(context: DeliveryContext, stored: Record) -> AlreadyDone:
             from taskq_cloud.core.execution.steps.dead_letters import dead_letter  # few messages are rejected
 
             return replace(done, settlement=dead_letter(context, f"Reject: {reason}"), counts_only=True)
+    if stored.state == FAILURE and done.error is not None:
+        return replace(done, settlement=settlement_of_failure(context, done.error))
     return done
 
 
@@ -182,6 +184,19 @@ def _dead_letter_as_it_is(context: DeliveryContext, reason: str) -> DeadLetter:
     """Dead-letter a message without a mark by which it would start afresh when it is moved back."""
     hooked_deliveries.tell(context, "task_rejected", reason)
     return DeadLetter(context.delivery, reason)
+
+
+def settlement_of_failure(context: DeliveryContext, error: ErrorInfo) -> Settlement:
+    """Settle the message of a task that has failed: a task may want it to be dead-lettered."""
+    policy, options = context.environment.policy, context.options
+    timed_out = error.exc_type == TimeLimitExceeded.__name__ and error.exc_module == TimeLimitExceeded.__module__
+    acknowledges = policy.acknowledges_timeout if timed_out else policy.acknowledges_failure
+    if context.acknowledged or acknowledges(options) or not context.delivery.queued:
+        return Acknowledge(context.delivery)
+    from taskq_cloud.core.execution.steps.dead_letters import dead_letter  # few messages of failed tasks are
+
+    context.log(logging.ERROR, "message.dead_lettered", "is dead-lettered, as it has failed: %s", error.summary)
+    return dead_letter(context, error.summary)
 
 
 def _with_additions(context: DeliveryContext, result: Mapping[str, Any]) -> DeliveryContext:

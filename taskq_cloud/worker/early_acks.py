@@ -1,0 +1,63 @@
+"""Messages that a worker acknowledges before it runs their tasks (``acks_late=False``).
+
+Such a message is not leased any more while its task runs, so it is neither renewed nor settled. Its run is not given
+back when the worker stops: it is ended, and its end is recorded.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Coroutine
+from typing import Any
+
+from taskq_cloud.core.execution import early_acks
+from taskq_cloud.core.flows import Flow
+from taskq_cloud.core.model.message import Acknowledge, Delivery
+from taskq_cloud.core.model.outcome import Abandoned, Outcome
+from taskq_cloud.core.ports import Broker
+from taskq_cloud.worker.leases import LeasedDeliveries
+
+
+class EarlyAcks:
+    """The deliveries of a worker that are acknowledged already.
+
+    Args:
+        broker: acknowledges them.
+        run: drives the broker's flows.
+        leased: the worker's deliveries; an acknowledged one is removed from it.
+    """
+
+    def __init__(self, broker: Broker, run: Callable[[Flow[Any]], Awaitable[Any]], leased: LeasedDeliveries) -> None:
+        self._broker = broker
+        self._run = run
+        self._leased = leased
+        self._acknowledged: set[tuple[str, str]] = set()
+
+    async def acknowledge(self, settlement: Acknowledge) -> Exception | None:
+        """Acknowledge a delivery, and return None; or the error because of which it could not be acknowledged."""
+        delivery = settlement.delivery
+        try:
+            await self._run(early_acks.acknowledge(self._broker, settlement))
+        except Exception as error:  # whatever the error is, the task doesn't begin
+            return error
+        self._acknowledged.add((delivery.queue, delivery.receipt))
+        self._leased.remove([delivery])
+        return None
+
+    @staticmethod
+    async def outcome_of(run: Coroutine[Any, Any, Outcome]) -> Outcome:
+        """Wait for the outcome of an acknowledged delivery's run. If the worker gives up, the run counts as abandoned.
+
+        The cancellation ends here, so that the end of the run is recorded.
+        """
+        try:
+            return early_acks.begun(await run)
+        except asyncio.CancelledError:
+            return early_acks.begun(Abandoned("the worker stops"))
+
+    def take(self, delivery: Delivery) -> bool:
+        """Whether a delivery, which has come to its end, was acknowledged before its run."""
+        key = (delivery.queue, delivery.receipt)
+        acknowledged = key in self._acknowledged
+        self._acknowledged.discard(key)
+        return acknowledged

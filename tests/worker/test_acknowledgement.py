@@ -1,0 +1,148 @@
+"""Workers acknowledge a message before its run (``acks_late=False``), or not at all (``acks_on_failure=False``)."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+from uuid import uuid4
+
+import pytest
+
+from taskq_cloud import TaskQ
+from taskq_cloud.core.flows import Flow
+from taskq_cloud.core.model.capabilities import dead_letter_queue
+from taskq_cloud.core.model.message import DEAD_LETTER_REASON, Acknowledge, Refused, Settlement
+from taskq_cloud.errors import AccessDenied, WorkerLostError
+from taskq_cloud.testing.waiting import auntil
+from tests.conftest import StackAddress
+from tests.worker.commands import Command
+from tests.worker.serving import depth, serving
+
+
+@pytest.fixture(params=["memory", "sqlite", "sqs"])
+def shop(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[TaskQ]:
+    """An application on each broker."""
+    prefix = f"early-{uuid4().hex[:8]}-"
+    urls = {"memory": "memory://", "sqlite": f"sqlite:///{tmp_path}/broker.db", "sqs": f"sqs://eu-west-1/{prefix}"}
+    if request.param == "sqs":
+        import boto3
+
+        stack: StackAddress = request.getfixturevalue("local_stack")
+        for name, value in stack.environment().items():
+            monkeypatch.setenv(name, value)
+        sqs = boto3.client("sqs", region_name="eu-west-1")
+        for queue in ("celery-dead", "celery"):
+            sqs.create_queue(QueueName=f"{prefix}{queue}")
+    app = TaskQ("tests", broker=urls[request.param], results="memory://", visibility_timeout=2)
+    yield app
+    app.close()
+
+
+async def test_message_is_gone_while_its_task_runs(shop: TaskQ) -> None:
+    began, go_on = threading.Event(), threading.Event()
+
+    @shop.task(acks_late=False)
+    def long() -> str:
+        began.set()
+        go_on.wait(20)
+        return "done"
+
+    async with serving(shop, concurrency=1) as worker:
+        result = await long.adelay()
+        await auntil(began.is_set, "the task to begin")
+        assert depth(shop).total == 0
+        assert len(worker._leased) == 0
+        go_on.set()
+        assert await result.aget(timeout=10) == "done"
+    assert depth(shop).total == 0
+
+
+async def test_failed_task_goes_to_the_dead_letter_queue(shop: TaskQ) -> None:
+    @shop.task(acks_on_failure=False)
+    def fail() -> None:
+        raise ValueError("no such user")
+
+    async with serving(shop, concurrency=1):
+        result = await fail.adelay()
+        with pytest.raises(ValueError, match="no such user"):
+            await result.aget(timeout=10)
+        await auntil(lambda: depth(shop, dead_letter_queue("celery")).total == 1, "the dead letter")
+    (dead,) = await shop.arun(shop.broker.receive(dead_letter_queue("celery"), 1, 0, 30))
+    assert dead.attributes[DEAD_LETTER_REASON] == "ValueError: no such user"
+
+
+async def test_run_that_is_ended_by_the_workers_stop_is_a_failure(app: TaskQ) -> None:
+    began = threading.Event()
+
+    @app.task(acks_late=False)
+    async def long() -> None:
+        began.set()
+        await asyncio.sleep(60)
+
+    async with serving(app, pool="asyncio", shutdown_timeout=2) as worker:
+        result = await long.adelay()
+        await auntil(began.is_set, "the task to begin")
+        worker.stop(give_up=True)
+    assert result.state == "FAILURE"
+    with pytest.raises(WorkerLostError, match="after its message was acknowledged: the worker stops"):
+        result.get(timeout=1, disable_sync_subtasks=False)
+    assert depth(app).total == 0
+
+
+class DenyingBroker:
+    """Refuses to acknowledge messages, as a provider does without the permission."""
+
+    def __init__(self, broker: Any) -> None:
+        self._broker = broker
+        self.asked = 0
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._broker, name)
+
+    def settle(self, settlements: Sequence[Settlement]) -> Flow[list[Refused | None]]:
+        if any(isinstance(each, Acknowledge) for each in settlements):
+            self.asked += 1
+            return self._refuse(len(settlements))
+        flow: Flow[list[Refused | None]] = self._broker.settle(settlements)
+        return flow
+
+    @staticmethod
+    def _refuse(count: int) -> Flow[list[Refused | None]]:
+        yield from ()
+        return [Refused(AccessDenied("no permission"))] * count
+
+
+async def test_task_does_not_run_before_its_message_is_acknowledged(
+    app: TaskQ, caplog: pytest.LogCaptureFixture
+) -> None:
+    runs: list[int] = []
+    app.task(name="note", acks_late=False)(lambda: runs.append(1))
+    broker = vars(app)["broker"] = DenyingBroker(app.broker)
+    async with serving(app, concurrency=1):
+        await app.tasks["note"].adelay()
+        await auntil(lambda: broker.asked >= 2, "two attempts")
+    assert runs == []
+    assert depth(app).total == 1
+    assert "the message could not be acknowledged before the run: no permission" in caplog.text
+
+
+APP = """
+import os, signal
+from taskq_cloud import TaskQ
+app = TaskQ("shop")
+
+@app.task(acks_late=False)
+def kill():
+    os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+
+def test_killed_process_is_a_failure_at_once(folder: Path, caller: TaskQ) -> None:
+    with Command(folder, "worker", "-A", "shop", "-c", "1"):
+        result = caller.send_task("shop.kill")
+        with pytest.raises(WorkerLostError, match=r"died \(killed by SIGKILL\) on receive 1"):
+            result.get(timeout=20)
+        assert depth(caller).total == 0
