@@ -37,6 +37,7 @@ class Runtime:
         route: task name -> queue.
         connections: drives flows in the calling thread.
         async_connections: drives flows on an event loop.
+        hostname: the name of the worker, function or endpoint.
         app_path: the path, such as ``"shop:app"``, from which the children of a process pool import the application.
     """
 
@@ -50,6 +51,7 @@ class Runtime:
     route: Callable[[str], str]
     connections: Connections
     async_connections: AsyncConnections
+    hostname: str = ""
     app_path: str | None = None
 
 
@@ -88,5 +90,6 @@ def make_runtime(app: Registry, hostname: str | None, patience_seconds: float | 
         route=app.route,
         connections=app.connections,
         async_connections=app.async_connections,
+        hostname=environment.hostname,
         app_path=app_path,
     )
