@@ -31,7 +31,6 @@ class PoolRunner:
 
     def __init__(self) -> None:
         self.hooks: HookTable = {}
-        self.hooks: HookTable = {}
         for module in TASK_MODULES:
             import_module(module)
 
