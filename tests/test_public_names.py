@@ -8,7 +8,7 @@ import pytest
 
 PUBLIC = {
     "taskq_cloud": """
-        AsyncResult BoundTask ChordError EagerResult GroupResult Hooks Ignore MaxRetriesExceededError OperationalError
+        AsyncResult BoundTask ChordError Component EagerResult GroupResult Hooks Ignore MaxRetriesExceededError OperationalError
         Reject ResultSet Retry SendError Signature SoftTimeLimitExceeded StampingVisitor Task TaskQ TaskQError
         allow_join_result chain chord chunks current_request group maybe_signature register_serializer
         result_from_tuple signature subtask unregister_serializer xmap xstarmap
@@ -22,8 +22,8 @@ PUBLIC = {
         may_replace query_of take_slot without_secrets
     """,
     "taskq_cloud.errors": """
-        AccessDenied AlreadyRegistered ArgumentsMismatch BodyPending ChordError ClaimError ContentDisallowed DecodeError
-        DelayTooLong EncodeError Ignore ImproperlyConfigured IncompleteStream InvalidTaskError MaxRetriesExceededError
+        AccessDenied AlreadyRegistered ArgumentsMismatch BodyPending ChordError ClaimError ComponentError ContentDisallowed
+        DecodeError DelayTooLong EncodeError Ignore ImproperlyConfigured IncompleteStream InvalidTaskError MaxRetriesExceededError
         MissingExtra NotRegistered OperationalError OptionError ParseException PayloadTooLarge QueueNotFound
         QuotaExceeded RateKeyError Reject RemoteError Replaced Retry ScheduleConflict ScheduleError
         ScheduleGroupNotFound SecurityError SendError SoftTimeLimitExceeded StoreNotFound TableNotFound TaskError

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import socket
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from taskq_cloud.clients.async_connections import AsyncConnections
@@ -19,6 +19,7 @@ from taskq_cloud.core.ports import Broker, ResultStore
 from taskq_cloud.runtime.registry import Registry
 
 if TYPE_CHECKING:
+    from taskq_cloud.runtime.components import Component
     from taskq_cloud.settings import Settings
 
 
@@ -38,6 +39,7 @@ class Runtime:
         connections: drives flows in the calling thread.
         async_connections: drives flows on an event loop.
         hostname: the name of the worker, function or endpoint.
+        components: the services that the application adds to its workers.
         app_path: the path, such as ``"shop:app"``, from which the children of a process pool import the application.
     """
 
@@ -52,6 +54,7 @@ class Runtime:
     connections: Connections
     async_connections: AsyncConnections
     hostname: str = ""
+    components: Sequence[Component] = ()
     app_path: str | None = None
 
 
@@ -91,5 +94,6 @@ def make_runtime(app: Registry, hostname: str | None, patience_seconds: float | 
         connections=app.connections,
         async_connections=app.async_connections,
         hostname=environment.hostname,
+        components=app.components,
         app_path=app_path,
     )

@@ -21,6 +21,7 @@ from taskq_cloud.pools.base import GRACE_SECONDS
 from taskq_cloud.pools.factory import make_pool
 from taskq_cloud.pools.processes import ProcessPool
 from taskq_cloud.runtime.runtime import Runtime
+from taskq_cloud.worker.components import STOP_SECONDS, Components
 from taskq_cloud.worker.health import HealthServer, report
 from taskq_cloud.worker.leases import LeasedDeliveries
 from taskq_cloud.worker.options import WorkerOptions
@@ -60,7 +61,8 @@ class Worker:
         crashed: a part of the worker has crashed.
 
     Raises:
-        ImproperlyConfigured: the pool doesn't exist, or doesn't have one of the options.
+        ImproperlyConfigured: the pool doesn't exist, or doesn't have one of the options; or a component requires what
+            there is not.
     """
 
     def __init__(self, runtime: Runtime, options: WorkerOptions, side_service: SideService | None = None) -> None:
@@ -75,6 +77,7 @@ class Worker:
             max_tasks_per_child=options.max_tasks_per_child,
             max_memory_per_child_kib=options.max_memory_per_child,
         )
+        self._components = Components(runtime.components)
         run = runtime.async_connections.run
         self._lease_seconds = min(options.visibility_timeout, runtime.broker.capabilities.longest_extension_seconds)
         self._leased = LeasedDeliveries(
@@ -112,6 +115,7 @@ class Worker:
         Raises:
             ImproperlyConfigured: the pool can't run the application at all, or a client can't be opened because a
                 package or a setting is missing.
+            ComponentError: a component of the application could not start.
             OSError: the health port is taken.
         """
         health = HealthServer(self._options.health_port, self.health) if self._options.health_port is not None else None
@@ -131,6 +135,7 @@ class Worker:
                 service.cancel()
             await asyncio.gather(*services, return_exceptions=True)
             await asyncio.gather(self._pool.stop(), self._protection.stop())
+            await self._components.stop(self)
             if health is not None:
                 await health.stop()
             await self._runtime.async_connections.close()
@@ -150,7 +155,12 @@ class Worker:
         """Return whether the worker is healthy, and the JSON body that ``/healthz`` answers with."""
         queues = {poller.queue: poller.health for poller in self._pollers}
         healthy, body = report(queues, self._options.wait_time_seconds, time.monotonic())
-        return healthy, {**body, "held": len(self._leased), "stopping": self._stopping.is_set()}
+        body |= {"held": len(self._leased), "stopping": self._stopping.is_set()}
+        if self._components:
+            components_healthy, body["components"] = self._components.health()
+            if not components_healthy:
+                healthy, body["status"] = False, "failing"
+        return healthy, body
 
     def _poller(self, queue: str) -> Poller:
         options, broker = self._options, self._runtime.broker
@@ -186,6 +196,7 @@ class Worker:
     async def _start(self) -> None:
         json_text.prefer_msgspec()
         await self._runtime.async_connections.open()
+        await self._components.start(self)
         await self._pool.start()
         await self._tell_hooks("worker_started")
 
@@ -219,7 +230,8 @@ class Worker:
     async def _drain(self, polls: list[asyncio.Task[None]]) -> None:
         """Let running tasks come to their end, then give back the other messages, within the shutdown timeout."""
         loop, timeout = asyncio.get_running_loop(), self._options.shutdown_timeout
-        ends_at = loop.time() + timeout - min(POOL_RESERVE_SECONDS, timeout / 4)
+        kept = POOL_RESERVE_SECONDS + (STOP_SECONDS if self._components else 0)
+        ends_at = loop.time() + timeout - min(kept, timeout / 4)
         reserve = min(SETTLE_RESERVE_SECONDS, timeout / 2)
         await self._wait_for_pipelines(ends_at - reserve)
         if not self._giving_up.is_set():
