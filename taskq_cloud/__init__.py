@@ -48,6 +48,7 @@ if TYPE_CHECKING:
     from taskq_cloud.results.group_result import GroupResult, result_from_tuple
     from taskq_cloud.results.result_set import ResultSet
     from taskq_cloud.results.waiting import allow_join_result
+    from taskq_cloud.runtime.components import Component
     from taskq_cloud.task import Task
 
     chain = Chain
@@ -60,6 +61,7 @@ else:
         "canvas.chain": "Chain",
         "canvas.group": "Group",
         "core.model.hooks": "Hooks",
+        "runtime.components": "Component",
         "core.serializers": "register_serializer unregister_serializer",
         "results.async_result": "AsyncResult EagerResult",
         "results.group_result": "GroupResult result_from_tuple",
@@ -87,6 +89,7 @@ __all__ = [
     "AsyncResult",
     "BoundTask",
     "ChordError",
+    "Component",
     "EagerResult",
     "GroupResult",
     "Hooks",

@@ -3,23 +3,21 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any, Concatenate, Literal, ParamSpec, TypeVar, Unpack, overload
 
+from taskq_cloud.beat.application import PeriodicTasks
 from taskq_cloud.beat.decorator import define
-from taskq_cloud.core.lazy import lazy
-from taskq_cloud.runtime.registry import Registry
 from taskq_cloud.task import Task
 
 if TYPE_CHECKING:
-    from taskq_cloud.beat.declarations import Declaration, Signal
     from taskq_cloud.calling.options import CallKeywords
     from taskq_cloud.core.model.hooks import Hooks
-    from taskq_cloud.core.schedules.entry import ScheduleEntry
     from taskq_cloud.deploy.topology.model import Topology
     from taskq_cloud.results.async_result import AsyncResult
     from taskq_cloud.results.group_result import GroupResults
     from taskq_cloud.results.result_set import ResultSet
+    from taskq_cloud.runtime.components import Component
     from taskq_cloud.runtime.runtime import Runtime
     from taskq_cloud.serverless.push_endpoint import PushEndpoint
     from taskq_cloud.serverless.push_options import PushOptions
@@ -29,7 +27,7 @@ P = ParamSpec("P")
 R = TypeVar("R")
 
 
-class TaskQ(Registry):
+class TaskQ(PeriodicTasks):
     """An application, on which tasks are declared and through which they are called.
 
     Settings are read, connections opened and SDKs imported when they are first needed. A wrong setting raises
@@ -38,14 +36,21 @@ class TaskQ(Registry):
     Args:
         main: the application's name. It replaces ``__main__`` in the names of tasks that a script declares.
         hooks: hooks that are called around all tasks: see docs/hooks.md.
+        components: services that are added to all workers: see docs/workers.md.
         settings: settings by name: see docs/settings.md. They come before the environment and ``.env``.
     """
 
     tasks: dict[str, Task[..., Any]]
 
-    def __init__(self, main: str | None = None, *, hooks: Iterable[Hooks] = (), **settings: Any) -> None:
-        super().__init__(main, settings, hooks)
-        self._periodic: list[Declaration] = []
+    def __init__(
+        self,
+        main: str | None = None,
+        *,
+        hooks: Iterable[Hooks] = (),
+        components: Iterable[Component] = (),
+        **settings: Any,
+    ) -> None:
+        super().__init__(main, settings, hooks, components)
 
     def __repr__(self) -> str:
         return f"<TaskQ {self.main or '(unnamed)'}: {len(self.tasks)} tasks>"
@@ -92,61 +97,8 @@ class TaskQ(Registry):
         definition, periodic = define(self, function, name, options, bind=bind)
         task: Task[..., Any] = Task(self, definition, bound=bind)
         self.register(task, options.get("hooks") or ())
-        self._periodic += periodic
+        self.add_declarations(periodic)
         return task
-
-    @lazy
-    def on_after_configure(self) -> Signal:
-        """Celery's signal: a connected function is called once, with ``sender=app``, to declare periodic tasks."""
-        from taskq_cloud.beat.declarations import Signal  # most applications have no periodic tasks
-
-        return Signal()
-
-    @property
-    def on_after_finalize(self) -> Signal:
-        """Celery's other signal, which is the signal ``on_after_configure`` here."""
-        return self.on_after_configure
-
-    def add_periodic_task(
-        self,
-        schedule: Any,
-        sig: Any,
-        args: Sequence[Any] = (),
-        kwargs: Kwargs = None,
-        name: str | None = None,
-        **opts: Any,
-    ) -> str:
-        """Declare a periodic task, as in Celery, and return its name.
-
-        Args:
-            schedule: a schedule of ``taskq_cloud.schedules``, a ``timedelta`` or a number of seconds.
-            sig: a task, or the signature of a task.
-            args: positional arguments, which come before the signature's own.
-            kwargs: keyword arguments, in addition to the signature's own.
-            name: the periodic task's name; None: a name that is made from the signature.
-            opts: options of each call, and ``enabled``, ``timezone``, ``start``, ``end``, ``jitter``, ``overlap`` and
-                ``catch_up``: see docs/periodic-tasks.md.
-
-        Raises:
-            ScheduleError: the signature is a workflow of several tasks.
-        """
-        from taskq_cloud.beat.declarations import from_call  # most applications have no periodic tasks
-
-        declared = from_call(schedule, sig, args, kwargs or {}, name, **opts)
-        self._periodic.append(declared)
-        return declared.name
-
-    def schedule_entries(self) -> list[ScheduleEntry]:
-        """List all periodic tasks, by name: from ``beat_schedule``, ``add_periodic_task`` and ``@app.task``.
-
-        Raises:
-            ScheduleError: a declaration is wrong, or two periodic tasks have one name.
-        """
-        from taskq_cloud.beat.declarations import make_entries  # most processes don't ask
-
-        self.import_modules()
-        self.on_after_configure.send_once(self)
-        return make_entries(self, self._periodic)
 
     # -- calling
 

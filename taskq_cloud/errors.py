@@ -18,6 +18,7 @@
     │   ├── SendError                   some messages of a batch were not accepted
     │   ├── PayloadTooLarge             a message or a result exceeds the provider's size limit
     │   └── DelayTooLong                a message is due later than the broker can delay it
+    ├── ComponentError                  a component of a worker could not start
     ├── ScheduleConflict                a schedule belongs to another application, or was changed at the same time
     ├── OptionError                     an option of a call is unknown or impossible (also a TypeError and a ValueError)
     ├── EncodeError                     arguments or a result can't be serialised (also a TypeError)
@@ -62,7 +63,7 @@ from typing import Any
 # fmt: off
 __all__ = [
     "AccessDenied", "AlreadyRegistered", "ArgumentsInvalid", "ArgumentsMismatch", "BodyPending", "ChordError",
-    "ClaimError", "ContentDisallowed", "DecodeError", "DelayTooLong", "EncodeError", "Ignore",
+    "ClaimError", "ComponentError", "ContentDisallowed", "DecodeError", "DelayTooLong", "EncodeError", "Ignore",
     "ImproperlyConfigured", "IncompleteStream", "InvalidTaskError", "MaxRetriesExceededError", "MissingExtra",
     "NotRegistered", "OperationalError", "OptionError", "ParseException", "PayloadTooLarge", "QueueNotFound",
     "QuotaExceeded", "RateKeyError", "Reject", "RemoteError", "Replaced", "Retry", "ScheduleConflict", "ScheduleError",
@@ -104,6 +105,10 @@ class ScheduleError(ImproperlyConfigured, ValueError):
 
 class ParseException(ScheduleError):
     """A field of a crontab can't be read."""
+
+
+class ComponentError(TaskQError):
+    """A component that an application adds to its workers could not start, so the worker ends."""
 
 
 class OperationalError(TaskQError):

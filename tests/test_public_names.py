@@ -8,7 +8,7 @@ import pytest
 
 PUBLIC = {
     "taskq_cloud": """
-        AsyncResult BoundTask ChordError EagerResult GroupResult Hooks Ignore MaxRetriesExceededError OperationalError
+        AsyncResult BoundTask ChordError Component EagerResult GroupResult Hooks Ignore MaxRetriesExceededError OperationalError
         Reject ResultSet Retry SendError Signature SoftTimeLimitExceeded StampingVisitor Task TaskQ TaskQError
         allow_join_result chain chord chunks current_request group maybe_signature register_serializer
         result_from_tuple signature subtask unregister_serializer xmap xstarmap
@@ -23,7 +23,7 @@ PUBLIC = {
     """,
     "taskq_cloud.errors": """
         AccessDenied AlreadyRegistered ArgumentsInvalid ArgumentsMismatch BodyPending ChordError
-        ClaimError ContentDisallowed DecodeError
+        ClaimError ComponentError ContentDisallowed DecodeError
         DelayTooLong EncodeError Ignore ImproperlyConfigured IncompleteStream InvalidTaskError MaxRetriesExceededError
         MissingExtra NotRegistered OperationalError OptionError ParseException PayloadTooLarge QueueNotFound
         QuotaExceeded RateKeyError Reject RemoteError Replaced Retry ScheduleConflict ScheduleError

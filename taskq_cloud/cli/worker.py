@@ -13,9 +13,10 @@ import click
 from taskq_cloud.app import TaskQ
 from taskq_cloud.cli.application import check_reachable, open_app
 from taskq_cloud.cli.options import Seconds, app_path, common_options, log_format, queues_option
-from taskq_cloud.cli.output import say
+from taskq_cloud.cli.output import echo, say
 from taskq_cloud.core.urls import without_secrets
-from taskq_cloud.pools.factory import ALIASES, POOLS
+from taskq_cloud.errors import ImproperlyConfigured
+from taskq_cloud.pools.factory import ALIASES, POOLS, check_name
 from taskq_cloud.runtime import signals
 from taskq_cloud.worker.options import WorkerOptions
 from taskq_cloud.worker.process import run_worker
@@ -23,6 +24,14 @@ from taskq_cloud.worker.supervisor import SideService
 
 _POSITIVE: Final = click.IntRange(min=1)
 _SECONDS: Final = Seconds(min=0, min_open=True)
+
+
+def _known_pool(name: str) -> str:
+    try:
+        check_name(name)
+    except ImproperlyConfigured as error:
+        raise click.BadParameter(str(error)) from None
+    return ALIASES.get(name, name)
 
 
 @click.command("worker", short_help="Run a worker that serves the application's queues.")
@@ -37,8 +46,10 @@ _SECONDS: Final = Seconds(min=0, min_open=True)
 @click.option(
     "-P",
     "--pool",
-    type=click.Choice((*POOLS, *ALIASES)),
-    help="The kind of pool that runs the tasks.  [default: processes]",
+    metavar="POOL",
+    callback=lambda _context, _parameter, name: None if name is None else _known_pool(name),
+    help=f"The kind of pool that runs the tasks: {', '.join(POOLS)}; or a pool of another package, by the name of its "
+    "entry point or by its path (proj.pools:MyPool).  [default: processes]",
 )
 @click.option(
     "--prefetch-multiplier",
@@ -96,6 +107,7 @@ _SECONDS: Final = Seconds(min=0, min_open=True)
 @click.option(
     "--beat", is_flag=True, help="Also send periodic tasks. Several workers can have this option: one of them sends."
 )
+@click.option("--components", is_flag=True, help="List the components that the application adds, and exit.")
 @click.option("--burst", is_flag=True, help="Exit with code 0 once the queues are empty.")
 @common_options
 @click.pass_context
@@ -107,6 +119,7 @@ def command(
     time_limit: float | None,
     soft_time_limit: float | None,
     beat: bool,
+    components: bool,
     **options: Any,
 ) -> None:
     """Run a worker, which takes messages from queues and runs their tasks, until SIGTERM, SIGINT or SIGHUP.
@@ -118,12 +131,14 @@ def command(
     """
     limits = {"task_time_limit": time_limit, "task_soft_time_limit": soft_time_limit}
     app = open_app(context, loglevel="info", settings=limits)
+    if components:
+        echo(list_of_components(app))
+        return
     path = app_path(context)
     if path is None:
         raise click.UsageError("a worker needs an application: add -A shop (or -A shop.tasks:app)")
     check_reachable(app, "this worker")
     name = worker_name(hostname)
-    options["pool"] = ALIASES.get(options["pool"], options["pool"])
     worker_options = WorkerOptions.from_settings(app.conf, queues or app.queues(), **options)
     if log_format(context) == "text":
         say(context, banner(app, path, name, worker_options))
@@ -146,6 +161,17 @@ def _ticker(app: TaskQ) -> SideService:
 
     ticker = make_ticker(app, app.schedule_entries())
     return lambda stopping: tick_until(stopping, ticker, app.arun)
+
+
+def list_of_components(app: TaskQ) -> str:
+    """Return the components of an application's workers, in the order of their start, as lines of text."""
+    from taskq_cloud.runtime.components import in_order, name_of  # few applications have any
+
+    lines = []
+    for each in in_order(app.components):
+        required = ", ".join(map(name_of, each.requires))
+        lines.append(f"{name_of(each)}{f' (requires {required})' if required else ''}")
+    return "\n".join(lines) or "no components: TaskQ.add_component adds some"
 
 
 def worker_name(given: str) -> str:

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Collection
 from dataclasses import dataclass
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from taskq_cloud.core.model.outcome import Invocation, Outcome
+
+if TYPE_CHECKING:  # few applications have hooks
+    from taskq_cloud.core.model.hooks import HookTable
 
 GRACE_SECONDS = 1.0
 """How long a thread, process or coroutine may take to end once it was told to. A stopping worker waits this long."""
@@ -18,6 +21,11 @@ class Runner(Protocol):
     An exception that a task raises becomes an outcome. That includes ``SoftTimeLimitExceeded``, which the pool raises
     inside the task.
     """
+
+    @property
+    def hooks(self) -> HookTable:
+        """The application's hooks; the pools call those about processes, and the runner those about runs."""
+        ...
 
     @property
     def packages(self) -> Collection[str]:

@@ -21,6 +21,7 @@ import socket
 import sys
 import threading
 import traceback
+from collections.abc import Iterator
 from importlib import import_module
 from pathlib import Path
 from types import FrameType
@@ -37,6 +38,9 @@ REQUESTS_TO_END = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT)
 
 # prctl(2)
 PR_SET_PDEATHSIG = 1
+
+STOPPING_SECONDS = 5.0
+"""How long the hooks of a process that ends may take. A worker that is alive kills the process before that."""
 
 _alarms = Alarms()
 
@@ -84,13 +88,22 @@ class _WorkerConnection:
         sys.path[:] = first.search_path
         try:
             runner = _make_runner(factory, argument)
+            task_loop = TaskLoop(runner)
+            if runner.hooks:
+                _notify(runner, task_loop, "process_started")
         except BaseException:  # an application may even call sys.exit
             self._busy = False
             self._channel.sendall(pack(LoadFailed(traceback.format_exc())))
             return
-        task_loop = TaskLoop(runner)
         self._busy = False
         self._channel.sendall(pack(Ready()))
+        self._run_tasks(runner, task_loop, measures_memory=first.measures_memory)
+        if runner.hooks:
+            with _ending_after(STOPPING_SECONDS):
+                _notify(runner, task_loop, "process_stopping")
+        task_loop.close()
+
+    def _run_tasks(self, runner: Runner, task_loop: TaskLoop, *, measures_memory: bool) -> None:
         while (payload := self._frames.receive()) is not None:
             # Set before the other flag is read; the watching thread does it the other way round, so one of them sees
             # the other. If the worker dies after it has sent a task, the task must not start.
@@ -99,14 +112,13 @@ class _WorkerConnection:
                 _end_at_once()
             self._taken.take()
             outcome = _run(runner, task_loop, payload)
-            answer = _pack_answer(outcome, _resident_kib() if first.measures_memory else 0)
+            answer = _pack_answer(outcome, _resident_kib() if measures_memory else 0)
             # Set before the answer is sent: the worker may close the channel as soon as it has the answer, and this
             # process should then end normally.
             self._busy = False
             self._channel.sendall(answer)
             if isinstance(outcome, Lost):
                 return
-        task_loop.close()
 
     def _watch(self) -> None:
         # An alarm has to interrupt the main thread, which may be asleep, and not this thread.
@@ -121,6 +133,24 @@ def _make_runner(factory: str, argument: str) -> Runner:
     module, _, name = factory.partition(":")
     runner: Runner = getattr(import_module(module), name)(argument)
     return runner
+
+
+def _notify(runner: Runner, task_loop: TaskLoop, method: str) -> None:
+    from taskq_cloud.core.model.hook_calls import notify  # few applications have hooks
+
+    notify(runner.hooks, method, complete=task_loop.complete)
+
+
+@contextlib.contextmanager
+def _ending_after(seconds: float) -> Iterator[None]:
+    """End the process if the block takes longer: the worker that would kill it may be gone."""
+    timer = threading.Timer(seconds, _end_at_once)
+    timer.daemon = True
+    timer.start()
+    try:
+        yield
+    finally:
+        timer.cancel()
 
 
 def _run(runner: Runner, task_loop: TaskLoop, payload: bytes) -> Outcome:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import contextvars
-from collections.abc import Coroutine
+from collections.abc import Awaitable, Coroutine
 from typing import Any
 
 from taskq_cloud.core.model.outcome import Abandoned, ErrorInfo, Failed, Invocation, Lost, Outcome
@@ -64,6 +64,10 @@ async def _within_soft_limit(coroutine: Coroutine[Any, Any, Outcome], seconds: f
         timer.cancel()
 
 
+async def _await(awaitable: Awaitable[Any]) -> None:
+    await awaitable
+
+
 class TaskLoop:
     """The event loop of one thread: created for the first coroutine function and kept for later ones.
 
@@ -91,6 +95,12 @@ class TaskLoop:
             # Work that a task has left on the loop has stopped it, and this coroutine must not go on in the next run.
             self.close()
             raise
+
+    def complete(self, awaitable: Awaitable[Any]) -> None:
+        """Await what a hook about this process has returned, on the loop that coroutine functions run on."""
+        if self._asyncio_runner is None:
+            self._asyncio_runner = asyncio.Runner()
+        self._asyncio_runner.run(_await(awaitable), context=contextvars.copy_context())
 
     def end(self) -> None:
         """Cancel the running coroutine and run no further one. Any thread may call this method."""

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from taskq_cloud.core.execution.runner import TaskRunner
     from taskq_cloud.core.messages.routing import Router
     from taskq_cloud.core.model.hooks import Hooks
+    from taskq_cloud.runtime.components import Component
 
 _DEFAULTS: Final = TaskOptions()
 
@@ -42,15 +43,28 @@ class Registry(Resources):
         main: the application's name, which replaces ``__main__`` in the names of tasks that a script declares.
         settings: settings by name; they win over the environment.
         hooks: the hooks of all tasks.
+        components: the components of the application's workers.
+
+    Attributes:
+        components: the components of the application's workers, in the order in which they were added.
     """
 
     tasks: dict[str, Any]
     serializes_in_place = True
 
-    def __init__(self, main: str | None, settings: Mapping[str, Any], hooks: Iterable[Hooks] = ()) -> None:
+    def __init__(
+        self,
+        main: str | None,
+        settings: Mapping[str, Any],
+        hooks: Iterable[Hooks] = (),
+        components: Iterable[Component] = (),
+    ) -> None:
         super().__init__(settings)
+        self.components: list[Component] = []
         if hooks:
             self.add_hooks(hooks)
+        for component in components:
+            self.add_component(component)
         self.main = main
         self.tasks = {}
         self.definitions: dict[str, TaskDefinition] = {}
@@ -79,6 +93,16 @@ class Registry(Resources):
         added = checked(given, f"task {task}" if task else "add_hooks()")
         if added:
             self.hooks[task] = self.hooks.get(task, ()) + added
+
+    def add_component(self, component: Component) -> None:
+        """Add a service to the application's workers: see docs/workers.md.
+
+        Raises:
+            ImproperlyConfigured: the object is not an instance of ``Component``.
+        """
+        from taskq_cloud.runtime.components import checked  # few applications have components
+
+        self.components.append(checked(component))
 
     def register(self, task: DeclaredTask, hooks: Hooks | Iterable[Hooks] = ()) -> None:
         """Add a task. It replaces an earlier declaration of the same function.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import socket
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from taskq_cloud.clients.async_connections import AsyncConnections
@@ -20,6 +20,7 @@ from taskq_cloud.core.ports import Broker, ResultStore
 from taskq_cloud.runtime.registry import Registry
 
 if TYPE_CHECKING:
+    from taskq_cloud.runtime.components import Component
     from taskq_cloud.settings import Settings
 
 
@@ -38,6 +39,8 @@ class Runtime:
         route: task name -> queue.
         connections: drives flows in the calling thread.
         async_connections: drives flows on an event loop.
+        hostname: the name of the worker, function or endpoint.
+        components: the services that the application adds to its workers.
         app_path: the path, such as ``"shop:app"``, from which the children of a process pool import the application.
     """
 
@@ -51,6 +54,8 @@ class Runtime:
     route: Callable[[str], str]
     connections: Connections
     async_connections: AsyncConnections
+    hostname: str = ""
+    components: Sequence[Component] = ()
     app_path: str | None = None
 
 
@@ -70,6 +75,7 @@ def make_environment(app: Registry, policy: Policy, hostname: str | None) -> Env
         route=app.route,
         hostname=hostname or f"taskq@{socket.gethostname()}",
         clock=time.time,
+        hooks=app.hooks,
     )
 
 
@@ -87,16 +93,19 @@ def make_runtime(app: Registry, hostname: str | None, patience_seconds: float | 
         from taskq_cloud.core.execution.steps import rate_limits  # few applications have rate limits
 
         rate_limits.check(limited, policy, app.store.capabilities, app.broker.capabilities)
+    environment = make_environment(app, policy, hostname)
     return Runtime(
         settings=app.conf,
         tasks=app.definitions,
         broker=app.broker,
         store=app.store,
-        pipeline=Pipeline(make_environment(app, policy, hostname)),
+        pipeline=Pipeline(environment),
         runner=app.runner,
         codec=app.codec,
         route=app.route,
         connections=app.connections,
         async_connections=app.async_connections,
+        hostname=environment.hostname,
+        components=app.components,
         app_path=app_path,
     )

@@ -52,11 +52,10 @@ from taskq_cloud.clients.combining import Combiner
 from taskq_cloud.core.model.ids import new_id
 from taskq_cloud.errors import OperationalError
 from taskq_cloud.runtime.runtime import Runtime
-from taskq_cloud.serverless import direct_invocation
+from taskq_cloud.serverless import direct_invocation, starting
 from taskq_cloud.serverless.lambda_invocation import ANSWER_RESERVE_SECONDS, LambdaInvocation
 from taskq_cloud.serverless.memory import watched
 from taskq_cloud.serverless.sqs_batch import Batch, sqs_records
-from taskq_cloud.serverless.starting import prepare
 from taskq_cloud.serverless.time_limits import OutOfTime, TimeKeeper, can_interrupt
 
 if TYPE_CHECKING:
@@ -68,7 +67,8 @@ Handler: TypeAlias = Callable[[Any, Any], Any]
 def make_handler(runtime: Runtime) -> Handler:
     """Return the handler of a Lambda function for an application. This module's docstring describes the handler."""
     if "AWS_LAMBDA_FUNCTION_NAME" in os.environ:
-        prepare(runtime)
+        starting.prepare(runtime)
+    starting.tell_hooks(runtime, "function_started")
     function = _Function(runtime)
 
     def handler(event: Any, context: Any) -> Any:

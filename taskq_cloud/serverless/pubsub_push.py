@@ -27,6 +27,7 @@ from __future__ import annotations
 
 import logging
 import os
+import threading
 import time
 from collections.abc import Mapping
 from http import HTTPStatus
@@ -39,7 +40,7 @@ from taskq_cloud.core.model.outcome import Abandoned, Admission, Admitted, Invoc
 from taskq_cloud.core.ports import KnowsPhysicalNames
 from taskq_cloud.errors import DecodeError
 from taskq_cloud.runtime.runtime import Runtime
-from taskq_cloud.serverless import push_envelope
+from taskq_cloud.serverless import push_envelope, starting
 from taskq_cloud.serverless.deadlines import ANSWER_MARGIN_SECONDS, LEAST_RUN_SECONDS, needed_seconds, reject
 from taskq_cloud.serverless.oidc import Forbidden, KeysUnavailable, TokenError, TokenVerifier
 from taskq_cloud.serverless.push_threads import RequestEnd, TaskThreads
@@ -81,6 +82,8 @@ class PushHandler:
         self._verifier = verifier
         self._deadline_seconds = deadline_seconds
         self._tasks = TaskThreads("push", runtime, MOST_REQUESTS)
+        self._starting = threading.Lock()
+        self._started_in = 0
 
     def refusal(self, method: str, headers: Mapping[str, str], size: int) -> Answer | None:
         """Return the answer to a request that must not be read, or None if the request may be read."""
@@ -109,6 +112,8 @@ class PushHandler:
             end: tells that the server has ended the request, if the server can do that while this method runs.
         """
         ends_at = time.monotonic() + self._deadline_seconds
+        if self._runtime.runner.hooks:
+            self._tell_started()
         try:
             delivery = push_envelope.read(headers, body, self._queue_named)
         except DecodeError as error:
@@ -126,6 +131,13 @@ class PushHandler:
     def close(self) -> None:
         """End the threads."""
         self._tasks.close()
+
+    def _tell_started(self) -> None:
+        """Tell hooks of the first request in this process: the server may have forked it from the one that began."""
+        with self._starting:
+            if self._started_in != os.getpid():
+                self._started_in = os.getpid()
+                starting.tell_hooks(self._runtime, "function_started")
 
     def _queue_named(self, subscription: str) -> str:
         broker = self._runtime.broker

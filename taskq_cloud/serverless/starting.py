@@ -64,6 +64,15 @@ def restore(runtime: Runtime) -> None:
     RNG.seed()
     random.seed()  # tasks may use it
     open_clients(runtime)
+    tell_hooks(runtime, "function_restored")
+
+
+def tell_hooks(runtime: Runtime, method: str) -> None:
+    """Call a method of the application's hooks about this function or endpoint."""
+    if runtime.runner.hooks:
+        from taskq_cloud.core.model.hook_calls import notify  # few applications have hooks
+
+        notify(runtime.runner.hooks, method, complete=runtime.runner.complete)
 
 
 def open_clients(runtime: Runtime) -> None:

@@ -63,13 +63,33 @@ def run_worker(runtime: Runtime, options: WorkerOptions, side_service: SideServi
         if options.pool == "asyncio":
             keep_tasks_apart(loop)  # the task that serves must be the worker's own, too
         with _signals(loop, worker, watchdog):
-            _complete(loop, worker.serve())
+            with _process_hooks(loop, worker, runtime):
+                _complete(loop, worker.serve())
             watchdog.code = _FAILED if worker.crashed else 0
             _complete(loop, _end_leftovers())
         return watchdog.code
     finally:
         asyncio.set_event_loop(None)
         loop.close()
+
+
+@contextmanager
+def _process_hooks(loop: asyncio.AbstractEventLoop, worker: Worker, runtime: Runtime) -> Iterator[None]:
+    """Tell hooks that a process which runs tasks has started, and that it ends, unless child processes run them.
+
+    The event loop doesn't run meanwhile: a plain function may use libraries that refuse to work beside a running one.
+    """
+    hooks = runtime.runner.hooks
+    if not hooks or not worker.runs_tasks:
+        yield
+        return
+    from taskq_cloud.core.model.hook_calls import notify  # few applications have hooks
+
+    notify(hooks, "process_started", complete=loop.run_until_complete)
+    try:
+        yield
+    finally:
+        notify(hooks, "process_stopping", complete=loop.run_until_complete)
 
 
 def _complete(loop: asyncio.AbstractEventLoop, coroutine: Coroutine[Any, Any, None]) -> None:

@@ -12,24 +12,20 @@ import asyncio
 import logging
 import time
 from collections.abc import Callable, Coroutine
-from functools import partial
 from typing import Any, Final, TypeAlias
 
-from taskq_cloud.core.execution import early_acks
-from taskq_cloud.core.flows import arun, retrying
-from taskq_cloud.core.lazy.values import replace
-from taskq_cloud.core.model.message import Delivery, Release, Settlement
-from taskq_cloud.core.model.outcome import Abandoned, Admission, Admitted, Invocation, Outcome
+from taskq_cloud.core.model.message import Delivery
 from taskq_cloud.core.serializers import json_text
-from taskq_cloud.pools.base import GRACE_SECONDS, Place
+from taskq_cloud.pools.base import GRACE_SECONDS
 from taskq_cloud.pools.factory import make_pool
+from taskq_cloud.pools.processes import ProcessPool
 from taskq_cloud.runtime.runtime import Runtime
 from taskq_cloud.worker import burst
-from taskq_cloud.worker.early_acks import EarlyAcks
+from taskq_cloud.worker.components import STOP_SECONDS, Components
 from taskq_cloud.worker.health import HealthServer, report
 from taskq_cloud.worker.leases import LeasedDeliveries
 from taskq_cloud.worker.options import WorkerOptions
-from taskq_cloud.worker.ordering import MessageGroups
+from taskq_cloud.worker.pipelines import Pipelines
 from taskq_cloud.worker.poller import Poller
 from taskq_cloud.worker.protection import Protection
 from taskq_cloud.worker.settlement import SettlementBatcher
@@ -61,7 +57,8 @@ class Worker:
         crashed: a part of the worker has crashed.
 
     Raises:
-        ImproperlyConfigured: the pool doesn't exist, or doesn't have one of the options.
+        ImproperlyConfigured: the pool doesn't exist, or doesn't have one of the options; or a component requires what
+            there is not.
     """
 
     def __init__(self, runtime: Runtime, options: WorkerOptions, side_service: SideService | None = None) -> None:
@@ -76,6 +73,7 @@ class Worker:
             max_tasks_per_child=options.max_tasks_per_child,
             max_memory_per_child_kib=options.max_memory_per_child,
         )
+        self._components = Components(runtime.components)
         run = runtime.async_connections.run
         self._lease_seconds = min(options.visibility_timeout, runtime.broker.capabilities.longest_extension_seconds)
         self._leased = LeasedDeliveries(
@@ -85,16 +83,27 @@ class Worker:
         self._leased.slot_is_idle = lambda: self._slots.idle
         self._leased.count_running = lambda: self._slots.taken
         self._settlements = SettlementBatcher(runtime.broker, run, self._leased)
-        self._early_acks = EarlyAcks(runtime.broker, run, self._leased)
-        self._groups = MessageGroups()
         self._protection = Protection(options.ecs_agent_uri, options.shutdown_timeout)
-        # Receipt -> the place in the pool of a delivery that has a slot, and whose task does not run yet.
-        self._places: dict[str, Place] = {}
-        self._pipelines: set[asyncio.Task[None]] = set()
+        self._pipelines = Pipelines(runtime, self._pool, self._slots, self._leased, self._settlements, self._protection)
         self._stopping = asyncio.Event()
         self._giving_up = asyncio.Event()
         self.crashed = False
         self._pollers = [self._poller(queue) for queue in options.queues]
+
+    @property
+    def hostname(self) -> str:
+        """The worker's name."""
+        return self._runtime.hostname
+
+    @property
+    def options(self) -> WorkerOptions:
+        """The worker's options."""
+        return self._options
+
+    @property
+    def runs_tasks(self) -> bool:
+        """Whether the worker's own process runs tasks, and not its child processes."""
+        return not isinstance(self._pool, ProcessPool)
 
     async def serve(self) -> None:
         """Serve the queues until told to stop, or, in a burst, until they are empty.
@@ -102,6 +111,7 @@ class Worker:
         Raises:
             ImproperlyConfigured: the pool can't run the application at all, or a client can't be opened because a
                 package or a setting is missing.
+            ComponentError: a component of the application could not start.
             OSError: the health port is taken.
         """
         health = HealthServer(self._options.health_port, self.health) if self._options.health_port is not None else None
@@ -121,6 +131,7 @@ class Worker:
                 service.cancel()
             await asyncio.gather(*services, return_exceptions=True)
             await asyncio.gather(self._pool.stop(), self._protection.stop())
+            await self._components.stop(self)
             if health is not None:
                 await health.stop()
             await self._runtime.async_connections.close()
@@ -140,7 +151,12 @@ class Worker:
         """Return whether the worker is healthy, and the JSON body that ``/healthz`` answers with."""
         queues = {poller.queue: poller.health for poller in self._pollers}
         healthy, body = report(queues, self._options.wait_time_seconds, time.monotonic())
-        return healthy, {**body, "held": len(self._leased), "stopping": self._stopping.is_set()}
+        body |= {"held": len(self._leased), "stopping": self._stopping.is_set()}
+        if self._components:
+            components_healthy, body["components"] = self._components.health()
+            if not components_healthy:
+                healthy, body["status"] = False, "failing"
+        return healthy, body
 
     def _poller(self, queue: str) -> Poller:
         options, broker = self._options, self._runtime.broker
@@ -153,7 +169,7 @@ class Worker:
             return await self._runtime.async_connections.run(flow)
 
         batch = min(broker.capabilities.receive_batch, options.share)
-        return Poller(queue, receive, self._leased, batch, self._deliver)
+        return Poller(queue, receive, self._leased, batch, self._pipelines.deliver)
 
     # -- from start to stop
 
@@ -176,7 +192,15 @@ class Worker:
     async def _start(self) -> None:
         json_text.prefer_msgspec()
         await self._runtime.async_connections.open()
+        await self._components.start(self)
         await self._pool.start()
+        await self._tell_hooks("worker_started")
+
+    async def _tell_hooks(self, method: str) -> None:
+        if self._runtime.runner.hooks:
+            from taskq_cloud.core.model.hook_calls import anotify  # few applications have hooks
+
+            await anotify(self._runtime.runner.hooks, method, self)
 
     async def _serve(self) -> None:
         polls = [asyncio.create_task(self._watch(f"queue {p.queue}", p.poll(self._stopping))) for p in self._pollers]
@@ -184,29 +208,34 @@ class Worker:
         side_service = (
             asyncio.create_task(self._watch("beat", self._side_service(self._stopping))) if self._side_service else None
         )
+        told: asyncio.Task[None] | None = None
         logger.info("ready: serves %s", ", ".join(self._options.queues), extra={"action": "worker.ready"})
         try:
             await self._stopping.wait()
             logger.info("stopping: %d messages are not settled", len(self._leased), extra={"action": "worker.stopping"})
+            told = asyncio.create_task(self._tell_hooks("worker_stopping"))
             await self._drain(polls)
+            await asyncio.wait((told,), timeout=LAST_RECEIVE_SECONDS)
             if side_service is not None:
                 await asyncio.wait((side_service,), timeout=LAST_RECEIVE_SECONDS)
         finally:
-            for task in filter(None, (*polls, ending, side_service)):
+            left = [*filter(None, (*polls, ending, side_service, told))]
+            for task in left:
                 task.cancel()
-            await asyncio.gather(*filter(None, (*polls, ending, side_service)), return_exceptions=True)
+            await asyncio.gather(*left, return_exceptions=True)
 
     async def _drain(self, polls: list[asyncio.Task[None]]) -> None:
         """Let running tasks come to their end, then give back the other messages, within the shutdown timeout."""
         loop, timeout = asyncio.get_running_loop(), self._options.shutdown_timeout
-        ends_at = loop.time() + timeout - min(POOL_RESERVE_SECONDS, timeout / 4)
+        kept = POOL_RESERVE_SECONDS + (STOP_SECONDS if self._components else 0)
+        ends_at = loop.time() + timeout - min(kept, timeout / 4)
         reserve = min(SETTLE_RESERVE_SECONDS, timeout / 2)
         await self._wait_for_pipelines(ends_at - reserve)
         if not self._giving_up.is_set():
             last = min(loop.time() + LAST_RECEIVE_SECONDS, ends_at - reserve)
             await asyncio.wait(polls, timeout=max(0.0, last - loop.time()))
             await self._wait_for_pipelines(ends_at - reserve)
-        left = [*polls, *self._pipelines]
+        left = [*polls, *self._pipelines.running]
         self._settlements.hurry()
         # A run whose message was acknowledged before is recorded as failed, as far as there is time.
         for seconds in (max(0.0, ends_at - loop.time()), None):
@@ -226,17 +255,21 @@ class Worker:
         """Wait until no pipeline is under way, the time is over, or a second signal has come."""
         giving_up = asyncio.create_task(self._giving_up.wait())
         try:
-            while self._pipelines and not giving_up.done():
+            while self._pipelines.running and not giving_up.done():
                 left = until - asyncio.get_running_loop().time()
                 if left <= 0:
                     return
-                await asyncio.wait((giving_up, *self._pipelines), timeout=left, return_when=asyncio.FIRST_COMPLETED)
+                await asyncio.wait(
+                    (giving_up, *self._pipelines.running), timeout=left, return_when=asyncio.FIRST_COMPLETED
+                )
         finally:
             giving_up.cancel()
 
     async def _stop_when_empty(self) -> None:
         """Stop the worker once all its messages are settled and every queue is empty."""
-        await burst.until_empty(self._runtime, self._pollers, lambda: bool(len(self._leased) or self._pipelines))
+        await burst.until_empty(
+            self._runtime, self._pollers, lambda: bool(len(self._leased) or self._pipelines.running)
+        )
         self.stop()
 
     async def _watch(self, part: str, service: Coroutine[Any, Any, None]) -> None:
@@ -248,99 +281,3 @@ class Worker:
             logger.critical(text, part, exc_info=True, extra={"action": "worker.crashed"})
             self.crashed = True
             self.stop()
-
-    # -- from a delivery to its settlement
-
-    def _deliver(self, deliveries: list[Delivery]) -> None:
-        for delivery in deliveries:
-            task = asyncio.create_task(self._process(delivery), name=f"message {delivery.message_id}")
-            self._pipelines.add(task)
-            task.add_done_callback(self._pipelines.discard)
-
-    async def _process(self, delivery: Delivery) -> None:
-        settlement: Settlement | None = None
-        begun = False
-        try:
-            if not self._groups.has_turns(delivery):
-                begun = True
-                settlement = await self._run_pipeline(delivery)
-                return
-            async with self._groups.turn(delivery) as turn:
-                if not turn.blocked:
-                    begun = True
-                    settlement = await self._run_pipeline(delivery)
-                turn.blocked = not begun or isinstance(settlement, Release) or self._leased.has_lost(delivery)
-        except asyncio.CancelledError:
-            pass  # the worker is giving up, so the message goes back to its queue
-        finally:
-            if not self._early_acks.take(delivery):
-                # If it was cancelled once it had begun, something may have been done.
-                self._settle(Release(delivery, counts=begun) if settlement is None else settlement)
-
-    def _settle(self, settlement: Settlement) -> None:
-        delivery = settlement.delivery
-        if isinstance(settlement, Release) and self._leased.has_lost(delivery):
-            # The message is back in its queue already. Releasing it could take it from another worker.
-            self._leased.remove([delivery])
-        else:
-            self._settlements.settle(settlement)
-
-    async def _run_pipeline(self, delivery: Delivery) -> Settlement:
-        try:
-            flow = self._runtime.pipeline.process(delivery, offload=True)
-            return await arun(retrying(flow), partial(self._perform, delivery))
-        except Exception as error:  # the pipeline has let it through; it must never end the worker
-            return self._runtime.pipeline.crashed(delivery, error)
-        finally:
-            self._give_up_place(delivery)
-
-    async def _perform(self, delivery: Delivery, step: Any) -> Any:
-        if isinstance(step, Invocation):
-            return await self._invoke(delivery, step)
-        if isinstance(step, Admission):
-            place = await self._acquire_place(delivery)
-            return None if place is None else Admitted(place.pid)
-        return await self._runtime.async_connections.perform(step)
-
-    async def _invoke(self, delivery: Delivery, invocation: Invocation) -> Outcome:
-        place = await self._acquire_place(delivery)
-        if place is None:
-            return Abandoned()
-        first = invocation.acknowledge_first
-        if first is not None:
-            error = await self._early_acks.acknowledge(first)
-            if error is not None:
-                return early_acks.not_begun(error)
-            invocation = replace(invocation, acknowledge_first=None)
-        del self._places[delivery.receipt]
-        try:
-            with self._protection.run():
-                running = self._pool.run(invocation, place)
-                return await (running if first is None else self._early_acks.outcome_of(running))
-        finally:
-            self._slots.release()
-
-    async def _acquire_place(self, delivery: Delivery) -> Place | None:
-        """Wait until the delivery has a slot and a place in the pool; None if it gets none, or has lost its lease."""
-        place = self._places.get(delivery.receipt)
-        if place is None:
-            if not await self._slots.acquire():
-                return None
-            try:
-                place = await self._pool.reserve()
-            finally:
-                if place is None:
-                    self._slots.release()
-            if place is None:
-                return None
-            self._places[delivery.receipt] = place
-        if self._leased.has_lost(delivery):  # it was lost during the wait, and another worker runs the task
-            self._give_up_place(delivery)
-            return None
-        return place
-
-    def _give_up_place(self, delivery: Delivery) -> None:
-        place = self._places.pop(delivery.receipt, None)
-        if place is not None:
-            self._pool.free(place)
-            self._slots.release()

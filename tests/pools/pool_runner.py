@@ -13,6 +13,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
+from taskq_cloud.core.model.hooks import HookTable
 from taskq_cloud.core.model.outcome import ErrorInfo, Failed, Invocation, Outcome, Retrying, Succeeded
 from taskq_cloud.errors import TimeLimitExceeded
 
@@ -29,6 +30,7 @@ class PoolRunner:
     """Runs the tasks in ``TASKS``."""
 
     def __init__(self) -> None:
+        self.hooks: HookTable = {}
         for module in TASK_MODULES:
             import_module(module)
 
