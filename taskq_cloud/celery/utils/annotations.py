@@ -21,7 +21,7 @@ def get_optional_arg(annotation: Any) -> Any:
         return None
     members = typing.get_args(annotation)
     others = [member for member in members if not is_none_type(member)]
-    return others[0] if len(members) == 2 and len(others) == 1 else None  # noqa: PLR2004 - X and None
+    return others[0] if len(members) == 2 and len(others) == 1 else None
 
 
 def annotation_is_class(annotation: Any) -> bool:

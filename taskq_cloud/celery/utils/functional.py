@@ -152,7 +152,7 @@ def maybe(typ: Callable[[Any], Any], val: Any) -> Any:
 
 def seq_concat_item(seq: Any, item: Any) -> Any:
     """Return a copy of a list or a tuple with one item more."""
-    return (*seq, item) if isinstance(seq, tuple) else seq + [item]  # noqa: RUF005 - `seq` decides what it adds
+    return (*seq, item) if isinstance(seq, tuple) else seq + [item]
 
 
 def seq_concat_seq(a: Any, b: Any) -> Any:

@@ -43,7 +43,7 @@ class DependencyGraph:
         """Add an object that depends on nothing yet."""
         self.adjacent.setdefault(obj, [])
 
-    def add_edge(self, A: Any, B: Any) -> None:  # noqa: N803 - the names are Celery's
+    def add_edge(self, A: Any, B: Any) -> None:
         """Let the object ``A`` depend on ``B``."""
         self[A].append(B)
 
@@ -204,11 +204,11 @@ class GraphFormatter:
     _attrsep = DOT.ATTRSEP
     _dirs: ClassVar = dict(DOT.DIRS)
 
-    scheme: Any = {"shape": "box", "arrowhead": "vee", "style": "filled", "fontname": "HelveticaNeue"}  # noqa: RUF012
+    scheme: Any = {"shape": "box", "arrowhead": "vee", "style": "filled", "fontname": "HelveticaNeue"}
     edge_scheme: ClassVar[Any] = {"color": "darkseagreen4", "arrowcolor": "black", "arrowsize": 0.7}
     node_scheme: ClassVar[Any] = {"fillcolor": "palegreen3", "color": "palegreen4"}
     term_scheme: ClassVar[Any] = {"fillcolor": "palegreen1", "color": "palegreen2"}
-    graph_scheme: Any = {"bgcolor": "mintcream"}  # noqa: RUF012 - each formatter has its own
+    graph_scheme: Any = {"bgcolor": "mintcream"}
 
     def __init__(
         self, root: Any = None, type: Any = None, id: Any = None, indent: int = 0, inw: str = " " * 4, **scheme: Any

@@ -85,7 +85,7 @@ def instantiate(name: Any, *args: Any, **kwargs: Any) -> Any:
 def cwd_in_path() -> Iterator[str | None]:
     """Look for modules in the current directory first; it may be one that was deleted."""
     try:
-        directory = os.getcwd()  # noqa: PTH109 - text, as sys.path holds
+        directory = os.getcwd()
     except FileNotFoundError:
         directory = ""
     if not directory or directory in sys.path:

@@ -83,7 +83,7 @@ def iter_open_logger_fds() -> Iterator[Any]:
                 seen.add(handler)
 
 
-def logger_isa(l: Any, p: Any, max: int = 1000) -> bool:  # noqa: E741 - the names are Celery's
+def logger_isa(l: Any, p: Any, max: int = 1000) -> bool:
     """Tell whether the logger `p` is `l` or above it.
 
     Raises:
@@ -142,7 +142,7 @@ class ColorFormatter(logging.Formatter):
 
     COLORS = colored().names
     #: The colour of each level.
-    colors = {  # noqa: RUF012 - an attribute that users replace
+    colors = {
         "DEBUG": COLORS["blue"],
         "WARNING": COLORS["yellow"],
         "ERROR": COLORS["red"],
@@ -167,7 +167,7 @@ class ColorFormatter(logging.Formatter):
         exception = sys.exc_info() if given == 1 else given
         try:
             return str(color(safe_str(text))) if isinstance(text, str) else safe_str(color(text))
-        except Exception as error:  # noqa: BLE001 - a log line must not stop the program that logs it
+        except Exception as error:
             return self._describe(record, f"<Unrepresentable {type(text)!r}: {error!r}>", exception)
 
     def _describe(self, record: Any, description: str, exception: Any) -> str:

@@ -77,7 +77,7 @@ class Timer(threading.Thread):
                         self.on_tick(delay)
                     time.sleep(delay)
             self._ended.set()
-        except Exception:  # noqa: BLE001 - a timer that has stopped would hold up the whole process unseen
+        except Exception:
             logger.critical("Thread Timer crashed", exc_info=True)
             sys.stderr.flush()
             os._exit(1)

@@ -68,7 +68,7 @@ def TestApp(
         broker: the broker.
         kwargs: more arguments of ``Celery``.
     """
-    from taskq_cloud.celery.contrib.testing import tasks  # noqa: F401 - declares ``celery.ping``
+    from taskq_cloud.celery.contrib.testing import tasks
 
     settings = {**deepcopy(DEFAULT_TEST_CONFIG), **(config or {})}
     if broker is not None:

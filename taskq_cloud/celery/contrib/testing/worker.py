@@ -87,7 +87,7 @@ class TestWorkController:
         """Run the worker until it is stopped; its end is the end of this call."""
         try:
             asyncio.run(self._serve())
-        except Exception as error:  # noqa: BLE001 - raised by ensure_started, in the thread of the test
+        except Exception as error:
             self._error = error
         finally:
             self._on_started.set()
@@ -202,7 +202,7 @@ def _start_worker_thread(
     pool: Any = "solo",
     loglevel: Any = WORKER_LOGLEVEL,
     logfile: str | None = None,
-    WorkController: Any = TestWorkController,  # noqa: N803 - the name is Celery's
+    WorkController: Any = TestWorkController,
     perform_ping_check: bool = True,
     shutdown_timeout: float = 10.0,
     **kwargs: Any,

@@ -173,7 +173,7 @@ class Signal:
             try:
                 response = receiver(signal=self, sender=sender, **named)
             except Exception as error:  # a receiver's failure is logged, and stops neither the sender nor the others
-                logger.exception("Signal handler %r raised: %r", receiver, error)  # noqa: TRY401 - Celery's message
+                logger.exception("Signal handler %r raised: %r", receiver, error)
                 responses.append((receiver, error))
             else:
                 responses.append((receiver, response))
