@@ -69,7 +69,7 @@ def head_from_fun(fun: Callable[..., Any], bound: bool = False) -> Callable[...,
     source = f"\ndef {name}({_head_arguments(_argument_spec(target))}):\n    return 1\n"
     namespace: dict[str, Any] = {"__name__": target.__module__}
     # The text holds names of arguments only, which Python has parsed before.
-    exec(source, namespace)
+    exec(source, namespace)  # noqa: S102
     head: Any = namespace[name]
     head._source = source
     return partial(head, object()) if bound else head

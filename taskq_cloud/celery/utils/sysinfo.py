@@ -184,4 +184,4 @@ class df:
     @cached_property
     def stat(self) -> Any:
         """What the system says of the file system."""
-        return os.statvfs(os.path.abspath(self.path))
+        return os.statvfs(self.path)

@@ -56,9 +56,9 @@ def fill_paragraphs(s: str, width: int, sep: str = "\n") -> str:
     return sep.join(fill(paragraph, width) for paragraph in s.split(sep))
 
 
-def join(l: Any, sep: str = "\n") -> str:
+def join(texts: Any, sep: str = "\n") -> str:
     """Return the texts that aren't empty, with `sep` between them."""
-    return sep.join(filter(None, l))
+    return sep.join(filter(None, texts))
 
 
 def ensure_sep(sep: str, s: str, n: int = 2) -> str:

@@ -217,7 +217,7 @@ class ManagerMixin:
         return self.wait_for(partial(self.true_or_raise, fun, results, timeout=interval), (Sentinel,), **policy)
 
     @staticmethod
-    def is_result_task_in_progress(results: Iterable[Any], **kwargs: Any) -> bool:
+    def is_result_task_in_progress(results: Iterable[Any], **_kwargs: Any) -> bool:
         """Tell whether all tasks were started."""
         return all(result.state in (states.STARTED, states.SUCCESS) for result in results)
 
