@@ -83,7 +83,7 @@ class LRUCache(UserDict[Any, Any]):
 def memoize(
     maxsize: int | None = None,
     keyfun: Callable[[tuple[Any, ...], dict[str, Any]], Any] | None = None,
-    Cache: Callable[..., Any] = LRUCache,  # noqa: N803 - the name is Celery's
+    Cache: Callable[..., Any] = LRUCache,
 ) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
     """Return a decorator that keeps the results of a function.
 

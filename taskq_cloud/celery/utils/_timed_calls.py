@@ -164,7 +164,7 @@ class Schedule:
             entry()
         except Exception as error:
             if not self.handle_error(error):
-                logger.exception("Error in timer: %r", error)  # noqa: TRY401 - Celery's message
+                logger.log(logging.ERROR, "Error in timer: %r", error, exc_info=True)
 
     def handle_error(self, exc_info: Any) -> bool:
         """Give an exception to ``on_error``, and tell whether there is such a function."""

@@ -19,9 +19,10 @@ def get_optional_arg(annotation: Any) -> Any:
     """Return ``X`` for ``Optional[X]`` and ``X | None``, and None for every other annotation."""
     if typing.get_origin(annotation) not in {typing.Union, types.UnionType}:
         return None
-    members = typing.get_args(annotation)
-    others = [member for member in members if not is_none_type(member)]
-    return others[0] if len(members) == 2 and len(others) == 1 else None  # noqa: PLR2004 - X and None
+    match [member for member in typing.get_args(annotation) if not is_none_type(member)]:
+        case [member]:
+            return member
+    return None
 
 
 def annotation_is_class(annotation: Any) -> bool:

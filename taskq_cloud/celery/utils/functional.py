@@ -152,7 +152,8 @@ def maybe(typ: Callable[[Any], Any], val: Any) -> Any:
 
 def seq_concat_item(seq: Any, item: Any) -> Any:
     """Return a copy of a list or a tuple with one item more."""
-    return (*seq, item) if isinstance(seq, tuple) else seq + [item]  # noqa: RUF005 - `seq` decides what it adds
+    added: Any = (item,) if isinstance(seq, tuple) else [item]
+    return seq + added
 
 
 def seq_concat_seq(a: Any, b: Any) -> Any:

@@ -1,7 +1,8 @@
 """Graphs of objects and of what they depend on, and pictures of them in the DOT language."""
 
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
+from types import MappingProxyType
 from typing import Any, ClassVar
 
 from ._encoding import bytes_to_str, safe_str
@@ -43,7 +44,7 @@ class DependencyGraph:
         """Add an object that depends on nothing yet."""
         self.adjacent.setdefault(obj, [])
 
-    def add_edge(self, A: Any, B: Any) -> None:  # noqa: N803 - the names are Celery's
+    def add_edge(self, A: Any, B: Any) -> None:
         """Let the object ``A`` depend on ``B``."""
         self[A].append(B)
 
@@ -204,11 +205,13 @@ class GraphFormatter:
     _attrsep = DOT.ATTRSEP
     _dirs: ClassVar = dict(DOT.DIRS)
 
-    scheme: Any = {"shape": "box", "arrowhead": "vee", "style": "filled", "fontname": "HelveticaNeue"}  # noqa: RUF012
+    scheme: Mapping[str, Any] = MappingProxyType(
+        {"shape": "box", "arrowhead": "vee", "style": "filled", "fontname": "HelveticaNeue"}
+    )
     edge_scheme: ClassVar[Any] = {"color": "darkseagreen4", "arrowcolor": "black", "arrowsize": 0.7}
     node_scheme: ClassVar[Any] = {"fillcolor": "palegreen3", "color": "palegreen4"}
     term_scheme: ClassVar[Any] = {"fillcolor": "palegreen1", "color": "palegreen2"}
-    graph_scheme: Any = {"bgcolor": "mintcream"}  # noqa: RUF012 - each formatter has its own
+    graph_scheme: Mapping[str, Any] = MappingProxyType({"bgcolor": "mintcream"})
 
     def __init__(
         self, root: Any = None, type: Any = None, id: Any = None, indent: int = 0, inw: str = " " * 4, **scheme: Any

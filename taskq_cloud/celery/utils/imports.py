@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import cache
 from importlib.metadata import entry_points
+from pathlib import Path
 from typing import Any
 
 __all__ = (
@@ -85,7 +86,7 @@ def instantiate(name: Any, *args: Any, **kwargs: Any) -> Any:
 def cwd_in_path() -> Iterator[str | None]:
     """Look for modules in the current directory first; it may be one that was deleted."""
     try:
-        directory = os.getcwd()  # noqa: PTH109 - text, as sys.path holds
+        directory = str(Path.cwd())
     except FileNotFoundError:
         directory = ""
     if not directory or directory in sys.path:

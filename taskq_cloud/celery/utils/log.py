@@ -8,7 +8,7 @@ import threading
 import traceback
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, ClassVar
 
 from ._encoding import safe_str
 from .term import colored
@@ -83,19 +83,19 @@ def iter_open_logger_fds() -> Iterator[Any]:
                 seen.add(handler)
 
 
-def logger_isa(l: Any, p: Any, max: int = 1000) -> bool:  # noqa: E741 - the names are Celery's
-    """Tell whether the logger `p` is `l` or above it.
+def logger_isa(logger: Any, parent: Any, max: int = 1000) -> bool:
+    """Tell whether the logger `parent` is `logger` or above it.
 
     Raises:
         RuntimeError: If a logger is above itself.
     """
     seen = set()
-    ancestor = l
+    ancestor = logger
     for _ in range(max):
-        if ancestor == p:
+        if ancestor == parent:
             return True
         if ancestor in seen:
-            raise RuntimeError(f"Logger {l.name!r} parents recursive")
+            raise RuntimeError(f"Logger {logger.name!r} parents recursive")
         seen.add(ancestor)
         ancestor = ancestor.parent
         if not ancestor:
@@ -142,7 +142,7 @@ class ColorFormatter(logging.Formatter):
 
     COLORS = colored().names
     #: The colour of each level.
-    colors = {  # noqa: RUF012 - an attribute that users replace
+    colors: ClassVar[dict[str, Any]] = {
         "DEBUG": COLORS["blue"],
         "WARNING": COLORS["yellow"],
         "ERROR": COLORS["red"],

@@ -184,4 +184,4 @@ class df:
     @cached_property
     def stat(self) -> Any:
         """What the system says of the file system."""
-        return os.statvfs(os.path.abspath(self.path))  # noqa: PTH100 - the path may be bytes
+        return os.statvfs(self.path)

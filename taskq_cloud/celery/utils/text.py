@@ -56,9 +56,9 @@ def fill_paragraphs(s: str, width: int, sep: str = "\n") -> str:
     return sep.join(fill(paragraph, width) for paragraph in s.split(sep))
 
 
-def join(l: Any, sep: str = "\n") -> str:  # noqa: E741 - the name is Celery's
+def join(texts: Any, sep: str = "\n") -> str:
     """Return the texts that aren't empty, with `sep` between them."""
-    return sep.join(filter(None, l))
+    return sep.join(filter(None, texts))
 
 
 def ensure_sep(sep: str, s: str, n: int = 2) -> str:
@@ -69,7 +69,7 @@ def ensure_sep(sep: str, s: str, n: int = 2) -> str:
 ensure_newlines = partial(ensure_sep, "\n")
 
 
-def abbr(S: Any, max: int, ellipsis: Any = "...") -> Any:  # noqa: N803 - the name is Celery's
+def abbr(S: Any, max: int, ellipsis: Any = "...") -> Any:
     """Return the text cut to `max` characters, the ellipsis included; ??? stands for None."""
     if S is None:
         return "???"
@@ -80,7 +80,7 @@ def abbr(S: Any, max: int, ellipsis: Any = "...") -> Any:  # noqa: N803 - the na
     return S[: max - len(ellipsis)] + ellipsis or S[:max]
 
 
-def abbrtask(S: Any, max: int) -> Any:  # noqa: N803 - the name is Celery's
+def abbrtask(S: Any, max: int) -> Any:
     """Return the name of a task with its module cut, so that it has `max` characters."""
     if S is None:
         return "???"

