@@ -44,6 +44,7 @@ class Task:
     _backend: Any = None
     _default_request: Context | None = None
     _exec_options: dict[str, Any] | None = None
+    _from_settings: ClassVar[frozenset[str]] = frozenset()
     _dump_pydantic_arguments: Any = None
     name: Any = None
     typing: bool | None = None
@@ -121,12 +122,15 @@ class Task:
         cls._exec_options = None
         if cls.typing is None:
             cls.typing = app.strict_typing
-        for attribute, setting in cls.from_config:
-            if getattr(cls, attribute, None) is None:
-                setattr(cls, attribute, app.conf[setting])
+        unset = [(name, setting) for name, setting in cls.from_config if getattr(cls, name, None) is None]
+        cls._from_settings = vars(cls).get("_from_settings", frozenset()) | {name for name, _ in unset}
+        for name, setting in unset:
+            setattr(cls, name, app.conf[setting])
         both = True if cls.acks_on_failure_or_timeout is None else cls.acks_on_failure_or_timeout
-        cls.acks_on_failure = both if cls.acks_on_failure is None else cls.acks_on_failure
-        cls.acks_on_timeout = both if cls.acks_on_timeout is None else cls.acks_on_timeout
+        for name in ("acks_on_failure", "acks_on_timeout"):
+            if getattr(cls, name) is None:
+                cls._from_settings |= {name}
+                setattr(cls, name, both)
         if not was_bound:
             cls.annotate()
             cls.request_stack = _state.LocalStack(f"taskq_celery_requests_of_{cls.name}")

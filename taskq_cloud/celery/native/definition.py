@@ -39,12 +39,25 @@ def definition_of(task: Any) -> TaskDefinition:
 
 
 def native_options(task: Any) -> dict[str, Any]:
-    """The attributes of a task that are native options, by name."""
-    options = {name: getattr(task, name) for name in _NATIVE - _NOT_PASSED if hasattr(task, name)}
+    """The attributes of a task that are native options, by name.
+
+    An attribute that has the value of a setting is left out: the native application has that setting, too.
+    """
+    options = {name: getattr(task, name) for name in _NATIVE - _NOT_PASSED if _is_own(task, name)}
     given = {name: value for name, value in options.items() if value is not None or name in _NONE_COUNTS}
     if "throws" in given:
         given["throws"] = tuple(given["throws"]) if isinstance(given["throws"], list | tuple) else (given["throws"],)
     return given
+
+
+def _is_own(task: Any, name: str) -> bool:
+    """Whether a task has an attribute that isn't only a setting's value."""
+    if name in vars(task):
+        return True
+    for kind in type(task).__mro__:
+        if name in vars(kind):
+            return name not in vars(kind).get("_from_settings", ())
+    return False
 
 
 def _request(invocation: Invocation) -> Any:
