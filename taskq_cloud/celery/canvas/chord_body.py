@@ -79,3 +79,23 @@ def warn_of_errbacks_without_header() -> None:
         CPendingDeprecationWarning,
         stacklevel=3,
     )
+
+
+def tell_backend(backend: Any, header: tuple[Any, Any], body: Any, **options: Any) -> None:
+    """Tell a backend that a chord is about to be sent, if it wants to know: it has an ``apply_chord`` of its own.
+
+    The methods of this package's backends are not called. They start a chord for callers that send its tasks
+    themselves, and the native planner, which sends this one, counts its members by other means.
+
+    Args:
+        backend: the backend.
+        header: the arguments of the header's result.
+        body: the body.
+        options: Celery's options of a chord.
+    """
+    from taskq_cloud.celery.backends.chords import Chords  # few processes start chords
+    from taskq_cloud.celery.backends.store import StoreBackend
+
+    method = getattr(backend.apply_chord, "__func__", None)
+    if method is not Chords.apply_chord and method is not StoreBackend.apply_chord:
+        backend.apply_chord(header, body, **options)

@@ -236,6 +236,9 @@ class _chord(Signature):
         header.options["task_id"] = group_id
         header_id, results = header._freeze_group_tasks(group_id=group_id, chord=body, root_id=root_id)
         if header.tasks:
+            chord_body.tell_backend(
+                app.backend, (header_id, results), body, interval=interval, countdown=countdown, max_retries=max_retries
+            )
             of_header = {name: value for name, value in options.items() if name not in ("chain", "chord", "task_id")}
             with collecting.collected(()) as calls:
                 header_result = header.apply_async(partial_args, kwargs, **{**of_header, **due, "task_id": group_id})

@@ -101,13 +101,9 @@ class group(Signature):
         if not self.tasks:
             return self.freeze()
         options, group_id, root_id = self._freeze_gid(options)
-        chord = options.pop("chord", None)
-        options.pop("group_index", None)
         frozen = list(self._prepared(self.tasks, [], group_id, root_id, app))
         with collecting.collected(kinds.ids_of(task for task, _, _ in frozen)) as calls:
-            for task, _, _ in frozen:
-                body = task.options.get("chord") if chord is None else chord
-                task.apply_async(add_to_parent=False, chord=body, args=args, kwargs=kwargs, **options)
+            self._apply_tasks([task for task, _, _ in frozen], app, args=args, kwargs=kwargs, **options)
         collecting.send(app, native_form.group_form(group_id, calls, add_to_parent=add_to_parent))
         results = [each for _, each, _ in frozen]
         result = app.GroupResult(group_id, results)
@@ -117,6 +113,22 @@ class group(Signature):
         if add_to_parent and parent:
             parent.add_trail(result)
         return result
+
+    def _apply_tasks(self, tasks: list[Any], app: Any, chord: Any = None, group_index: Any = None, **call: Any) -> None:
+        """Call each task, and tell the backend of the size of the chord that waits for them.
+
+        Args:
+            tasks: the tasks, whose ids are fixed.
+            app: the application.
+            chord: the body that waits for the tasks; None: the one that they have among their options.
+            group_index: taken and not used: each task has a place of its own.
+            call: the arguments and the options of each call.
+        """
+        for index, task in enumerate(tasks):
+            body = task.options.get("chord") if chord is None else chord
+            if body is not None and index == len(tasks) - 1:
+                app.backend.set_chord_size(call["group_id"], sum(map(kinds.CLASSES["chord"]._descend, tasks)))
+            task.apply_async(add_to_parent=False, chord=body, **call)
 
     def apply(self, args: Any = None, kwargs: Any = None, **options: Any) -> Any:
         """Run the tasks in place, one after the other."""
