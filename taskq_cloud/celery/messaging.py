@@ -1,7 +1,7 @@
 """Declarations of queues and exchanges, with the attributes of kombu's.
 
 SQS and Pub/Sub have queues, and nothing before them: a message goes to the queue with a queue's name. An exchange and a
-routing key only choose that queue among the declared ones (`taskq_cloud.celery.app.amqp.native_queue`). The other
+routing key only choose that queue among the declared ones (``taskq_cloud.celery.app.amqp.native_queue``). The other
 attributes are kept, compared and written as kombu does, and change nothing: the queue itself is made by the deployment.
 kombu's own objects are accepted wherever these are.
 """
@@ -34,13 +34,13 @@ _QUEUE_IDENTITY = (
 
 
 def is_queue(value: Any) -> bool:
-    """Tell whether `value` declares a queue: one of ours or of kombu's."""
+    """Tell whether ``value`` declares a queue: one of ours or of kombu's."""
     kind = type(value)
     return hasattr(kind, "routing_key") and hasattr(kind, "exchange") and hasattr(kind, "name")
 
 
 def is_exchange(value: Any) -> bool:
-    """Tell whether `value` declares an exchange: one of ours or of kombu's."""
+    """Tell whether ``value`` declares an exchange: one of ours or of kombu's."""
     kind = type(value)
     return hasattr(kind, "delivery_mode") and hasattr(kind, "type") and hasattr(kind, "name")
 
@@ -74,7 +74,7 @@ class _Declaration:
                 setattr(self, name, None)
 
     def as_dict(self, recurse: bool = False) -> dict[str, Any]:
-        """Return the attributes; with `recurse`, those of the exchange too."""
+        """Return the attributes; with ``recurse``, those of the exchange too."""
 
         def plain(value: Any, convert: Callable[[Any], Any] | None) -> Any:
             if recurse and hasattr(value, "as_dict"):
@@ -94,9 +94,9 @@ class Exchange(_Declaration):
     """The declaration of an exchange, which is a name for choosing queues by.
 
     Args:
-        name: Its name; the exchange without a name leads to the queue that the routing key names.
+        name: its name; the exchange without a name leads to the queue that the routing key names.
         type: "direct", "topic" or "fanout".
-        channel: Is not used: there is no connection that an exchange belongs to.
+        channel: is not used: there is no connection that an exchange belongs to.
         kwargs: kombu's other attributes: durable, auto_delete, passive, delivery_mode, arguments, no_declare.
     """
 
@@ -156,10 +156,10 @@ class binding(_Declaration):
     """A rule by which messages come from an exchange to a queue: the routing key that they have.
 
     Args:
-        exchange: The exchange.
-        routing_key: The key, or the pattern of keys if the exchange is a topic.
-        arguments: Kept, and not used.
-        unbind_arguments: Kept, and not used.
+        exchange: the exchange.
+        routing_key: the key, or the pattern of keys if the exchange is a topic.
+        arguments: kept, and not used.
+        unbind_arguments: kept, and not used.
     """
 
     attrs = (("exchange", None), ("routing_key", None), ("arguments", None), ("unbind_arguments", None))
@@ -183,13 +183,13 @@ class Queue(_Declaration):
     """The declaration of a queue; its name is the name of the native queue.
 
     Args:
-        name: The queue's name.
-        exchange: An exchange or its name, or a list of bindings.
-        routing_key: The key with which messages come from the exchange to this queue.
-        channel: Is not used: there is no connection that a queue belongs to.
-        bindings: More rules by which messages come to this queue.
-        on_declared: Kept, and not called: the deployment makes queues.
-        kwargs: kombu's other attributes, from `alias` to `max_priority`.
+        name: the queue's name.
+        exchange: an exchange or its name, or a list of bindings.
+        routing_key: the key with which messages come from the exchange to this queue.
+        channel: is not used: there is no connection that a queue belongs to.
+        bindings: more rules by which messages come to this queue.
+        on_declared: kept, and not called: the deployment makes queues.
+        kwargs: kombu's other attributes, from ``alias`` to ``max_priority``.
     """
 
     name: Any = ""
@@ -260,12 +260,12 @@ class Queue(_Declaration):
 
     @classmethod
     def from_dict(cls, queue: str, **options: Any) -> Queue:
-        """Return the queue that an entry of a `task_queues` dictionary declares.
+        """Return the queue that an entry of a ``task_queues`` dictionary declares.
 
         Args:
-            queue: The queue's name.
-            options: Attributes of the queue; `exchange_durable`, `queue_durable` and the like tell it from its
-                exchange, and `binding_key` stands for `routing_key`.
+            queue: the queue's name.
+            options: attributes of the queue; ``exchange_durable``, ``queue_durable`` and the like tell it from its
+                exchange, and ``binding_key`` stands for ``routing_key``.
         """
 
         def option(name: str, general: str) -> Any:
@@ -291,7 +291,7 @@ class Queue(_Declaration):
         )
 
     def as_dict(self, recurse: bool = False) -> dict[str, Any]:
-        """Return the attributes; with `recurse`, those of the exchange and the bindings too."""
+        """Return the attributes; with ``recurse``, those of the exchange and the bindings too."""
         attributes = super().as_dict(recurse)
         if recurse and attributes["bindings"]:
             attributes["bindings"] = [each.as_dict(recurse=True) for each in attributes["bindings"]]

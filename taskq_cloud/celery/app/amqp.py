@@ -1,10 +1,11 @@
 """The messages of an application: its queues, its routes, and Celery's view of a task's message.
 
-There is no AMQP here. The names are Celery's: `app.amqp.queues` are the declared queues, `app.amqp.router` finds the
-options of a call, and `native_queue` the queue of the broker that its message goes to. Messages are written and sent by
-the native application.
+There is no AMQP here. The names are Celery's: ``app.amqp.queues`` are the declared queues, ``app.amqp.router`` finds
+the options of a call, and ``native_queue`` finds the queue of the broker that its message goes to. The native
+application writes and sends messages.
 """
 
+from collections.abc import Mapping
 from typing import Any
 
 from taskq_cloud.celery.app import routes as _routes
@@ -18,10 +19,10 @@ __all__ = ("AMQP", "Queues", "native_queue", "task_message")
 
 
 class AMQP(TaskMessages):
-    """The queues, the routes and the messages of an application: `app.amqp`.
+    """The queues, the routes and the messages of an application: ``app.amqp``.
 
     Args:
-        app: The application.
+        app: the application.
     """
 
     queues_cls = Queues
@@ -29,7 +30,7 @@ class AMQP(TaskMessages):
     #: Makes the exchange of a queue that is declared when it is asked for, by the queue's name.
     autoexchange: Any = None
 
-    #: The routers of `task_routes`, once they were asked for.
+    #: The routers of ``task_routes``, once they were asked for.
     _rtable: Any = None
 
     def __init__(self, app: Any) -> None:
@@ -40,7 +41,7 @@ class AMQP(TaskMessages):
 
     @cached_property
     def create_task_message(self) -> Any:
-        """The function that makes a message in the protocol of the setting `task_protocol`."""
+        """The function that makes a message in the protocol of the setting ``task_protocol``."""
         return self.task_protocols[self.app.conf.task_protocol]
 
     def Queues(
@@ -86,14 +87,91 @@ class AMQP(TaskMessages):
         return _routes.Router(self.routes, queues or self.queues, create_missing, app=self.app)
 
     def flush_routes(self) -> None:
-        """Read the setting `task_routes` again."""
+        """Read the setting ``task_routes`` again."""
         self._rtable = _routes.prepare(self.app.conf.task_routes)
+
+    def send_task_message(
+        self,
+        producer: Any,
+        name: str,
+        message: Any,
+        exchange: Any = None,
+        routing_key: Any = None,
+        queue: Any = None,
+        event_dispatcher: Any = None,
+        retry: bool | None = None,
+        retry_policy: Mapping[str, Any] | None = None,
+        serializer: str | None = None,
+        delivery_mode: Any = None,
+        compression: str | None = None,
+        declare: Any = None,
+        headers: Mapping[str, Any] | None = None,
+        exchange_type: str | None = None,
+        timeout: float | None = None,
+        confirm_timeout: float | None = None,
+        **kwargs: Any,
+    ) -> Any:
+        """Publish a message that ``create_task_message`` has made: see ``taskq_cloud.celery.app.producers``.
+
+        Args and their defaults are those of ``Task.apply_async`` and of the settings. ``kwargs`` are more properties of
+        the message. The event ``task-sent`` is given to ``event_dispatcher``, if there is one.
+        """
+        from taskq_cloud.celery.app.producers import Destination, send_signals_and_publish  # few programs publish
+
+        conf = self.app.conf
+        message.headers.update(headers or {})
+        message.properties.update(kwargs)
+        to = Destination(self, queue, exchange, routing_key, exchange_type)
+        options = {
+            "serializer": serializer or conf.task_serializer,
+            "compression": compression or conf.task_compression,
+            "retry": conf.task_publish_retry if retry is None else retry,
+            "retry_policy": {**conf.task_publish_retry_policy, **(retry_policy or {})},
+            "delivery_mode": to.delivery_mode if delivery_mode is None else delivery_mode,
+            "timeout": timeout,
+            "confirm_timeout": confirm_timeout,
+        }
+        declared = to.declarations if declare is None else declare
+        published = send_signals_and_publish(producer, name, message, to, declared, options)
+        if message.sent_event and event_dispatcher is not None:
+            exchange_name = getattr(to.exchange, "name", to.exchange)
+            event = {"queue": to.queue_name, "exchange": exchange_name, "routing_key": to.routing_key}
+            message.sent_event.update(event)
+            retried = {name: options[name] for name in ("retry", "retry_policy")}
+            event_dispatcher.publish("task-sent", message.sent_event, producer, **retried)
+        return published
+
+    @property
+    def Producer(self) -> Any:
+        """The class of producers."""
+        from taskq_cloud.celery.app.producers import Producer  # few programs publish
+
+        return Producer
+
+    @property
+    def Connection(self) -> Any:
+        """Makes a connection to the broker, by its URL."""
+        return self.app.connection
+
+    BrokerConnection = Connection
+
+    @cached_property
+    def producer_pool(self) -> Any:
+        """The pool of producers."""
+        from taskq_cloud.celery.app.producers import ProducerPool  # few programs publish
+
+        return ProducerPool(self.app)
+
+    @property
+    def publisher_pool(self) -> Any:
+        """The pool of producers, by its name in Celery 3."""
+        return self.producer_pool
 
     def TaskConsumer(self, *args: Any, **kwargs: Any) -> Any:
         """Raise an error: there is no channel that a consumer could read from.
 
         Raises:
-            ImproperlyConfigured: Always.
+            ImproperlyConfigured: always.
         """
         raise ImproperlyConfigured(
             "TaskConsumer is not supported: there is no AMQP channel. A worker of taskq_cloud consumes tasks: run "
@@ -102,7 +180,7 @@ class AMQP(TaskMessages):
 
     @cached_property
     def default_queue(self) -> Any:
-        """The declaration of the queue of the setting `task_default_queue`."""
+        """The declaration of the queue of the setting ``task_default_queue``."""
         return self.queues[self.app.conf.task_default_queue]
 
     def _declared_queues(self) -> Any:
@@ -113,7 +191,7 @@ class AMQP(TaskMessages):
 
     @property
     def routes(self) -> Any:
-        """The routers of the setting `task_routes`."""
+        """The routers of the setting ``task_routes``."""
         if self._rtable is None:
             self.flush_routes()
         return self._rtable

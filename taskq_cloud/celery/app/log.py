@@ -1,6 +1,6 @@
-"""The logging of an application: `app.log`.
+"""The logging of an application: ``app.log``.
 
-`setup` configures logging once for a process, as Celery's commands do. The commands of taskq_cloud configure it by
+``setup`` configures logging once for a process, as Celery's commands do. The commands of taskq_cloud configure it by
 themselves, and a library never does.
 """
 
@@ -38,10 +38,10 @@ def isatty(fh: Any) -> Any:
 
 
 class TaskFormatter(ColorFormatter):
-    """A formatter with the name and the id of the running task: `%(task_name)s` and `%(task_id)s`."""
+    """A formatter with the name and the id of the running task: ``%(task_name)s`` and ``%(task_id)s``."""
 
     def format(self, record: logging.LogRecord) -> str:
-        """Return the record as text, with `???` outside of a task."""
+        """Return the record as text, with ``???`` outside of a task."""
         task = get_current_task()
         if task and task.request:
             record.__dict__.update(task_id=task.request.id, task_name=task.name)
@@ -65,7 +65,7 @@ class Logging:
     """The logging of an application.
 
     Args:
-        app: The application, whose settings `worker_log_format` and so on are read.
+        app: the application, whose settings ``worker_log_format`` and so on are read.
     """
 
     #: Whether the logging of this process was set up; if so, it isn't set up again.
@@ -96,15 +96,15 @@ class Logging:
         """Set up the logging of this process, and let warnings be logged.
 
         Args:
-            loglevel: The lowest level that is logged.
-            logfile: A file, its path, or None for standard error; `%n` and so on stand for parts of `hostname`.
-            redirect_stdouts: Whether output is logged as well, unless a receiver of `setup_logging` did all.
-            redirect_level: The level of such output.
-            colorize: Whether lines are coloured; None: if standard error is a terminal.
-            hostname: The name of the worker.
+            loglevel: the lowest level that is logged.
+            logfile: a file, its path, or None for standard error; ``%n`` and so on stand for parts of ``hostname``.
+            redirect_stdouts: whether output is logged as well, unless a receiver of ``setup_logging`` did all.
+            redirect_level: the level of such output.
+            colorize: whether lines are coloured; None: if standard error is a terminal.
+            hostname: the name of the worker.
 
         Returns:
-            The receivers of the signal `setup_logging` with their responses; None if logging had been set up before.
+            The receivers of the signal ``setup_logging`` with their responses; None if logging had been set up before.
         """
         loglevel = mlevel(loglevel)
         handled = self.setup_logging_subsystem(loglevel, logfile, colorize=colorize, hostname=hostname)
@@ -133,13 +133,13 @@ class Logging:
         datefmt: str | None = None,
         **kwargs: Any,
     ) -> Any:
-        """Set up the loggers of this process, unless a receiver of the signal `setup_logging` does.
+        """Set up the loggers of this process, unless a receiver of the signal ``setup_logging`` does.
 
         Returns:
             The receivers with their responses; None if logging had been set up before.
 
         Raises:
-            Exception: A receiver's.
+            Exception: a receiver's.
         """
         if self.already_setup:
             return None
@@ -194,13 +194,13 @@ class Logging:
         """Set up the logger of tasks, and return it.
 
         Args:
-            loglevel: The lowest level that is logged.
-            logfile: A file, its path, or None for standard error.
-            format: The format of a line; None: the setting `worker_task_log_format`.
-            colorize: Whether lines are coloured; None: if standard error is a terminal.
-            propagate: Whether the handlers of the loggers above get the records as well.
-            datefmt: The format of the time.
-            kwargs: More arguments of `setup_handlers`.
+            loglevel: the lowest level that is logged.
+            logfile: a file, its path, or None for standard error.
+            format: the format of a line; None: the setting ``worker_task_log_format``.
+            colorize: whether lines are coloured; None: if standard error is a terminal.
+            propagate: whether the handlers of the loggers above get the records as well.
+            datefmt: the format of the time.
+            kwargs: more arguments of ``setup_handlers``.
         """
         loglevel = mlevel(loglevel or self.loglevel)
         form = format or self.task_format

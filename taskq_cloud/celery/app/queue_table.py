@@ -12,7 +12,7 @@ from taskq_cloud.celery.utils.text import indent as indented
 
 __all__ = ("Queues", "native_queue")
 
-#: One line of `Queues.format`.
+#: One line of ``Queues.format``.
 QUEUE_FORMAT = ".> {0.name:<16} exchange={0.exchange.name}({0.exchange.type}) key={0.routing_key}"
 
 _QUEUE_TYPES = ("classic", "quorum")
@@ -22,14 +22,14 @@ class Queues(dict[str, Any]):
     """The declarations of queues by name.
 
     Args:
-        queues: The queues: a list of declarations, or a mapping of names to declarations or to their attributes.
-        default_exchange: The exchange of the queues that have none.
-        create_missing: Whether a name without a declaration is declared when it is asked for.
+        queues: the queues: a list of declarations, or a mapping of names to declarations or to their attributes.
+        default_exchange: the exchange of the queues that have none.
+        create_missing: whether a name without a declaration is declared when it is asked for.
         create_missing_queue_type: "classic" or "quorum"; RabbitMQ's, kept in the declaration.
-        create_missing_queue_exchange_type: The type of the exchange of a queue that is declared when it is asked for.
-        autoexchange: Makes the exchange of such a queue, by the queue's name.
-        max_priority: The highest priority of the queues that have none, kept in the declaration.
-        default_routing_key: The routing key of the queues that have none.
+        create_missing_queue_exchange_type: the type of the exchange of a queue that is declared when it is asked for.
+        autoexchange: makes the exchange of such a queue, by the queue's name.
+        max_priority: the highest priority of the queues that have none, kept in the declaration.
+        default_routing_key: the routing key of the queues that have none.
     """
 
     #: The queues that this worker consumes from, if they were chosen; the others are only sent to.
@@ -92,8 +92,8 @@ class Queues(dict[str, Any]):
         """Add a queue, and return its declaration.
 
         Args:
-            queue: A declaration, or a name.
-            kwargs: The attributes of a queue that is given by its name, as in an entry of `task_queues`.
+            queue: a declaration, or a name.
+            kwargs: the attributes of a queue that is given by its name, as in an entry of ``task_queues``.
         """
         return self._add(queue) if is_queue(queue) else self.add_compat(queue, **kwargs)
 
@@ -141,7 +141,7 @@ class Queues(dict[str, Any]):
         """Return the declaration of a queue that was asked for and isn't declared.
 
         Raises:
-            ValueError: If `create_missing_queue_type` is unknown.
+            ValueError: if ``create_missing_queue_type`` is unknown.
         """
         kind = self.create_missing_queue_type or "classic"
         if kind not in _QUEUE_TYPES:
@@ -162,19 +162,19 @@ class Queues(dict[str, Any]):
 def native_queue(app: Any, options: Mapping[str, Any]) -> str:
     """Return the name of the native queue that a message with these options goes to.
 
-    SQS, Pub/Sub and SQLite have queues only. So `queue` names the queue, and an exchange with a routing key chooses the
-    one queue of `task_queues` that is bound to them: with exactly this key in a direct exchange, or with a pattern that
-    matches the key in a topic. Unless both are given, a queue of a direct exchange is chosen by its name alone, as in
-    Celery.
+    SQS, Pub/Sub and SQLite have queues only. So ``queue`` names the queue, and an exchange with a routing key chooses
+    the one queue of ``task_queues`` that is bound to them: with exactly this key in a direct exchange, or with a
+    pattern that matches the key in a topic. Unless both are given, a queue of a direct exchange is chosen by its name
+    alone, as in Celery.
 
     Args:
-        app: The application.
-        options: The options of the call, with its route's: `queue` (a name or a declaration), `exchange` (a name or a
-            declaration), `exchange_type`, `routing_key`.
+        app: the application.
+        options: the options of the call, with its route's: ``queue`` and ``exchange`` (each a name or a declaration),
+            ``exchange_type`` and ``routing_key``.
 
     Raises:
-        QueueNotFound: If the queue isn't declared and may not be created, or if none is bound to exchange and key.
-        ImproperlyConfigured: If the message would have to go to several queues.
+        QueueNotFound: if the queue isn't declared and may not be created, or if none is bound to exchange and key.
+        ImproperlyConfigured: if the message would have to go to several queues.
     """
     queues: Any = app.amqp.queues
     wanted: Any = options.get("queue")
@@ -235,7 +235,7 @@ def _matches(bound: Any, pattern: str, exchange: str, key: str) -> bool:
 
 
 def _topic(pattern: str) -> re.Pattern[str]:
-    """Return the expression for a topic's pattern, in which `*` is one word and `#` is any number of words."""
+    """Return the expression for a topic's pattern, in which ``*`` is one word and ``#`` is any number of words."""
     words = {"*": r"\.[^.]+", "#": r"(?:\.[^.]*)*"}
     # Each word brings the dot before it, so the key is matched with one more dot in front.
     return re.compile("".join(words.get(word, r"\." + re.escape(word)) for word in pattern.split(".")))

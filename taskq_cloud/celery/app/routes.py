@@ -1,7 +1,7 @@
-"""The routing of tasks: which options the setting `task_routes` gives to a call.
+"""The routing of tasks: which options the setting ``task_routes`` gives to a call.
 
-A route here is what it is in Celery: options of the call, of which `queue` is expanded to the queue's declaration.
-`taskq_cloud.celery.app.amqp.native_queue` then decides which native queue the message goes to.
+A route here is what it is in Celery: options of the call, of which ``queue`` is expanded to the queue's declaration.
+``taskq_cloud.celery.app.amqp.native_queue`` then decides which native queue the message goes to.
 """
 
 import fnmatch
@@ -23,7 +23,7 @@ class RouterError(ImproperlyConfigured):
 
 
 def _as_options(route: Any) -> dict[str, Any]:
-    """Return a route as options: a queue, or its name, is the option `queue`."""
+    """Return a route as options: a queue, or its name, is the option ``queue``."""
     if is_queue(route):
         return {"queue": route}
     try:
@@ -33,7 +33,7 @@ def _as_options(route: Any) -> dict[str, Any]:
 
 
 class MapRoute:
-    """A router made of a mapping, or of pairs: the name of a task, a pattern with `*`, or a compiled expression.
+    """A router made of a mapping, or of pairs: the name of a task, a pattern with ``*``, or a compiled expression.
 
     Names come before patterns, and patterns in the order in which they were given.
     """
@@ -61,10 +61,10 @@ class Router:
     """Finds the options of a call by the name and the arguments of its task.
 
     Args:
-        routes: The routers, as `prepare` returns them.
-        queues: The declared queues by name; this mapping decides whether an unknown name is a new queue or an error.
-        create_missing: Kept as an attribute.
-        app: The application, whose settings name the default queue.
+        routes: the routers, as ``prepare`` returns them.
+        queues: the declared queues by name; this mapping decides whether an unknown name is a new queue or an error.
+        create_missing: kept as an attribute.
+        app: the application, whose settings name the default queue.
     """
 
     def __init__(self, routes: Any = None, queues: Any = None, create_missing: bool = False, app: Any = None) -> None:
@@ -77,8 +77,8 @@ class Router:
         """Return the options of a call: its own first, then those of the task's route, then the default queue.
 
         Raises:
-            QueueNotFound: If a queue isn't declared, and `task_create_missing_queues` is off.
-            RouterError: If a router raises an exception.
+            QueueNotFound: if a queue isn't declared, and ``task_create_missing_queues`` is off.
+            RouterError: if a router raises an exception.
         """
         options = self.expand_destination(options)
         route = self.lookup_route(name, args, kwargs or {}, options, task_type) if self.routes else None
@@ -92,7 +92,7 @@ class Router:
         """Put the declaration of its queue into a route, which may also be the name of a queue only.
 
         Raises:
-            QueueNotFound: If the queue isn't declared.
+            QueueNotFound: if the queue isn't declared.
         """
         if isinstance(route, str):
             queue, route = route, {}
@@ -117,10 +117,10 @@ class Router:
         return None
 
     def query_router(self, router: Any, task: str, args: Any, kwargs: Any, options: Any, task_type: Any) -> Any:
-        """Ask one router: an object with `route_for_task(task, args, kwargs)`, or a function.
+        """Ask one router: an object with ``route_for_task(task, args, kwargs)``, or a function.
 
         Raises:
-            RouterError: If the router raises an exception, which is the cause of this one.
+            RouterError: if the router raises an exception, which is the cause of this one.
         """
         try:
             router = maybe_evaluate(router)
@@ -141,13 +141,13 @@ def _named(router: Any) -> str:
 
 
 def expand_router_string(router: Any) -> Any:
-    """Import a router by its path; a class with `route_for_task` is instantiated."""
+    """Import a router by its path; a class with ``route_for_task`` is instantiated."""
     found = symbol_by_name(router)
     return found() if hasattr(found, "route_for_task") else found
 
 
 def prepare(routes: Any) -> Any:
-    """Return the routers of `task_routes`: a mapping, pairs, functions, objects, paths, or a list of these."""
+    """Return the routers of ``task_routes``: a mapping, pairs, functions, objects, paths, or a list of these."""
 
     def expand(route: Any) -> Any:
         if isinstance(route, Mapping | list | tuple):

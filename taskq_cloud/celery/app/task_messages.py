@@ -1,7 +1,7 @@
 """Task messages in Celery's protocols, as headers, properties and body.
 
-Messages to the broker are written by `taskq_cloud.core.messages.protocol`. The functions here show the same message as
-Celery's objects: to signals, and to code that writes messages of its own.
+``taskq_cloud.core.messages.protocol`` writes the messages for the broker. The functions here show a message as Celery's
+objects: to signals, and to code that writes messages of its own.
 """
 
 from collections.abc import Mapping
@@ -22,10 +22,10 @@ class task_message(NamedTuple):
     """A task's message.
 
     Args:
-        headers: The headers.
-        properties: The properties: `correlation_id` and `reply_to`.
-        body: The arguments and the signatures that follow; in protocol 1 everything.
-        sent_event: The event `task-sent`, or None.
+        headers: the headers.
+        properties: the properties: ``correlation_id`` and ``reply_to``.
+        body: the arguments and the signatures that follow; in protocol 1 everything.
+        sent_event: the event ``task-sent``, or None.
     """
 
     headers: dict[str, Any]
@@ -38,7 +38,7 @@ class TaskMessages:
     """Makes messages by an application's settings.
 
     Args:
-        app: The application.
+        app: the application.
     """
 
     #: The longest text that shows the positional arguments, in characters.
@@ -90,8 +90,8 @@ class TaskMessages:
         """Return the message in protocol 2.
 
         Raises:
-            TypeError: If the arguments aren't a list and a mapping.
-            ValueError: If `countdown` or `expires` is out of range.
+            TypeError: if the arguments aren't a list and a mapping.
+            ValueError: if ``countdown`` or ``expires`` is out of range.
         """
         args, kwargs = _checked_arguments(args, kwargs)
         eta = self._time("countdown", countdown, now, timezone, aware=True) if countdown else eta
@@ -162,8 +162,8 @@ class TaskMessages:
         """Return the message in protocol 1, which Celery 3 reads.
 
         Raises:
-            TypeError: If the arguments aren't a list and a mapping.
-            ValueError: If `countdown` or `expires` is out of range.
+            TypeError: if the arguments aren't a list and a mapping.
+            ValueError: if ``countdown`` or ``expires`` is out of range.
         """
         args, kwargs = _checked_arguments(args, kwargs)
         eta = self._time("countdown", countdown, now) if countdown else eta
@@ -228,7 +228,7 @@ def _properties(task_id: Any, reply_to: Any) -> dict[str, Any]:
 
 
 def _event(fields: Mapping[str, Any], argsrepr: str, kwargsrepr: str) -> dict[str, Any]:
-    """Return the part of the event `task-sent` that both protocols have."""
+    """Return the part of the event ``task-sent`` that both protocols have."""
     return {
         "name": fields["task"],
         "args": argsrepr,

@@ -14,7 +14,7 @@ _KEYWORDS = object()
 
 
 class LRUCache(UserDict[Any, Any]):
-    """A mapping that drops the least recently used key when it holds more than `limit`."""
+    """A mapping that drops the least recently used key when it holds more than ``limit``."""
 
     def __init__(self, limit: int | None = None) -> None:
         # Not UserDict's: the data is an ordered dictionary, and must be there before the first use.
@@ -88,9 +88,9 @@ def memoize(
     """Return a decorator that keeps the results of a function.
 
     Args:
-        maxsize: The number of results that are kept; None keeps all.
-        keyfun: Makes the cache's key from `(args, kwargs)`.
-        Cache: The class of the cache, called with `limit=maxsize`.
+        maxsize: the number of results that are kept; None keeps all.
+        keyfun: makes the cache's key from ``(args, kwargs)``.
+        Cache: the class of the cache, called with ``limit=maxsize``.
     """
 
     def decorate(fun: Callable[..., Any]) -> Callable[..., Any]:
@@ -129,8 +129,8 @@ def memoize(
 class cached_property(functools.cached_property[Any]):
     """A property that is computed once for an object, and can be set and deleted.
 
-    `@name.setter` gives a function `(object, value)` whose return value is kept; `@name.deleter` one that is called
-    with the object and the value that went.
+    The function of ``@name.setter`` is called with the object and the value, and returns the value that is kept. The
+    function of ``@name.deleter`` is called with the object and the value that went.
     """
 
     def __init__(

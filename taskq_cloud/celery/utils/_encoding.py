@@ -12,7 +12,7 @@ def bytes_to_str(value: Any) -> Any:
 
 
 def safe_str(value: Any, errors: str = "replace") -> str:
-    """Return `value` as text that every stream can be given, whatever `value` is."""
+    """Return ``value`` as text that every stream can be given, whatever ``value`` is."""
     if isinstance(value, bytes):
         return value.decode("utf-8", errors)
     if not isinstance(value, str):
@@ -25,7 +25,7 @@ def safe_str(value: Any, errors: str = "replace") -> str:
 
 
 def safe_repr(value: Any, errors: str = "replace") -> str:
-    """Return `repr(value)`, or a description of the value if its `__repr__` raises."""
+    """Return ``repr(value)``, or a description of the value if its ``__repr__`` raises."""
     try:
         return repr(value)
     except Exception:  # noqa: BLE001 - no object's __repr__ gets through

@@ -10,7 +10,7 @@ __all__ = ("arity_greater", "fun_accepts_kwargs", "fun_takes_argument", "head_fr
 
 
 def _argument_spec(fun: Callable[..., Any]) -> inspect.FullArgSpec:
-    """Return the arguments of `fun` without evaluating its annotations, which may name types that aren't imported."""
+    """Return the arguments of ``fun`` without evaluating its annotations, which may name types that aren't imported."""
     if sys.version_info < (3, 14):
         return inspect.getfullargspec(fun)
     return _spec_from_signature(fun)
@@ -54,11 +54,11 @@ def _head_arguments(spec: inspect.FullArgSpec) -> str:
 
 
 def head_from_fun(fun: Callable[..., Any], bound: bool = False) -> Callable[..., Any]:
-    """Return a function with the arguments of `fun` that returns 1: a call of it checks arguments at full speed.
+    """Return a function with the arguments of ``fun`` that returns 1: a call of it checks arguments at full speed.
 
     Args:
-        fun: A function, a method, or an object with `__call__`.
-        bound: Whether the first argument is given already, as it is for a bound task.
+        fun: a function, a method, or an object with ``__call__``.
+        bound: whether the first argument is given already, as it is for a bound task.
     """
     target: Any = fun
     compiled = type(fun).__name__ == "cython_function_or_method"
@@ -76,19 +76,19 @@ def head_from_fun(fun: Callable[..., Any], bound: bool = False) -> Callable[...,
 
 
 def arity_greater(fun: Callable[..., Any], n: int) -> Any:
-    """Tell whether `fun` takes more than `n` positional arguments."""
+    """Tell whether ``fun`` takes more than ``n`` positional arguments."""
     spec = inspect.getfullargspec(fun)
     return spec.varargs or len(spec.args) > n
 
 
 def fun_takes_argument(name: str, fun: Callable[..., Any], position: int | None = None) -> Any:
-    """Tell whether `fun` takes an argument by this name, or at this position."""
+    """Tell whether ``fun`` takes an argument by this name, or at this position."""
     spec = inspect.getfullargspec(fun)
     return spec.varkw or spec.varargs or (len(spec.args) >= position if position else name in spec.args)
 
 
 def fun_accepts_kwargs(fun: Callable[..., Any]) -> bool:
-    """Tell whether `fun` takes any keyword argument."""
+    """Tell whether ``fun`` takes any keyword argument."""
     code = getattr(fun, "__code__", None)
     if code is not None:
         return bool(code.co_flags & inspect.CO_VARKEYWORDS)

@@ -62,7 +62,7 @@ class mlazy(lazy):
 
 
 def is_kombu_lazy(value: Any) -> bool:
-    """Tell whether kombu is in use, and `value` is a lazy value of its."""
+    """Tell whether kombu is in use, and ``value`` is a lazy value of its."""
     kombu = sys.modules.get("kombu.utils.functional")
     return kombu is not None and isinstance(value, kombu.lazy)
 

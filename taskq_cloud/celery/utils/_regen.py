@@ -9,7 +9,7 @@ __all__ = ("regen",)
 
 
 def regen(it: Any) -> Any:
-    """Return `it` if it is a list or a tuple, else a list that reads the iterable as far as it is needed."""
+    """Return ``it`` if it is a list or a tuple, else a list that reads the iterable as far as it is needed."""
     return it if isinstance(it, list | tuple) else _regen(it)
 
 
@@ -26,7 +26,7 @@ class _regen(UserList[Any], list[Any]):  # type: ignore[misc]  # a list, so that
         return list, (self.data,)
 
     def map(self, func: Callable[[Any], Any]) -> None:
-        """Apply `func` to each item: at once to those that were read, to the others when they are."""
+        """Apply ``func`` to each item: at once to those that were read, to the others when they are."""
         self._read = [func(item) for item in self._read]
         self._source = map(func, self._source)
 

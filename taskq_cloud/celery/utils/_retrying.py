@@ -21,21 +21,21 @@ def retry_over_time(
     callback: Callable[[], Any] | None = None,
     timeout: float | None = None,
 ) -> Any:
-    """Call `fun` until it succeeds, waiting longer after each failure.
+    """Call ``fun`` until it succeeds, waiting longer after each failure.
 
     Args:
-        fun: The function.
-        catch: The exceptions after which it is called again.
-        args: Its positional arguments.
-        kwargs: Its keyword arguments.
-        errback: Called with the exception, an iterator over the coming waits and the number of retries so far;
+        fun: the function.
+        catch: the exceptions after which it is called again.
+        args: its positional arguments.
+        kwargs: its keyword arguments.
+        errback: called with the exception, an iterator over the coming waits and the number of retries so far;
             it returns how many seconds to wait.
-        max_retries: The last exception is raised after so many retries; None never gives up.
-        interval_start: The first wait, in seconds.
-        interval_step: How much longer each wait is, in seconds.
-        interval_max: The longest wait, in seconds.
-        callback: Called once for each second of a wait.
-        timeout: The last exception is raised after so many seconds.
+        max_retries: the last exception is raised after so many retries; None never gives up.
+        interval_start: the first wait, in seconds.
+        interval_step: how much longer each wait is, in seconds.
+        interval_max: the longest wait, in seconds.
+        callback: called once for each second of a wait.
+        timeout: the last exception is raised after so many seconds.
     """
     waits = _waits(interval_start, interval_step, interval_max)
     end = time.time() + timeout if timeout else None

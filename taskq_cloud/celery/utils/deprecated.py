@@ -27,11 +27,11 @@ def warn(
     """Warn that something is deprecated, or will be.
 
     Args:
-        description: The name of the thing.
-        deprecation: The version that deprecates it; None: it is deprecated already.
-        removal: The version that removes it.
-        alternative: A sentence on the replacement.
-        stacklevel: Whose line the warning names.
+        description: the name of the thing.
+        deprecation: the version that deprecates it; None: it is deprecated already.
+        removal: the version that removes it.
+        alternative: a sentence on the replacement.
+        stacklevel: whose line the warning names.
     """
     pending = deprecation is not None
     text = (PENDING_DEPRECATION_FMT if pending else DEPRECATION_FMT).format(

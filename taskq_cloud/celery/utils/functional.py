@@ -64,12 +64,12 @@ def pass1(arg: Any, *args: Any, **kwargs: Any) -> Any:
 
 
 def is_list(obj: Any, scalars: Any = (Mapping, str), iters: Any = (Iterable,)) -> bool:
-    """Tell whether `obj` is iterable and neither a mapping nor text."""
+    """Tell whether ``obj`` is iterable and neither a mapping nor text."""
     return isinstance(obj, iters) and not isinstance(obj, scalars or ())
 
 
 def maybe_list(obj: Any, scalars: Any = (Mapping, str)) -> Any:
-    """Return a list of `obj` alone, unless it is None or a list already."""
+    """Return a list of ``obj`` alone, unless it is None or a list already."""
     return obj if obj is None or is_list(obj, scalars) else [obj]
 
 
@@ -86,7 +86,7 @@ def evaluate_promises(it: Iterable[Any]) -> Iterator[Any]:
 
 
 def first(predicate: Callable[[Any], Any] | None, it: Iterable[Any]) -> Any:
-    """Return the first value that `predicate` accepts, or that isn't None if there is no predicate."""
+    """Return the first value that ``predicate`` accepts, or that isn't None if there is no predicate."""
     accepts = predicate if predicate is not None else (lambda value: value is not None)
     return next((value for value in evaluate_promises(it) if accepts(value)), None)
 
@@ -95,8 +95,8 @@ def firstmethod(method: str, on_call: Callable[..., Any] | None = None) -> Calla
     """Return a function that asks each object of a list for a method's value, and returns the first that isn't None.
 
     Args:
-        method: The method's name; objects without it are left out, and lazy objects evaluated.
-        on_call: Called with the method and its arguments in place of the method.
+        method: the method's name; objects without it are left out, and lazy objects evaluated.
+        on_call: called with the method and its arguments in place of the method.
     """
 
     def ask(it: Iterable[Any], *args: Any, **kwargs: Any) -> Any:
@@ -114,13 +114,13 @@ def firstmethod(method: str, on_call: Callable[..., Any] | None = None) -> Calla
 
 
 def chunks(it: Iterator[Any], n: int) -> Iterator[list[Any]]:
-    """Yield the items of an iterator (not of a list: each chunk goes on where the last one ended) in lists of `n`."""
+    """Yield the items of an iterator (not of a list: each chunk goes on where the last one ended) in lists of ``n``."""
     for item in it:
         yield [item, *islice(it, n - 1)]
 
 
 def padlist(container: Any, size: int, default: Any = None) -> list[Any]:
-    """Return a list of exactly `size` items, with `default` for the missing ones."""
+    """Return a list of exactly ``size`` items, with ``default`` for the missing ones."""
     return [*list(container)[:size], *[default] * (size - len(container))]
 
 
@@ -146,7 +146,7 @@ def lookahead(it: Iterable[Any]) -> Iterator[tuple[Any, Any]]:
 
 
 def maybe(typ: Callable[[Any], Any], val: Any) -> Any:
-    """Return `typ(val)`, or None if `val` is None."""
+    """Return ``typ(val)``, or None if ``val`` is None."""
     return typ(val) if val is not None else val
 
 
@@ -157,12 +157,12 @@ def seq_concat_item(seq: Any, item: Any) -> Any:
 
 
 def seq_concat_seq(a: Any, b: Any) -> Any:
-    """Return `a + b` as the type of the longer one, or of `a` if they are equally long."""
+    """Return ``a + b`` as the type of the longer one, or of ``a`` if they are equally long."""
     kind = type(max([a, b], key=len))
     left, right = (each if isinstance(each, kind) else kind(each) for each in (a, b))
     return left + right
 
 
 def is_numeric_value(value: Any) -> bool:
-    """Tell whether `value` is a number, which True and False aren't."""
+    """Tell whether ``value`` is a number, which True and False aren't."""
     return isinstance(value, int | float) and not isinstance(value, bool)

@@ -30,8 +30,8 @@ class DependencyGraph:
     """Objects, and the objects that each of them depends on.
 
     Args:
-        it: Pairs of an object and its dependencies.
-        formatter: Draws the graph; by default a ``GraphFormatter``.
+        it: pairs of an object and its dependencies.
+        formatter: draws the graph; by default a ``GraphFormatter``.
     """
 
     def __init__(self, it: Iterable[tuple[Any, Iterable[Any]]] | None = None, formatter: Any = None) -> None:
@@ -189,12 +189,12 @@ class GraphFormatter:
     """Writes the parts of a graph in the DOT language.
 
     Args:
-        root: The object that the picture begins with.
+        root: the object that the picture begins with.
         type: "digraph" or "graph".
-        id: The name of the graph.
-        indent: How many steps every line is indented by.
-        inw: One step.
-        scheme: Attributes of every part.
+        id: the name of the graph.
+        indent: how many steps every line is indented by.
+        inw: one step.
+        scheme: attributes of every part.
     """
 
     _attr = DOT.ATTR

@@ -24,7 +24,7 @@ __all__ = (
     "symbol_by_name",
 )
 
-#: The file that a process of a pool runs as `__main__`: its tasks have the names of the application's main module.
+#: The file that a process of a pool runs as ``__main__``: its tasks have the names of the application's main module.
 MP_MAIN_FILE = os.environ.get("MP_MAIN_FILE")
 
 
@@ -41,16 +41,16 @@ def symbol_by_name(
     default: Any = None,
     **kwargs: Any,
 ) -> Any:
-    """Return the object that `module.name` or `module:name` stands for; an object that isn't text is returned as it is.
+    """Return the object that ``module.name`` or ``module:name`` stands for, and an object that isn't text as it is.
 
     Args:
-        name: The path, or one of the aliases.
-        aliases: Short names with their paths.
-        imp: Imports a module; by default `importlib.import_module`.
-        package: Where a relative path begins.
-        sep: Stands between module and object, if the name has no colon.
-        default: Returned instead of raising an error if the object isn't there.
-        kwargs: More arguments for `imp`.
+        name: the path, or one of the aliases.
+        aliases: short names with their paths.
+        imp: imports a module; by default ``importlib.import_module``.
+        package: where a relative path begins.
+        sep: stands between module and object, if the name has no colon.
+        default: returned instead of raising an error if the object isn't there.
+        kwargs: more arguments for ``imp``.
     """
     if not isinstance(name, str):
         return name
@@ -104,8 +104,8 @@ def find_module(module: str, path: Any = None, imp: Callable[..., Any] | None = 
     """Import a module, from the current directory first.
 
     Raises:
-        NotAPackage: If a part of the name before the last one isn't a package.
-        ImportError: If there is no such module.
+        NotAPackage: if a part of the name before the last one isn't a package.
+        ImportError: if there is no such module.
     """
     load = imp or importlib.import_module
     with cwd_in_path():
@@ -123,7 +123,7 @@ def find_module(module: str, path: Any = None, imp: Callable[..., Any] | None = 
 
 
 def _parents(module: str) -> Iterator[str]:
-    """Yield `a`, then `a.b` for `a.b.c`."""
+    """Yield ``a``, then ``a.b`` for ``a.b.c``."""
     parts = module.split(".")
     return (".".join(parts[:length]) for length in range(1, len(parts)))
 
@@ -147,7 +147,7 @@ def module_file(module: Any) -> str:
 
 
 def gen_task_name(app: Any, name: str, module_name: str | None) -> str:
-    """Return the name of a task by its function's name and module; `__main__` gives way to the application's name."""
+    """Return the name of a task by its function's name and module; ``__main__`` gives way to the application's name."""
     module_name = module_name or "__main__"
     module: Any = sys.modules.get(module_name)
     if module is not None:

@@ -84,10 +84,10 @@ def iter_open_logger_fds() -> Iterator[Any]:
 
 
 def logger_isa(logger: Any, parent: Any, max: int = 1000) -> bool:
-    """Tell whether the logger `parent` is `logger` or above it.
+    """Tell whether the logger ``parent`` is ``logger`` or above it.
 
     Raises:
-        RuntimeError: If a logger is above itself.
+        RuntimeError: if a logger is above itself.
     """
     seen = set()
     ancestor = logger
@@ -125,7 +125,7 @@ def get_task_logger(name: str) -> logging.Logger:
     """Return the logger for a module of tasks, as a descendant of "celery.task".
 
     Raises:
-        RuntimeError: If the name is one of Celery's own.
+        RuntimeError: if the name is one of Celery's own.
     """
     if name in RESERVED_LOGGER_NAMES:
         raise RuntimeError(f"Logger name {name!r} is reserved!")
@@ -192,8 +192,8 @@ class LoggingProxy:
     """A file whose lines go to a logger.
 
     Args:
-        logger: The logger.
-        loglevel: The level of the lines; by default the logger's own, or ERROR.
+        logger: the logger.
+        loglevel: the level of the lines; by default the logger's own, or ERROR.
     """
 
     mode = "w"
@@ -269,6 +269,6 @@ def current_process() -> Any:
 
 
 def current_process_index(base: int = 1) -> Any:
-    """Return the number of this process in its pool, counted from `base`, or None outside of a pool."""
+    """Return the number of this process in its pool, counted from ``base``, or None outside of a pool."""
     index = getattr(current_process(), "index", None)
     return index + base if index is not None else index

@@ -1,4 +1,4 @@
-"""Names of workers: `name@host`."""
+"""Names of workers: ``name@host``."""
 
 import os
 import socket
@@ -67,13 +67,13 @@ def nodesplit(name: str) -> Any:
 
 
 def default_nodename(hostname: str | None, default_name: str = NODENAME_DEFAULT) -> str:
-    """Return a worker's full name, with the defaults for the parts that `hostname` lacks."""
+    """Return a worker's full name, with the defaults for the parts that ``hostname`` lacks."""
     name, host = nodesplit(hostname or "")
     return nodename(name or default_name, host or gethostname())
 
 
 def node_format(s: str, name: str, **extra: Any) -> str:
-    """Return the text with `%n`, `%h` and so on replaced by parts of a worker's name, and `%p` by the whole."""
+    """Return the text with ``%n``, ``%h`` and so on replaced by parts of a worker's name, and ``%p`` by the whole."""
     short, host = nodesplit(name)
     return host_format(s, host, short or NODENAME_DEFAULT, p=name, **extra)
 
@@ -89,7 +89,7 @@ _fmt_process_index_with_prefix = partial(_fmt_process_index, "-", "")
 
 
 def host_format(s: str, host: str | None = None, name: str | None = None, **extra: Any) -> str:
-    """Return the text with `%h` (host), `%n` (name), `%d` (domain), `%i` and `%I` (process of the pool) replaced."""
+    """Return the text with ``%h`` (host), ``%n`` (name), ``%d`` (domain), ``%i`` and ``%I`` (process) replaced."""
     host = host or gethostname()
     host_name, _, domain = host.partition(".")
     keys: dict[str, Any] = {

@@ -18,10 +18,10 @@ def mro_lookup(cls: Any, attr: str, stop: Any = None, monkey_patched: Iterable[s
     """Return the first class, in the order of inheritance, that defines an attribute, or None.
 
     Args:
-        cls: Where to begin.
-        attr: The attribute's name.
-        stop: Classes at which the search ends.
-        monkey_patched: Modules whose definitions don't count in the classes of `stop`; another module's is found there.
+        cls: where to begin.
+        attr: the attribute's name.
+        stop: classes at which the search ends.
+        monkey_patched: modules whose definitions in the classes of ``stop`` don't count; those of others do.
     """
     for node in cls.mro():
         if stop and node in stop:

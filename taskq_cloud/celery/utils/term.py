@@ -43,8 +43,8 @@ class colored:
     """Text in a colour or a style, which may hold other coloured texts.
 
     Args:
-        s: The parts of the text.
-        kwargs: `enabled=False` leaves the text plain; `op` is the sequence before it.
+        s: the parts of the text.
+        kwargs: ``enabled=False`` leaves the text plain; ``op`` is the sequence before it.
     """
 
     black = _styled(fg(30 + BLACK), "black")
@@ -76,7 +76,7 @@ class colored:
         self.names: dict[str, Any] = {name: getattr(self, name) for name in colours}
 
     def node(self, s: tuple[object, ...], op: str) -> "colored":
-        """Return the parts `s` after the sequence `op`."""
+        """Return the parts ``s`` after the sequence ``op``."""
         return type(self)(*s, enabled=self.enabled, op=op)
 
     def reset(self, *s: object) -> "colored":

@@ -42,7 +42,7 @@ def str_to_list(s: Any) -> Any:
 
 
 def dedent_initial(s: str, n: int = 4) -> str:
-    """Return the text without `n` spaces at its beginning, if it has as many."""
+    """Return the text without ``n`` spaces at its beginning, if it has as many."""
     return s.removeprefix(" " * n)
 
 
@@ -52,17 +52,17 @@ def dedent(s: str, sep: str = "\n") -> str:
 
 
 def fill_paragraphs(s: str, width: int, sep: str = "\n") -> str:
-    """Return the text with no line longer than `width`."""
+    """Return the text with no line longer than ``width``."""
     return sep.join(fill(paragraph, width) for paragraph in s.split(sep))
 
 
 def join(texts: Any, sep: str = "\n") -> str:
-    """Return the texts that aren't empty, with `sep` between them."""
+    """Return the texts that aren't empty, with ``sep`` between them."""
     return sep.join(filter(None, texts))
 
 
 def ensure_sep(sep: str, s: str, n: int = 2) -> str:
-    """Return the text with as many `sep` added as it lacks of `n`."""
+    """Return the text with as many ``sep`` added as it lacks of ``n``."""
     return s + sep * (n - s.count(sep))
 
 
@@ -70,7 +70,7 @@ ensure_newlines = partial(ensure_sep, "\n")
 
 
 def abbr(S: Any, max: int, ellipsis: Any = "...") -> Any:
-    """Return the text cut to `max` characters, the ellipsis included; ??? stands for None."""
+    """Return the text cut to ``max`` characters, the ellipsis included; ??? stands for None."""
     if S is None:
         return "???"
     if len(S) <= max:
@@ -81,7 +81,7 @@ def abbr(S: Any, max: int, ellipsis: Any = "...") -> Any:
 
 
 def abbrtask(S: Any, max: int) -> Any:
-    """Return the name of a task with its module cut, so that it has `max` characters."""
+    """Return the name of a task with its module cut, so that it has ``max`` characters."""
     if S is None:
         return "???"
     if len(S) <= max:
@@ -91,17 +91,17 @@ def abbrtask(S: Any, max: int) -> Any:
 
 
 def indent(t: str, indent: int = 0, sep: str = "\n") -> str:
-    """Return the text with `indent` spaces before each line."""
+    """Return the text with ``indent`` spaces before each line."""
     return sep.join(" " * indent + line for line in t.split(sep))
 
 
 def truncate(s: str, maxlen: int = 128, suffix: str = "...") -> str:
-    """Return the text cut at the last word before `maxlen` characters."""
+    """Return the text cut at the last word before ``maxlen`` characters."""
     return s[:maxlen].rsplit(" ", 1)[0] + suffix if maxlen and len(s) >= maxlen else s
 
 
 def pluralize(n: float, text: str, suffix: str = "s") -> str:
-    """Return the word for `n` things."""
+    """Return the word for ``n`` things."""
     return text if n == 1 else text + suffix
 
 
@@ -125,10 +125,10 @@ def simple_format(
     pattern: re.Pattern[str] = RE_FORMAT,
     expand: str = r"\1",
 ) -> str:
-    """Return the text with each `%x` replaced by the key `x`, which may be a function.
+    """Return the text with each ``%x`` replaced by the key ``x``, which may be a function.
 
     Raises:
-        ValueError: If the text names a key that isn't there.
+        ValueError: if the text names a key that isn't there.
     """
     if not s:
         return s
@@ -147,18 +147,18 @@ def simple_format(
 def remove_repeating_from_task(task_name: Any, s: str) -> str:
     """Return the text with the module of this task's name only where it comes first.
 
-    `remove_repeating_from_task("tasks.add", "tasks.add(2), tasks.mul(3)")` gives `"tasks.add(2), mul(3)"`.
+    ``remove_repeating_from_task("tasks.add", "tasks.add(2), tasks.mul(3)")`` gives ``"tasks.add(2), mul(3)"``.
     """
     module = str(task_name).rpartition(".")[0]
     return remove_repeating(module + ".", s) if module else s
 
 
 def remove_repeating(substr: str, s: str) -> str:
-    """Return the text with `substr` only where it comes first, or is a part of a longer name."""
+    """Return the text with ``substr`` only where it comes first, or is a part of a longer name."""
     head, found, rest = s.partition(substr)
     if not found:
         return s
-    # A match right behind another one follows the last character of `substr`.
+    # A match right behind another one follows the last character of ``substr``.
     kept = ""
     parts = rest.split(substr)
     for number, part in enumerate(parts[:-1]):

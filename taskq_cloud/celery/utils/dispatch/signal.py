@@ -58,10 +58,10 @@ class Signal:
     """Something that happens, and the receivers that are called when it does.
 
     Args:
-        providing_args: The names of the arguments that receivers get beside `signal` and `sender`.
-        use_caching: Whether the receivers of each sender are remembered, which needs senders that weak references
+        providing_args: the names of the arguments that receivers get beside ``signal`` and ``sender``.
+        use_caching: whether the receivers of each sender are remembered, which needs senders that weak references
             can be made to.
-        name: The name in the signal's description.
+        name: the name in the signal's description.
     """
 
     #: Pairs of a key and a receiver, or a weak reference to it.
@@ -81,13 +81,13 @@ class Signal:
         """Connect a receiver; without one, return a decorator that does.
 
         Args:
-            args: The receiver, then perhaps the options.
-            kwargs: `sender`: whose signals count (None: everybody's). `weak`: False keeps the receiver alive.
-                `dispatch_uid`: an identifier, under which only the first receiver is connected.
-                `retry`: call the receiver again until it raises no exception; such a receiver is kept alive.
+            args: the receiver, then perhaps the options.
+            kwargs: ``sender``: whose signals count (None: everybody's). ``weak``: False keeps the receiver alive.
+                ``dispatch_uid``: an identifier, under which only the first receiver is connected.
+                ``retry``: call the receiver again until it raises no exception; such a receiver is kept alive.
 
         Raises:
-            ValueError: If the receiver takes no arbitrary keyword arguments.
+            ValueError: if the receiver takes no arbitrary keyword arguments.
         """
         if args and callable(args[0]):
             return self._connect(_Options(*args[1:], **kwargs), args[0])
@@ -138,10 +138,10 @@ class Signal:
         """Disconnect a receiver, and return whether it was connected.
 
         Args:
-            receiver: The receiver; None if it is named by `dispatch_uid`.
-            sender: The sender that it was connected with.
-            weak: Has no effect, and is deprecated.
-            dispatch_uid: The identifier that it was connected with.
+            receiver: the receiver; None if it is named by ``dispatch_uid``.
+            sender: the sender that it was connected with.
+            weak: has no effect, and is deprecated.
+            dispatch_uid: the identifier that it was connected with.
         """
         if weak is not None:
             from taskq_cloud.celery.exceptions import CDeprecationWarning
@@ -164,8 +164,8 @@ class Signal:
         """Call all receivers, and return each with its return value, or with the exception that it raised.
 
         Args:
-            sender: Who sends the signal, or None.
-            named: The receivers' arguments.
+            sender: who sends the signal, or None.
+            named: the receivers' arguments.
         """
         if not self.receivers:
             return []
