@@ -9,13 +9,18 @@ from collections.abc import Mapping
 from typing import Any
 
 from taskq_cloud.celery.app import routes as _routes
-from taskq_cloud.celery.app.queue_table import Queues, native_queue
-from taskq_cloud.celery.app.task_messages import TaskMessages, task_message
+from taskq_cloud.celery.app.queue_table import QUEUE_FORMAT, Queues, native_queue
+from taskq_cloud.celery.app.task_messages import INT_MIN, TaskMessages, task_message
 from taskq_cloud.celery.exceptions import ImproperlyConfigured
 from taskq_cloud.celery.messaging import Exchange, Queue
 from taskq_cloud.celery.utils import cached_property
 
-__all__ = ("AMQP", "Queues", "native_queue", "task_message")
+__all__ = ("AMQP", "INT_MIN", "QUEUE_FORMAT", "Queues", "native_queue", "task_message", "utf8dict")
+
+
+def utf8dict(d: Mapping[Any, Any], encoding: str = "utf-8") -> dict[Any, Any]:
+    """Return a mapping with text for the keys that are bytes."""
+    return {key.decode(encoding) if isinstance(key, bytes) else key: value for key, value in d.items()}
 
 
 class AMQP(TaskMessages):
@@ -167,7 +172,15 @@ class AMQP(TaskMessages):
         """The pool of producers, by its name in Celery 3."""
         return self.producer_pool
 
-    def TaskConsumer(self, *args: Any, **kwargs: Any) -> Any:
+    def Consumer(self, *args: Any, **kwargs: Any) -> Any:
+        """Raise an error, as ``TaskConsumer`` does.
+
+        Raises:
+            ImproperlyConfigured: always.
+        """
+        return self.TaskConsumer(*args, **kwargs)
+
+    def TaskConsumer(self, channel: Any, queues: Any = None, accept: Any = None, **kw: Any) -> Any:
         """Raise an error: there is no channel that a consumer could read from.
 
         Raises:

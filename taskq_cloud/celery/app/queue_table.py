@@ -10,7 +10,7 @@ from taskq_cloud.celery.messaging import Exchange, Queue, is_queue
 from taskq_cloud.celery.utils.functional import maybe_list
 from taskq_cloud.celery.utils.text import indent as indented
 
-__all__ = ("Queues", "native_queue")
+__all__ = ("QUEUE_FORMAT", "Queues", "native_queue")
 
 #: One line of ``Queues.format``.
 QUEUE_FORMAT = ".> {0.name:<16} exchange={0.exchange.name}({0.exchange.type}) key={0.routing_key}"
