@@ -6,21 +6,19 @@ from collections.abc import MutableSequence
 from functools import partial
 from typing import Any
 
-from taskq_cloud.celery._state import current_app
 from taskq_cloud.celery.canvas import chord_body, kinds, native_form, stamping
 from taskq_cloud.celery.canvas.building import _maybe_group, maybe_signature, maybe_unroll_group
-from taskq_cloud.celery.canvas.chain_steps import options_of_first, strip_chord_header_links
+from taskq_cloud.celery.canvas.chain_steps import strip_chord_header_links
+from taskq_cloud.celery.canvas.chord_parts import ChordParts
 from taskq_cloud.celery.canvas.signatures import Signature
 from taskq_cloud.celery.native import collecting
-from taskq_cloud.celery.utils import cached_property, uuid
+from taskq_cloud.celery.utils import uuid
 from taskq_cloud.celery.utils._regen import _regen
 from taskq_cloud.celery.utils.functional import maybe_list
-from taskq_cloud.celery.utils.objects import getitem_property
-from taskq_cloud.celery.utils.text import remove_repeating_from_task
 
 
 @Signature.register_type(name="chord")
-class _chord(Signature):
+class _chord(ChordParts):
     """A header, whose tasks run side by side, and a body, which runs with the list of their values.
 
     Args:
@@ -32,11 +30,6 @@ class _chord(Signature):
         app: the application.
         options: as for ``Signature``.
     """
-
-    tasks = getitem_property("kwargs.header", "The tasks of the header.")
-    body = getitem_property("kwargs.body", "The body.")
-    # The id of the header, once the chord is frozen: a copy of the chord has the tasks of that group alone.
-    _header_id: Any = None
 
     @classmethod
     def from_dict(cls, d: dict[str, Any], app: Any = None) -> Any:
@@ -265,44 +258,6 @@ class _chord(Signature):
         header = self.tasks.clone() if kinds.is_group(self.tasks) else kinds.make("group", self.tasks, app=self.app)
         return body.apply(args=(header.apply(args or (), kwargs or {}).get(propagate=propagate),))
 
-    # -- counting
-
-    @classmethod
-    def _descend(cls, sig_obj: Any) -> int:
-        """Count the tasks in which a signature ends, each of which a chord waits for."""
-        if isinstance(sig_obj, dict) and not isinstance(sig_obj, Signature):
-            sig_obj = Signature.from_dict(sig_obj)
-        if kinds.is_group(sig_obj):
-            tasks = getattr(sig_obj.tasks, "tasks", sig_obj.tasks)
-            return sum(map(cls._descend, tasks))
-        if kinds.is_chain(sig_obj):
-            return next((size for task in sig_obj.tasks[::-1] if (size := cls._descend(task)) > 0), 0)
-        if kinds.is_chord(sig_obj):
-            return cls._descend(sig_obj.body)
-        return 1 if isinstance(sig_obj, Signature) else len(sig_obj)
-
-    def __length_hint__(self) -> int:
-        return sum(map(self._descend, getattr(self.tasks, "tasks", self.tasks)))
-
-    # -- the body
-
-    @staticmethod
-    def _body_options(options: dict[str, Any]) -> dict[str, Any]:
-        """Return the options that the body gets: its parent is a task of the header, not that of the chord."""
-        return {name: value for name, value in options.items() if name != "parent_id"}
-
-    @staticmethod
-    def _add_body_callbacks(body: Any, options: dict[str, Any]) -> Any:
-        """Take the links out of options, and return the body with them: see ``chord_body.with_links``."""
-        return chord_body.with_links(body, options)
-
-    def _unroll_body(self) -> list[Any]:
-        """Return this chord with the first task of its body, a chain, as the body, and then the other tasks of it."""
-        chord = self.clone()
-        first, *others = chord.body.unchain_tasks()
-        chord.body = first.clone(**options_of_first(chord.body))
-        return [chord, *others]
-
     # -- changing
 
     def clone(self, *args: Any, **kwargs: Any) -> Any:
@@ -340,33 +295,6 @@ class _chord(Signature):
         """Set whether the tasks of the header take no value from the task before the chord."""
         for task in self.tasks:
             task.set_immutable(immutable)
-
-    def __repr__(self) -> str:
-        body = self.body
-        if not body:
-            return f"<chord without body: {self.tasks!r}>"
-        if not kinds.is_chain(body):
-            return "%" + remove_repeating_from_task(body["task"], body.reprcall(self.tasks))
-        first = body.tasks[0]
-        rest = kinds.CLASSES["chain_function"](body.tasks[1:], app=self._app)
-        return remove_repeating_from_task(first["task"], f"%({first.reprcall(self.tasks)} | {rest!r})")
-
-    # -- the application
-
-    @cached_property
-    def app(self) -> Any:
-        """The application: the chord's own, that of its first task or its body, or the current one."""
-        return self._get_app(self.body)
-
-    def _get_app(self, body: Any = None) -> Any:
-        app = self._app
-        if app is None:
-            tasks = self.tasks.tasks if kinds.is_group(self.tasks) else self.tasks
-            if tasks:
-                app = chord_body.app_of(tasks[0])
-            if app is None and body is not None:
-                app = chord_body.app_of(body)
-        return app if app is not None else current_app
 
 
 kinds.CLASSES["chord"] = _chord

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 from unittest.mock import ANY, Mock, patch
 
@@ -131,7 +131,7 @@ def test_calls_of_tasks_are_celerys(alike: Alike, name: str) -> None:
     alike(scenario)
 
 
-def _options(given: dict[str, Any]) -> dict[str, Any]:
+def _options(given: Mapping[str, Any]) -> dict[str, Any]:
     # Celery's tasks share a producer. A body is among the options of each member, and its size is counted elsewhere.
     return {name: of for name, of in sorted(given.items()) if name not in ("producer", "chord", "root_id", "parent_id")}
 
