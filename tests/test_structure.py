@@ -15,6 +15,7 @@ import taskq_cloud
 
 PACKAGE = Path(taskq_cloud.__file__).parent
 TREE = PACKAGE.parent
+CELERYS_INTERFACE = PACKAGE / "celery"
 MODULES = sorted(PACKAGE.rglob("*.py"))
 PARTS_WITH_PYTHON = ("taskq_cloud", "emulators", "tests", "examples", "benchmarks", "infra")
 
@@ -40,13 +41,19 @@ def test_modules_are_short() -> None:
     assert not {path: length for path, length in lengths.items() if length > 350}
 
 
+def length_of(function: ast.FunctionDef | ast.AsyncFunctionDef, path: Path) -> int:
+    """The lines of a function. Celery's signatures, which take up to thirty lines, don't count."""
+    first = function.body[0].lineno - 1 if CELERYS_INTERFACE in path.parents else function.lineno
+    return (function.end_lineno or 0) - first + 1
+
+
 def test_functions_are_short() -> None:
     long = {
         f"{path.relative_to(PACKAGE)}: {node.name}": lines
         for path in MODULES
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
-        if (lines := (node.end_lineno or 0) - node.lineno + 1) > 50
+        if (lines := length_of(node, path)) > 50
     }
     assert not long
 
