@@ -51,11 +51,14 @@ def plain(sig: Any, app: Any) -> dict[str, Any]:
         return _form("celery.group", {"tasks": [plain(task, app) for task in group.tasks]}, _plain_options(group, app))
     if kinds.is_chord(sig):
         return _plain_chord(sig, app)
+    options = _plain_options(sig, app, _routed(sig, app))
+    if options.get("queue") == app.conf.task_default_queue and not (sig.options or {}).get("queue"):
+        del options["queue"]  # workers know the default queue, and signatures stay as small as Celery's
     return {
         "task": sig["task"],
         "args": list(sig.args or ()),
         "kwargs": _plain_kwargs(sig, app),
-        "options": _plain_options(sig, app, _routed(sig, app)),
+        "options": options,
         "subtask_type": None,
         "immutable": bool(sig.immutable),
     }
