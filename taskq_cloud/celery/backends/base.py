@@ -58,16 +58,13 @@ __all__ = (
 
 E_NO_BACKEND = """
 No result backend is configured.
-Please see the documentation for more information.
+Set result_backend, for example to dynamodb://my-table.
 """
 
 E_CHORD_NO_BACKEND = """
 Starting chords requires a result backend to be configured.
 
-Note that a group chained with a task is also upgraded to be a chord,
-as this pattern requires synchronization.
-
-Result backends that supports chords: Redis, Database, Memcached, and more.
+A group with a task after it in a chain is a chord, too: the backend counts its members.
 """
 
 pending_results_t = namedtuple("pending_results_t", ("concrete", "weak"))  # noqa: PYI024 - Celery's

@@ -177,7 +177,7 @@ class Encoding:
             raise SecurityError(f"Expected an exception class, got {said} with payload {message}")
         try:
             return kind(*message) if isinstance(message, list | tuple) else kind(message)
-        except Exception:  # noqa: BLE001 - the class may want other arguments than its instances keep
+        except Exception:  # the class may want other arguments than its instances keep
             return Exception(f"{kind}({message})")
 
     # -- settings

@@ -31,7 +31,7 @@ class ExceptionInfo:
         kind = self.type or type(self.exception)
         try:
             self.traceback = "".join(traceback.format_exception(kind, self.exception, self.tb))
-        except Exception:  # noqa: BLE001 - an exception's class may do anything when it is shown
+        except Exception:  # an exception's class may do anything when it is shown
             self.traceback = "".join([*traceback.format_tb(self.tb), f"{kind.__qualname__}\n"])
         self.internal = internal
 

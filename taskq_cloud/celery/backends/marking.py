@@ -257,7 +257,7 @@ class Marking:
         request = _create_fake_task_request(task_id=callback.options.get("task_id"), errbacks=errbacks, **callback)
         try:
             self._call_task_errbacks(request, error, None)
-        except Exception as failed:  # noqa: BLE001 - the body fails with this exception
+        except Exception as failed:  # the body fails with this exception
             error = failed
             info = backend.fail_from_current_stack(task_id, exc=error)
         else:

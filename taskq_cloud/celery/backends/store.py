@@ -133,6 +133,22 @@ class StoreBackend(BaseBackend):
             self._cache[task_id] = meta
         return meta
 
+    def iter_native(self, result: Any, *args: Any, **options: Any) -> Iterator[tuple[Any, Any]]:
+        """Yield the ids and documents of the tasks of a set, each when it has ended, and let the results know them.
+
+        Args:
+            result: the set.
+            args: as for the base class.
+            options: as for the base class.
+        """
+        from taskq_cloud.celery.result import AsyncResult  # results ask backends
+
+        members = {each.id: each for each in result.results or () if isinstance(each, AsyncResult)}
+        for task_id, meta in super().iter_native(result, *args, **options):
+            if not isinstance(meta, list) and task_id in members:
+                members[task_id]._maybe_set_cache(meta)
+            yield task_id, meta
+
     def get_many(
         self,
         task_ids: Iterable[Any],

@@ -10,11 +10,10 @@ from taskq_cloud.celery import _state
 from taskq_cloud.core.execution.run_context import current_invocation
 from taskq_cloud.results import waiting
 
-E_WOULDBLOCK: Final = """\
-Never call result.get() within a task!
-See https://docs.celeryq.dev/en/latest/userguide/tasks.html\
-#avoid-launching-synchronous-subtasks
-"""
+E_WOULDBLOCK: Final = (
+    "Never call result.get() within a task! It waits for a worker that may be waiting for this task: let a chain or a "
+    "callback pass the value on, or pass disable_sync_subtasks=False"
+)
 
 
 def task_join_will_block() -> bool:

@@ -98,7 +98,7 @@ class Promise:
         if function is not None:
             try:
                 returned = function(*args, **kwargs)
-            except Exception:  # noqa: BLE001 - the exception is raised again unless somebody takes it
+            except Exception:  # the exception is raised again unless somebody takes it
                 return self.throw()
             self.value = (returned,), {}
         self.ready = True

@@ -150,7 +150,7 @@ class ResultSet(ResultBase, native.ResultSet):
 
     # -- asking
 
-    def _look(self) -> None:  # type: ignore[override]
+    def _read_unknown(self) -> None:
         """Read the members that are not known yet in one look, if there are several of them in the native store."""
         plain = [each for each in self.results if isinstance(each, AsyncResult) and each._cache is None]
         backend = plain[0].backend if len(plain) > 1 else None
@@ -162,7 +162,7 @@ class ResultSet(ResultBase, native.ResultSet):
             alike[task_id]._maybe_set_cache(meta)
 
     def _ask(self, question: Callable[[Any], Any]) -> Iterator[Any]:
-        self._look()
+        self._read_unknown()
         return map(question, self.results)
 
     def successful(self) -> bool:

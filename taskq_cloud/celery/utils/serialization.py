@@ -41,7 +41,7 @@ STRTOBOOL_DEFAULT_TABLE: Final[Mapping[str, bool]] = {
 def _repr(value: object) -> str:
     try:
         return repr(value)
-    except Exception as error:  # noqa: BLE001 - a class may do anything in its __repr__
+    except Exception as error:
         return f"<Unrepresentable {type(value)!r}{id(value):#x}: {error!r}>"
 
 
@@ -78,14 +78,17 @@ def find_pickleable_exception(
         loads: reads a pickle.
         dumps: writes a pickle.
     """
-    for kind in itermro(type(exc), unwanted_base_classes):
+    arguments = getattr(exc, "args", ())
+
+    def made_of(kind: type) -> Any:
         try:
-            made = kind(*getattr(exc, "args", ()))
+            made = kind(*arguments)
             loads(dumps(made))
-        except Exception:  # noqa: BLE001, S112 - the next class is tried
-            continue
+        except Exception:
+            return None
         return made
-    return None
+
+    return next((made for made in map(made_of, itermro(type(exc), unwanted_base_classes)) if made is not None), None)
 
 
 def ensure_serializable(items: Iterable[Any], encoder: Callable[[Any], object]) -> tuple[Any, ...]:
@@ -94,7 +97,7 @@ def ensure_serializable(items: Iterable[Any], encoder: Callable[[Any], object]) 
     def ensured(item: Any) -> Any:
         try:
             encoder(item)
-        except Exception:  # noqa: BLE001 - an encoder may raise anything
+        except Exception:
             return _repr(item)
         return item
 
@@ -147,7 +150,7 @@ def get_pickleable_exception(exc: Any) -> Any:
     """Return the exception if it can be pickled, or else one that can be and comes nearest to it."""
     try:
         _pickled_and_back(exc)
-    except Exception:  # noqa: BLE001 - an exception's class may do anything when it is pickled
+    except Exception:
         return find_pickleable_exception(exc) or UnpickleableExceptionWrapper.from_exception(exc)
     return exc
 
@@ -160,7 +163,7 @@ def get_pickleable_etype(
     """Return a class of exceptions if it can be pickled, or else ``Exception``."""
     try:
         loads(dumps(cls))
-    except Exception:  # noqa: BLE001 - a metaclass may do anything when it is pickled
+    except Exception:
         return Exception
     return cls
 

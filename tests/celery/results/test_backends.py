@@ -773,11 +773,11 @@ def disabled(side: Side) -> Any:
         try:
             out.append(call("1"))
         except NotImplementedError as error:
-            out.append(str(error))
+            out.append(str(error).partition("\n")[0])
     try:
         backend.ensure_chords_allowed()
     except NotImplementedError as error:
-        out.append(str(error))
+        out.append(str(error).partition("\n")[0])
     return out
 
 

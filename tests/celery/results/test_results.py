@@ -519,7 +519,7 @@ def blocking_is_refused(side: Side) -> Any:
             try:
                 results.append(each())
             except RuntimeError as refused:
-                results.append(str(refused))
+                results.append(str(refused).partition("!")[0])
         results.append([each(disable_sync_subtasks=False) for each in (result.get, group.get, group.join, eager.get)])
         with side.result.allow_join_result():
             results.append(result.get())
@@ -596,3 +596,61 @@ def warning_of_results_that_are_not_stored(side: Side) -> Any:
         warnings.simplefilter("always")
         state = app.AsyncResult("1").state
     return state, [(each.category.__name__, str(each.message)) for each in caught if each.category is RuntimeWarning]
+
+
+@scenario
+def result_of_a_backend_that_returns_nothing(side: Side) -> Any:
+    result = done(side, "n1")
+    backend = Mock(READY_STATES=side.of("states").READY_STATES)
+    backend.wait_for_pending.return_value = None
+    result.backend = backend
+    return result.get(), backend.add_pending_result.called
+
+
+@scenario
+def forget_of_a_chain(side: Side) -> Any:
+    first = Mock(name="first")
+    second = side.app.AsyncResult("ch2", parent=first)
+    third = side.app.AsyncResult("ch3", parent=second)
+    done(side, "ch2")
+    done(side, "ch3")
+    third.forget()
+    return first.forget.call_count, second.result, third.result
+
+
+@scenario
+def graph_of_mocked_dependencies(side: Side) -> Any:
+    result = side.make_app("cached", result_cache_max=100).AsyncResult("1")
+    result.backend._cache["1"] = {"status": "SUCCESS", "result": None}
+    children = [side.result.EagerResult(str(number), number, "SUCCESS") for number in range(3)]
+    result.iterdeps = Mock()
+    pairs = ((None, result), (result, children[0]), (children[0], children[1]), (children[1], children[2]))
+    result.iterdeps.return_value = pairs
+    return list(result.graph), result.get_leaf(), list(result.collect())
+
+
+@scenario
+def children_that_are_known(side: Side) -> Any:
+    result = side.app.AsyncResult("1")
+    result._cache = {"children": [side.result.EagerResult("2", 2, "SUCCESS")], "status": "SUCCESS", "result": 1}
+    result.backend = Mock(READY_STATES=side.of("states").READY_STATES)
+    return result.children, list(result.iterdeps()), result.state
+
+
+@pytest.mark.parametrize("value", [None, "1991-10-05T05:41:06", "1991-10-05T05:41:06+02:00", "1991-10-05T05:41:06Z"])
+def test_date_done_is_read_as_in_celery(value: Any, alike: Any) -> None:
+    def of(side: Side) -> Any:
+        result = side.app.AsyncResult("1")
+        result._cache = {"date_done": value}
+        return value if (done := result.date_done) is None else done.isoformat()
+
+    assert not str(alike(of)).startswith("raised")
+
+
+@scenario
+def pickle_as_the_serializer(side: Side) -> Any:
+    app = side.make_app("pickle", result_serializer="pickle", accept_content=["pickle", "json"], result_cache_max=100)
+    app.backend.mark_as_done("pk1", "the")
+    app.backend.mark_as_failure("pk2", KeyError("quick"), traceback="tb")
+    app.backend.mark_as_retry("pk3", KeyError("brown"), traceback="tb")
+    return [facts(app.AsyncResult(task_id)) for task_id in ("pk1", "pk2", "pk3")]

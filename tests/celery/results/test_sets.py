@@ -345,3 +345,50 @@ def failed_join_report(side: Side) -> Any:
 def metas(side: Side) -> Any:
     made = side.app.ResultSet(stored(side, "l", 1, 2))
     return sorted(meta["result"] for meta in made._iter_meta())
+
+
+@scenario
+def saved_group_without_members(side: Side) -> Any:
+    made = side.app.GroupResult("saved-empty", [], parent=side.app.AsyncResult("p"))
+    made.save()
+    restored = side.app.GroupResult.restore("saved-empty")
+    return restored.results, restored.parent, restored == made
+
+
+@scenario
+def backend_of_another_kind(side: Side) -> Any:
+    made = side.app.GroupResult("g", [])
+    out: list[str] = []
+    calls: list[Callable[[], Any]] = [
+        lambda: made.save(backend=object()),
+        lambda: made.delete(backend=object()),
+        lambda: side.app.GroupResult.restore("g", backend=object()),
+    ]
+    for call in calls:
+        try:
+            call()
+        except AttributeError:
+            out.append("refused")
+    return out
+
+
+@scenario
+def members_of_any_kind(side: Side) -> Any:
+    member = Mock(state="FAILURE")
+    member.backend.is_cached.return_value = True
+    made = side.app.GroupResult("g", [member])
+    made.maybe_throw(propagate=False)
+    made.forget()
+    return next(made._failed_join_report()) is member, member.forget.called, len(made), made[0] is member
+
+
+@scenario
+def group_of_a_tuple_in_the_oldest_form(side: Side) -> Any:
+    made = side.result.result_from_tuple(["uid", []], app=side.app)
+    return made.id, made.results, type(made).__name__
+
+
+@scenario
+def then_of_a_set_of_eager_results(side: Side) -> Any:
+    made = side.app.ResultSet([side.result.EagerResult("1", 1, "SUCCESS")])
+    return made.ready(), made.on_ready is made.on_ready
