@@ -108,5 +108,9 @@ def load_runner(path: str) -> TaskRunner:
     """Set up logging and return the task runner of the application at ``path``, in the child process of a pool."""
     logs.set_up_from_environment()
     app = find_app(path)
+    # An application that stands for another one may have to prepare a process of the pool.
+    prepare_process = getattr(app, "prepare_process", None)
+    if prepare_process is not None:
+        prepare_process()
     logs.keep_handlers_from_waiting()
     return app.runner

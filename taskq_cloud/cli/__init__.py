@@ -27,6 +27,7 @@ logger = logging.getLogger(__name__)
 COMMANDS: Final = (
     "beat",
     "call",
+    "celery",
     "cost",
     "doctor",
     "drain",
@@ -58,7 +59,7 @@ class Commands(click.Group):
         """Import a command; return None if there is no command of this name."""
         if cmd_name not in COMMANDS:
             return None
-        if cmd_name == "worker":
+        if cmd_name in ("celery", "worker"):
             signals.end_on_signals()  # before the imports, which take most of a worker's start
         command: click.Command = import_module(f"taskq_cloud.cli.{cmd_name}").command
         return command

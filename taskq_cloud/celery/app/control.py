@@ -75,7 +75,7 @@ class Control:
         if terminate:
             raise NotImplementedError("revoke(terminate=True): a running task can't be ended yet: use time limits")
         for each in maybe_list(task_id):
-            self.app.AsyncResult(each).revoke()
+            self.app.native.AsyncResult(each).revoke()
 
     def terminate(self, task_id: Any, destination: Any = None, signal: Any = "SIGTERM", **kwargs: Any) -> None:
         """End running tasks: not supported yet; raises ``NotImplementedError``."""

@@ -120,6 +120,12 @@ class NativeApplication(TaskQ):
         self.owner.loader.import_default_modules()
         self.owner.finalize()
 
+    def prepare_process(self) -> None:
+        """Prepare a process of a worker's pool: see ``worker.child``."""
+        from taskq_cloud.celery.worker.child import prepare  # other processes need no worker
+
+        prepare(self.owner)
+
     def options_of(self, task: str) -> TaskOptions:
         """Return the options of a task, or the defaults if it is not registered here."""
         from taskq_cloud.core.model.options import TaskOptions  # the base class has it, too

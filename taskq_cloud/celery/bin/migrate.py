@@ -1,0 +1,11 @@
+"""The command ``migrate``, which is not supported."""
+
+from taskq_cloud.celery.bin.refusing import refusing_command
+
+__all__ = ("migrate",)
+
+migrate = refusing_command(
+    "migrate",
+    short_help="Not supported; see taskq drain.",
+    reason="it moves messages between AMQP brokers; `taskq migrate PATH` moves a project to taskq_cloud",
+)

@@ -1,0 +1,25 @@
+"""The command ``result``: prints the value of a task."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import Any
+
+import click
+
+from taskq_cloud.celery.bin.base import CeleryCommand, CeleryOption, handle_preload_options
+
+_option = partial(click.option, cls=CeleryOption, help_group="Result Options")
+
+
+@click.command(cls=CeleryCommand)
+@click.argument("task_id")
+@_option("-t", "--task", help="The name of the task, if it has a backend of its own.")
+@_option("--traceback", is_flag=True, help="Print the traceback instead.")
+@click.pass_context
+@handle_preload_options
+def result(ctx: click.Context, /, task_id: str, task: str | None, traceback: bool) -> None:
+    """Wait for the task TASK_ID, and print its value."""
+    app: Any = ctx.obj.app
+    found = (app.tasks[task].AsyncResult if task else app.AsyncResult)(task_id)
+    ctx.obj.echo(found.traceback if traceback else found.get())
