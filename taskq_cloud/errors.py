@@ -241,16 +241,9 @@ class AlreadyRegistered(TaskError):
 
 
 class MaxRetriesExceededError(TaskError):
-    """``Task.retry`` was called, but the task has no retries left.
+    """``Task.retry`` was called, but the task, called with ``task_args`` and ``task_kwargs``, has no retries left."""
 
-    Attributes:
-        task_args: positional arguments of the task.
-        task_kwargs: keyword arguments of the task.
-    """
-
-    def __init__(
-        self, *args: object, task_args: Sequence[Any] = (), task_kwargs: Mapping[str, Any] | None = None
-    ) -> None:
+    def __init__(self, *args: object, task_args: Sequence[Any] = (), task_kwargs: Any = None) -> None:
         super().__init__(*args)
         self.task_args: Sequence[Any] = task_args or []
         self.task_kwargs: Mapping[str, Any] = task_kwargs or {}

@@ -7,9 +7,8 @@ A class of a user's own may be derived from them, too; it is then asked for resu
 from __future__ import annotations
 
 import warnings
-from collections import namedtuple
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 from urllib.parse import urlsplit
 
 from taskq_cloud.celery._state import get_current_app
@@ -67,7 +66,12 @@ Starting chords requires a result backend to be configured.
 A group with a task after it in a chain is a chord, too: the backend counts its members.
 """
 
-pending_results_t = namedtuple("pending_results_t", ("concrete", "weak"))  # noqa: PYI024 - Celery's
+
+class pending_results_t(NamedTuple):
+    """The results that somebody waits for: those that the backend keeps alive, and the others."""
+
+    concrete: dict[Any, Any]
+    weak: dict[Any, Any]
 
 
 def unpickle_backend(cls: Callable[..., Any], args: Any, kwargs: Mapping[str, Any]) -> Any:

@@ -50,7 +50,8 @@ class ExceptionInfo:
         return _unpickled, (self.type, self.exception, self.traceback, self.internal)
 
 
-def _unpickled(kind: Any, exception: Any, text: str, internal: bool) -> ExceptionInfo:  # noqa: FBT001, RUF100
-    made = ExceptionInfo((kind, exception, None), internal)
+def _unpickled(*parts: Any) -> ExceptionInfo:
+    kind, exception, text, internal = parts
+    made = ExceptionInfo((kind, exception, None), internal=internal)
     made.traceback = text
     return made
