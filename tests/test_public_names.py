@@ -8,9 +8,9 @@ import pytest
 
 PUBLIC = {
     "taskq_cloud": """
-        AsyncResult BoundTask ChordError Component EagerResult GroupResult Hooks Ignore MaxRetriesExceededError OperationalError
-        Reject ResultSet Retry SendError Signature SoftTimeLimitExceeded StampingVisitor Task TaskQ TaskQError
-        allow_join_result chain chord chunks current_request group maybe_signature register_serializer
+        AsyncResult BoundTask ChordError Component EagerResult GroupResult Hooks Ignore MaxRetriesExceededError
+        OperationalError Reject ResultSet Retry SendError Signature SoftTimeLimitExceeded StampingVisitor Task TaskQ
+        TaskQError allow_join_result chain chord chunks current_request group maybe_signature register_serializer
         result_from_tuple signature subtask unregister_serializer xmap xstarmap
     """,
     "taskq_cloud.adapters": """
@@ -22,12 +22,12 @@ PUBLIC = {
         may_replace query_of take_slot without_secrets
     """,
     "taskq_cloud.errors": """
-        AccessDenied AlreadyRegistered ArgumentsMismatch BodyPending ChordError ClaimError ComponentError ContentDisallowed
-        DecodeError DelayTooLong EncodeError Ignore ImproperlyConfigured IncompleteStream InvalidTaskError MaxRetriesExceededError
-        MissingExtra NotRegistered OperationalError OptionError ParseException PayloadTooLarge QueueNotFound
-        QuotaExceeded RateKeyError Reject RemoteError Replaced Retry ScheduleConflict ScheduleError
-        ScheduleGroupNotFound SecurityError SendError SoftTimeLimitExceeded StoreNotFound TableNotFound TaskError
-        TaskPredicate TaskQError TaskRevokedError TimeLimitExceeded TimeZonesMissing TimeoutError Unreachable
+        AccessDenied AlreadyRegistered ArgumentsMismatch BodyPending ChordError ClaimError ComponentError
+        ContentDisallowed DecodeError DelayTooLong EncodeError Ignore ImproperlyConfigured IncompleteStream
+        InvalidTaskError MaxRetriesExceededError MissingExtra NotRegistered OperationalError OptionError ParseException
+        PayloadTooLarge QueueNotFound QuotaExceeded RateKeyError Reject RemoteError Replaced Retry ScheduleConflict
+        ScheduleError ScheduleGroupNotFound SecurityError SendError SoftTimeLimitExceeded StoreNotFound TableNotFound
+        TaskError TaskPredicate TaskQError TaskRevokedError TimeLimitExceeded TimeZonesMissing TimeoutError Unreachable
         WorkerLostError
     """,
     "taskq_cloud.hooks": "Call Hooks INTERRUPTED REPLACED Received Run RunningWorker",
