@@ -12,12 +12,10 @@ from taskq_cloud.task import Task
 
 if TYPE_CHECKING:
     from taskq_cloud.calling.options import CallKeywords
-    from taskq_cloud.core.model.hooks import Hooks
     from taskq_cloud.deploy.topology.model import Topology
     from taskq_cloud.results.async_result import AsyncResult
     from taskq_cloud.results.group_result import GroupResults
     from taskq_cloud.results.result_set import ResultSet
-    from taskq_cloud.runtime.components import Component
     from taskq_cloud.runtime.runtime import Runtime
     from taskq_cloud.serverless.push_endpoint import PushEndpoint
     from taskq_cloud.serverless.push_options import PushOptions
@@ -35,21 +33,15 @@ class TaskQ(PeriodicTasks):
 
     Args:
         main: the application's name. It replaces ``__main__`` in the names of tasks that a script declares.
-        hooks: hooks that are called around all tasks: see docs/hooks.md.
-        components: services that are added to all workers: see docs/workers.md.
+        hooks: objects of subclasses of ``Hooks`` that are called around all tasks: see docs/hooks.md.
+        components: objects of subclasses of ``Component`` that all workers run: see docs/workers.md.
         settings: settings by name: see docs/settings.md. They come before the environment and ``.env``.
     """
 
     tasks: dict[str, Task[..., Any]]
 
-    def __init__(
-        self,
-        main: str | None = None,
-        *,
-        hooks: Iterable[Hooks] = (),
-        components: Iterable[Component] = (),
-        **settings: Any,
-    ) -> None:
+    # A narrower type of hooks and components would refuse TaskQ(**settings) for a dict[str, str].
+    def __init__(self, main: str | None = None, *, hooks: Any = (), components: Any = (), **settings: Any) -> None:
         super().__init__(main, settings, hooks, components)
 
     def __repr__(self) -> str:

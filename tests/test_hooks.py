@@ -664,3 +664,33 @@ loaded = sorted(name for name in sys.modules if name.startswith("taskq_cloud") a
 assert loaded == ["taskq_cloud.core.execution.hooked_deliveries"], loaded
 """
     subprocess.run([sys.executable, "-c", code], check=True, timeout=60)
+
+
+class CountingTable(dict[str, tuple[Hooks, ...]]):
+    """A table of hooks that counts how often it is asked whether it is empty."""
+
+    asked = 0
+
+    def __bool__(self) -> bool:
+        self.asked += 1
+        return False
+
+
+def test_empty_table_of_hooks_is_asked_once_for_each_step() -> None:
+    app = make_app()
+    table = app.hooks = CountingTable()
+
+    @app.task(name="add")
+    def add(x: int, y: int) -> int:
+        return x + y
+
+    @app.task(name="aadd")
+    async def aadd(x: int, y: int) -> int:
+        return x + y
+
+    for task in (add, aadd):
+        table.asked = 0
+        task.delay(1, 2)
+        assert table.asked == 2, "when the message is encoded, and when it was sent"
+        run_tasks(app)
+        assert table.asked == 4, "when the message was received, and when the function runs"

@@ -8,9 +8,9 @@ import pytest
 
 PUBLIC = {
     "taskq_cloud": """
-        AsyncResult BoundTask ChordError Component EagerResult GroupResult Hooks Ignore MaxRetriesExceededError OperationalError
-        Reject ResultSet Retry SendError Signature SoftTimeLimitExceeded StampingVisitor Task TaskQ TaskQError
-        allow_join_result chain chord chunks current_request group maybe_signature register_serializer
+        AsyncResult BoundTask ChordError Component EagerResult GroupResult Hooks Ignore MaxRetriesExceededError
+        OperationalError Reject ResultSet Retry SendError Signature SoftTimeLimitExceeded StampingVisitor Task TaskQ
+        TaskQError allow_join_result chain chord chunks current_request group maybe_signature register_serializer
         result_from_tuple signature subtask unregister_serializer xmap xstarmap
     """,
     "taskq_cloud.adapters": """

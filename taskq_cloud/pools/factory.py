@@ -1,27 +1,16 @@
-"""Create the pool that the option ``--pool`` names: one of this package's, or one that another package brings.
-
-A pool of another package is any callable that takes a runner and a concurrency and returns a ``Pool``. It is named by
-its entry point in the group ``taskq_cloud.pools``, or by its path.
-"""
+"""Create the pool that the option ``--pool`` names: one of this package's, or one that another package brings."""
 
 from __future__ import annotations
 
-import inspect
 import os
-from collections.abc import Callable, Mapping
-from importlib import import_module
-from importlib.metadata import entry_points
-from typing import Any, Final
 
 from taskq_cloud.errors import ImproperlyConfigured
+from taskq_cloud.pools import custom
 from taskq_cloud.pools.asyncio_pool import AsyncioPool
 from taskq_cloud.pools.base import Pool, Runner
 from taskq_cloud.pools.processes import ProcessPool
 from taskq_cloud.pools.solo import SoloPool
 from taskq_cloud.pools.threads import ThreadPool
-
-GROUP: Final = "taskq_cloud.pools"
-"""The group of entry points by which packages name their pools."""
 
 POOLS = ("processes", "threads", "asyncio", "solo")
 # Celery's names of these pools.
@@ -52,16 +41,11 @@ def make_pool(
             it.
     """
     kind = ALIASES.get(name, name)
-    size = usable_cpus() if concurrency is None else concurrency
-    if size < 1:
-        raise ImproperlyConfigured(f"concurrency is {size}; it must be at least 1, the number of tasks run at a time")
+    size = _checked_size(concurrency)
     if kind not in POOLS:
-        options = {
-            "app_path": app_path,
-            "max_tasks_per_child": max_tasks_per_child,
-            "max_memory_per_child_kib": max_memory_per_child_kib,
-        }
-        return _make_custom(name, _find(name), runner, size, options)
+        check_name(name)
+        limits = {"max_tasks_per_child": max_tasks_per_child, "max_memory_per_child_kib": max_memory_per_child_kib}
+        return custom.make(name, runner, size, {"app_path": app_path, **limits})
     if kind == "processes":
         _check_system()
         if app_path is None:
@@ -92,62 +76,20 @@ def check_name(name: str) -> None:
     """
     if name in POOLS or name in ALIASES or ":" in name:
         return
-    installed = sorted({each.name for each in entry_points(group=GROUP)})
-    if name not in installed:
-        others = f", and installed packages bring {', '.join(installed)}" if installed else ""
+    brought = custom.names()
+    if name not in brought:
+        others = f", and installed packages bring {', '.join(brought)}" if brought else ""
         raise ImproperlyConfigured(
             f"no pool is named {name!r}; there are {', '.join(POOLS)}{others}. Any other is named by its path, such as "
             "proj.pools:MyPool"
         )
 
 
-def _find(name: str) -> Callable[..., Any]:
-    """Find the pool of another package.
-
-    Raises:
-        ImproperlyConfigured: there is none, or it can't be imported.
-    """
-    if ":" in name:
-        module, _, attribute = name.partition(":")
-        try:
-            found = import_module(module)
-            for each in attribute.split("."):
-                found = getattr(found, each)
-        except (ImportError, AttributeError) as error:
-            raise ImproperlyConfigured(f"pool {name!r} can't be imported: {error}") from error
-        return _callable(name, found)
-    check_name(name)
-    installed = {each.name: each for each in entry_points(group=GROUP)}
-    try:
-        return _callable(name, installed[name].load())
-    except (ImportError, AttributeError) as error:
-        raise ImproperlyConfigured(f"pool {name!r} ({installed[name].value}) can't be imported: {error}") from error
-
-
-def _callable(name: str, found: Any) -> Callable[..., Any]:
-    if not callable(found):
-        raise ImproperlyConfigured(f"pool {name!r} is {found!r:.100}, and not a class or function that makes a pool")
-    made: Callable[..., Any] = found
-    return made
-
-
-def _make_custom(
-    name: str, make: Callable[..., Any], runner: Runner, concurrency: int, options: Mapping[str, Any]
-) -> Pool:
-    """Make the pool of another package, with the options that it takes."""
-    parameters = inspect.signature(make).parameters
-    takes_all = any(each.kind is inspect.Parameter.VAR_KEYWORD for each in parameters.values())
-    taken = {option: of for option, of in options.items() if takes_all or option in parameters}
-    refused = [option for option, of in options.items() if of is not None and option not in taken | {"app_path": None}]
-    if refused:
-        option = refused[0].removesuffix("_kib")
-        raise ImproperlyConfigured(f"pool {name!r} doesn't take {option}: remove the option, or use --pool processes")
-    pool = make(runner, concurrency, **taken)
-    missing = [each for each in ("start", "reserve", "free", "run", "stop", "concurrency") if not hasattr(pool, each)]
-    if missing:
-        raise ImproperlyConfigured(f"pool {name!r} has made {pool!r:.100}, which lacks {', '.join(missing)}")
-    made: Pool = pool
-    return made
+def _checked_size(concurrency: int | None) -> int:
+    size = usable_cpus() if concurrency is None else concurrency
+    if size < 1:
+        raise ImproperlyConfigured(f"concurrency is {size}; it must be at least 1, the number of tasks run at a time")
+    return size
 
 
 def _check_system() -> None:

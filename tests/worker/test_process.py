@@ -226,7 +226,7 @@ def free_port() -> int:
     ("options", "code", "said"),
     [
         (("-A", "nothing"), 1, "no module 'nothing'"),
-        (("-P", "fibers"), 2, "'fibers' is not one of 'processes', 'threads'"),
+        (("-P", "fibers"), 2, "no pool is named 'fibers'; there are processes, threads"),
         (("-b", "sqs-typo://x/"), 1, "sqs"),
         (("--results", "dynamodb://"), 1, "dynamodb"),
     ],
