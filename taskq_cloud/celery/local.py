@@ -54,7 +54,10 @@ class Proxy:
     def _get_current_object(self) -> Any:
         """Return the object that the proxy stands for."""
         find = object.__getattribute__
-        return find(self, "_Proxy__local")(*find(self, "_Proxy__args"), **find(self, "_Proxy__kwargs"))
+        local = find(self, "_Proxy__local")
+        if hasattr(local, "__release_local__"):  # an object of Werkzeug, which has one value for each context
+            return getattr(local, self.__name__)
+        return local(*find(self, "_Proxy__args"), **find(self, "_Proxy__kwargs"))
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._get_current_object(), name)
@@ -94,7 +97,10 @@ class Proxy:
             raise AttributeError("__dict__") from error
 
     def __dir__(self) -> list[str]:
-        return dir(self._get_current_object())
+        try:
+            return dir(self._get_current_object())
+        except RuntimeError:
+            return []
 
     def __repr__(self) -> str:
         try:

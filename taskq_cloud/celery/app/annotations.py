@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 __all__ = ("MapAnnotation", "prepare", "resolve_all")
@@ -20,12 +20,12 @@ class MapAnnotation(dict[str, Any]):
         return dict(self[task.name]) if task.name in self else None
 
 
-def prepare(annotations: Any) -> tuple[Any, ...]:
+def prepare(annotations: Any) -> Sequence[Any]:
     """Make annotations of the setting: a mapping, an object with ``annotate``, or a list of them or of their paths."""
     if annotations is None:
         return ()
     listed = annotations if isinstance(annotations, list | tuple) else (annotations,)
-    return tuple(_annotation(each) for each in listed)
+    return [_annotation(each) for each in listed]
 
 
 def _annotation(value: Any) -> Any:
@@ -39,8 +39,8 @@ def _annotation(value: Any) -> Any:
 
 
 def resolve_all(annotations: Iterable[Any], task: Any) -> Iterator[dict[str, Any]]:
-    """The attributes that annotations have for a task: for each annotation those of every task, then its own."""
+    """The attributes that annotations have for a task: for each annotation its own, then those of every task."""
     for annotation in annotations:
-        for found in (annotation.annotate_any(), annotation.annotate(task)):
+        for found in (annotation.annotate(task), annotation.annotate_any()):
             if found:
                 yield found

@@ -5,12 +5,12 @@ from __future__ import annotations
 import os
 import threading
 import warnings
-from collections import deque
+from collections import defaultdict, deque
 from collections.abc import Callable
 from typing import Any, ClassVar
 
 from taskq_cloud.celery import _state
-from taskq_cloud.celery.app import builtins as _builtins
+from taskq_cloud.celery.app import builtins as _builtins  # noqa: F401 - registers the built-in tasks
 from taskq_cloud.celery.app import declaring
 from taskq_cloud.celery.app.annotations import prepare as prepare_annotations
 from taskq_cloud.celery.app.configuring import Configured
@@ -100,8 +100,8 @@ class Celery(Configured, Parts):
         self.task_cls = task_cls or self.task_cls
         self.set_as_current = set_as_current
         self.registry_cls = symbol_by_name(self.registry_cls)
-        self.user_options: dict[str, set[Any]] = {"worker": set(), "beat": set(), "preload": set()}
-        self.steps: dict[str, set[Any]] = {"worker": set(), "consumer": set()}
+        self.user_options: dict[str, set[Any]] = defaultdict(set)
+        self.steps: dict[str, set[Any]] = defaultdict(set)
         self.autofinalize = autofinalize
         self.strict_typing = strict_typing
         self.configured = False
@@ -109,10 +109,8 @@ class Celery(Configured, Parts):
         self._finalize_mutex = threading.RLock()
         self._pending: deque[Any] = deque()
         self._tasks = tasks if isinstance(tasks, TaskRegistry) else self.registry_cls(tasks or {})
-        self._prepare_conf(config_source, namespace, config_source_silent, changes, kwargs)
-        self._set_given("broker_url", broker)
-        self._set_given("result_backend", backend)
-        self._set_given("include", include)
+        given = {"broker_url": broker, "result_backend": backend, "include": include, **kwargs}
+        self._prepare_conf(config_source, namespace, config_source_silent, changes, given)
         self.on_configure = getattr(self, "on_configure", None) or Signal(name="app.on_configure")
         self.on_after_configure = Signal(name="app.on_after_configure", providing_args={"source"})
         self.on_after_finalize = Signal(name="app.on_after_finalize")

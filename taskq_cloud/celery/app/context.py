@@ -6,6 +6,8 @@ from collections.abc import Mapping, Sequence
 from socket import gethostname
 from typing import TYPE_CHECKING, Any
 
+from taskq_cloud.celery.native import running
+
 if TYPE_CHECKING:
     from taskq_cloud.core.model.outcome import Invocation
 
@@ -101,7 +103,7 @@ class Context:
             "expires": self.expires,
             "soft_time_limit": soft,
             "time_limit": hard,
-            "headers": None if self.headers is None else {k: v for k, v in self.headers.items() if k != "x-death"},
+            "headers": {k: v for k, v in (self.headers or {}).items() if k != "x-death"},
             "retries": self.retries,
             "reply_to": self.reply_to,
             "replaced_task_nesting": self.replaced_task_nesting,
@@ -133,7 +135,6 @@ _PROTOCOL_HEADERS = frozenset(
         "content_type",
         "kwargsrepr",
         "lang",
-        "meth",
         "stamped_headers",
         "stamps",
         "task",
@@ -199,6 +200,11 @@ def context_of(invocation: Invocation) -> Context:
         loglevel=0 if eager else None,
     )
     request.update(headers=own or None, invocation=invocation)
+    if eager:
+        known = running.in_place_request.get() or {}
+        request.update(
+            {name: of for name, of in known.items() if name != "id"} if known.get("id") == message.id else {}
+        )
     if message.ignore_result is not None:
         request.ignore_result = message.ignore_result
     return request

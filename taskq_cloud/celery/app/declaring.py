@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from taskq_cloud.celery import _state
+from taskq_cloud.celery.app.autoretry import add_autoretry_behaviour
 from taskq_cloud.celery.exceptions import DuplicateTaskNameWarning
 from taskq_cloud.celery.local import PromiseProxy
 from taskq_cloud.celery.utils.imports import symbol_by_name
@@ -78,6 +79,7 @@ def task_of_function(app: Any, fun: Callable[..., Any], name: str, options: dict
         task.__qualname__ = fun.__qualname__
     app._tasks[name] = task
     task.bind(app)
+    add_autoretry_behaviour(task, **options)
     return task
 
 
@@ -97,6 +99,7 @@ def register(app: Any, task: Any, options: dict[str, Any]) -> Any:
     app.tasks[task.name] = task
     task._app = app
     task.bind(app)
+    add_autoretry_behaviour(task, **options)
     return task
 
 

@@ -14,6 +14,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from taskq_cloud.celery import _state
+from taskq_cloud.celery.exceptions import ImproperlyConfigured
 from taskq_cloud.celery.utils import cached_property, instantiate
 from taskq_cloud.celery.utils.imports import symbol_by_name
 from taskq_cloud.core.flows import Flow
@@ -209,6 +210,10 @@ class Parts:
             store: the certificates that are trusted, as a pattern of file names.
             digest: the digest of the signatures.
             serializer: the serializer of the signed content.
+
+        Raises:
+            ImproperlyConfigured: the settings don't ask for signed messages, or the key, the certificate or the
+                trusted certificates are missing.
         """
         given = {
             "security_key": key,
@@ -217,10 +222,17 @@ class Parts:
             "security_cert_store": store,
             "security_digest": digest,
         }
-        self.conf.update({name: value for name, value in given.items() if value is not None})
-        self.conf.update(
-            task_serializer="auth", accept_content=["auth", *(allowed_serializers or ())], event_serializer="auth"
-        )
+        conf = self.conf
+        if conf.task_serializer != "auth" or list(conf.accept_content or ()) != ["auth"]:
+            raise ImproperlyConfigured(
+                'signed messages need the settings task_serializer="auth", accept_content=["auth"]'
+            )
+        conf.update({name: value for name, value in given.items() if value is not None})
+        if not (conf.security_key and conf.security_certificate and conf.security_cert_store):
+            raise ImproperlyConfigured(
+                "signed messages need the settings security_key, security_certificate and security_cert_store"
+            )
+        conf.update(accept_content=["auth", *(allowed_serializers or ())], event_serializer="auth")
         self.conf["security_serializer"] = serializer
 
     # -- programs

@@ -246,6 +246,7 @@ class Task:
             options: the other options of a call.
         """
         given = {"link": link, "link_error": link_error, "retries": retries, "headers": headers, **options}
+        given |= {"logfile": logfile, "loglevel": loglevel}
         return task_calls.apply(self, args, kwargs, task_id, throw, given)
 
     def shadow_name(self, args: Any, kwargs: Any, options: Any) -> str | None:
@@ -303,9 +304,9 @@ class Task:
         """Put a request on top of the task's requests: this one, with changes."""
         self.request_stack.push(Context(*args, **{**vars(self.request), **kwargs}))
 
-    def pop_request(self) -> Any:
-        """Remove the request that ``push_request`` has put on top, and return it."""
-        return self.request_stack.pop()
+    def pop_request(self) -> None:
+        """Remove the request that ``push_request`` has put on top."""
+        self.request_stack.pop()
 
     def _get_request(self) -> Any:
         request = None if self.request_stack is None else self.request_stack.top

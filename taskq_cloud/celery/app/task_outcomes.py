@@ -258,6 +258,7 @@ def send_event(self: Any, type_: str, retry: bool = True, retry_policy: Any = No
         fields: the data of the event.
     """
     request = self.request
+    retry_policy = self.app.conf.task_publish_retry_policy if retry_policy is None else retry_policy
     with self.app.events.default_dispatcher(hostname=request.hostname) as dispatcher:
         return dispatcher.send(type_, uuid=request.id, retry=retry, retry_policy=retry_policy, **fields)
 

@@ -106,6 +106,7 @@ class Handlers(_OfTasks):
         if request is not None and state in ("SUCCESS", "FAILURE"):
             einfo = None if state == "SUCCESS" else info_of(result)
             task.after_return(state, result, run.id, request.args, request.kwargs, einfo)
+        running.end(run.invocation)
 
 
 class Signals(_OfTasks):
@@ -177,9 +178,10 @@ class Signals(_OfTasks):
                 task=task,
                 args=request.args,
                 kwargs=request.kwargs,
-                retval=result,
+                retval=run.exception if state == "RETRY" and run.exception is not None else result,
                 state=state,
             )
+        running.end(run.invocation)
 
     def task_received(self, received: Received) -> None:
         """Send ``task_received``."""

@@ -116,6 +116,9 @@ class EagerResult(AsyncResult):
         self._result = TaskRevokedError("revoked")
         self._traceback = None
 
+    def _to_remote_traceback(self, tb: str | None) -> Any:
+        return None  # the exception was raised in this process
+
     @property
     def supports_native_join(self) -> bool:
         """False: there is nothing to read."""
