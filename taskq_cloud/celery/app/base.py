@@ -64,6 +64,7 @@ class Celery(Configured, Parts):
     registry_cls: Any = TaskRegistry
     builtin_fixups: ClassVar[tuple[str, ...]] = ("taskq_cloud.celery.fixups.django:fixup",)
     _fixups: Any = None
+    has_handlers = False
     _pool: Any = None
 
     def __init__(

@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING, Any, Final
 
 from taskq_cloud.celery import signals
 from taskq_cloud.celery.native import running
+from taskq_cloud.celery.native.handlers import has_handlers
 from taskq_cloud.core.model.hooks import Call, Hooks, Received, Run, RunningWorker
 from taskq_cloud.core.model.task_names import EVERY_TASK
 
 if TYPE_CHECKING:
     from taskq_cloud.celery.app.context import Context
 
-_HANDLERS: Final = ("on_success", "on_failure", "on_retry", "after_return")
 _OF_TASKS: Final = (
     signals.before_task_publish,
     signals.after_task_publish,
@@ -26,6 +26,14 @@ _OF_TASKS: Final = (
     signals.task_revoked,
     signals.task_rejected,
     signals.task_unknown,
+)
+_OF_PROCESSES: Final = (
+    signals.worker_init,
+    signals.worker_ready,
+    signals.worker_shutting_down,
+    signals.worker_shutdown,
+    signals.worker_process_init,
+    signals.worker_process_shutdown,
 )
 
 
@@ -43,13 +51,14 @@ class HookTable(dict[str, tuple[Hooks, ...]]):
         self._handlers: tuple[Hooks, ...] = (Handlers(app),)
 
     def __bool__(self) -> bool:
-        return True
+        """Whether there may be hooks: a signal has a receiver, or the class of a task has handlers."""
+        return self._app.has_handlers or len(self) > 0 or _has_receivers(_OF_TASKS) or _has_receivers(_OF_PROCESSES)
 
     def get(self, name: str, default: Any = ()) -> Any:
         """The hooks of a task, or of all."""
         own = super().get(name, ())
         if name == EVERY_TASK:
-            return (*self._signals, *own) if any(signal.receivers for signal in _OF_TASKS) else own
+            return (*self._signals, *own) if _has_receivers(_OF_TASKS) else own
         task = dict.get(self._app._tasks, name)
         return (*self._handlers, *own) if task is not None and has_handlers(type(task)) else own
 
@@ -58,11 +67,11 @@ class HookTable(dict[str, tuple[Hooks, ...]]):
         return (self._signals, *super().values())
 
 
-def has_handlers(kind: Any) -> bool:
-    """Whether a class of tasks has handlers of its own."""
-    from taskq_cloud.celery.app.task import Task  # which imports this package
-
-    return any(getattr(kind, name) is not getattr(Task, name) for name in _HANDLERS)
+def _has_receivers(listed: tuple[Any, ...]) -> bool:
+    for signal in listed:  # not any(), whose generator costs more than the loop: each message asks
+        if signal.receivers:
+            return True
+    return False
 
 
 class _OfTasks(Hooks):
