@@ -13,7 +13,7 @@ from taskq_cloud.celery.app.context import Context
 from taskq_cloud.celery.exceptions import MaxRetriesExceededError, OperationalError
 from taskq_cloud.celery.native import running
 from taskq_cloud.celery.native.definition import OPTION_ATTRIBUTES, definition_of
-from taskq_cloud.celery.native.handlers import has_handlers
+from taskq_cloud.celery.native.handlers import HANDLERS, has_handlers
 from taskq_cloud.core.model.task_definition import TaskDefinition
 
 __all__ = ("Context", "Task")
@@ -98,6 +98,8 @@ class Task:
         if name in OPTION_ATTRIBUTES:
             vars(self).pop("_definition", None)
             vars(self).pop("_exec_options", None)
+        elif name in HANDLERS:
+            self._get_app().has_handlers = True
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         """Run the task here and now, as a function."""

@@ -7,8 +7,10 @@ from typing import Any, Final
 HANDLERS: Final = ("on_success", "on_failure", "on_retry", "after_return")
 
 
-def has_handlers(kind: Any) -> bool:
-    """Whether a class of tasks has handlers of its own."""
+def has_handlers(task: Any) -> bool:
+    """Whether a task, or a class of tasks, has handlers of its own."""
     from taskq_cloud.celery.app.task import Task  # which imports this module
 
-    return any(getattr(kind, name) is not getattr(Task, name) for name in HANDLERS)
+    kind = task if isinstance(task, type) else type(task)
+    own = () if task is kind else vars(task)
+    return any(name in own or getattr(kind, name) is not getattr(Task, name) for name in HANDLERS)

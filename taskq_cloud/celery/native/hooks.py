@@ -60,7 +60,7 @@ class HookTable(dict[str, tuple[Hooks, ...]]):
         if name == EVERY_TASK:
             return (*self._signals, *own) if _has_receivers(_OF_TASKS) else own
         task = dict.get(self._app._tasks, name)
-        return (*self._handlers, *own) if task is not None and has_handlers(type(task)) else own
+        return (*self._handlers, *own) if task is not None and has_handlers(task) else own
 
     def values(self) -> Any:
         """The hooks of each entry, and those of the signals about processes."""
