@@ -34,6 +34,9 @@ BACKEND_ALIASES: Final[Mapping[str, str]] = {
 }
 """The backends that native stores stand behind."""
 
+_SHARED: Final = {"taskq": _STORE}
+"""The backend by which Celery's own workers use a native store. Its entry point names a class for Celery."""
+
 # fmt: off
 _NOT_SUPPORTED: Final = frozenset({
     "arangodb", "cassandra", "consul", "cosmosdbsql", "couchbase", "couchdb", "database", "db", "elasticsearch", "file",
@@ -79,7 +82,7 @@ def _aliases(loader: Any, namespace: str) -> dict[str, str]:
     stores = {name: _STORE for name in STORES.known if name not in BACKEND_ALIASES}
     stores |= {entry.name: _STORE for entry in entry_points(group=STORES.group)}
     others = {entry.name: entry.value for entry in entry_points(group=namespace)}
-    return {**stores, **BACKEND_ALIASES, **loader.override_backends, **others}
+    return {**stores, **BACKEND_ALIASES, **loader.override_backends, **others, **_SHARED}
 
 
 def by_url(backend: Any = None, loader: Any = None) -> tuple[Any, str | None]:

@@ -20,6 +20,7 @@ _STORES_HERE: Final = (
 )
 _REGION: Final = re.compile(r"[a-z]{2,5}(-[a-z]+)+-\d+")
 _AZURE_CREDENTIAL: Final = re.compile(r"(?:defaultazure|managedidentity)credential@(?P<account>.+)", re.IGNORECASE)
+_SHARED: Final = "taskq+"
 _OWN_FILES: Final = "{0!r} is not supported: for a file on one machine, write sqlite:///path, or leave {1} unset"
 
 # -- brokers
@@ -93,6 +94,8 @@ def results_of(conf: Any) -> str | None:
         raise ImproperlyConfigured(
             f"result_backend is {backend!r:.100}; supported are the URLs and classes of {_STORES_HERE}"
         )
+    if backend.startswith(_SHARED):
+        return backend.removeprefix(_SHARED)  # the backend for Celery over a native store is that store here
     backend = _CLASSES.get(backend.removeprefix("taskq_cloud.").replace(":", "."), backend)
     name, separator, rest = backend.partition("://")
     scheme = name.lower()
