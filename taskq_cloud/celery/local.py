@@ -119,6 +119,7 @@ class Proxy:
         return self._get_current_object().__reduce__()
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        """Call the object."""
         return self._get_current_object()(*args, **kwargs)
 
     def __hash__(self) -> int:

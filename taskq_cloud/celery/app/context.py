@@ -201,10 +201,9 @@ def context_of(invocation: Invocation) -> Context:
     )
     request.update(headers=own or None, invocation=invocation)
     if eager:
-        known = running.in_place_request.get() or {}
-        request.update(
-            {name: of for name, of in known.items() if name != "id"} if known.get("id") == message.id else {}
-        )
+        known = dict(running.in_place_request.get() or {})
+        if known.pop("id", None) == message.id:
+            request.update(known)
     if message.ignore_result is not None:
         request.ignore_result = message.ignore_result
     return request

@@ -224,9 +224,7 @@ class Parts:
         }
         conf = self.conf
         if conf.task_serializer != "auth" or list(conf.accept_content or ()) != ["auth"]:
-            raise ImproperlyConfigured(
-                'signed messages need the settings task_serializer="auth", accept_content=["auth"]'
-            )
+            raise ImproperlyConfigured("signed messages need task_serializer='auth' and accept_content=['auth']")
         conf.update({name: value for name, value in given.items() if value is not None})
         if not (conf.security_key and conf.security_certificate and conf.security_cert_store):
             raise ImproperlyConfigured(

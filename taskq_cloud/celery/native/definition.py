@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
-from functools import partial
 from inspect import Parameter, Signature, iscoroutinefunction
 from typing import TYPE_CHECKING, Any, Final
 
