@@ -31,6 +31,7 @@ COMMANDS: Final = (
     "cost",
     "doctor",
     "drain",
+    "migrate",
     "package",
     "provision",
     "purge",

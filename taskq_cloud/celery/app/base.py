@@ -66,6 +66,8 @@ class Celery(Configured, Parts):
     _fixups: Any = None
     has_handlers = False
     _pool: Any = None
+    _controller: Any = None
+    """The ``WorkController`` that runs in this process; None: there is none."""
 
     def __init__(
         self,

@@ -238,11 +238,15 @@ class Signals(_OfTasks):
     # -- workers and processes
 
     def worker_started(self, worker: RunningWorker) -> None:
-        """Send ``worker_ready``."""
+        """Send ``worker_ready``, unless a ``WorkController`` runs the worker, which sends its signals itself."""
+        if self.app._controller is not None:
+            return
         signals.worker_ready.send(sender=worker)
 
     def worker_stopping(self, worker: RunningWorker) -> None:
-        """Send ``worker_shutting_down`` and ``worker_shutdown``."""
+        """Send ``worker_shutting_down`` and ``worker_shutdown``, unless a ``WorkController`` does."""
+        if self.app._controller is not None:
+            return
         signals.worker_shutting_down.send(sender=worker.hostname, sig="SIGTERM", how="Warm", exitcode=0)
         signals.worker_shutdown.send(sender=worker)
 

@@ -36,6 +36,8 @@ class NativeRun:
         self._controller = controller
         self._stop: Callable[[bool], None] | None = None
         self._stopped_early = False
+        self._thread: int | None = None
+        self._ended = threading.Event()
 
     def run(self, on_ready: Callable[[], Any]) -> int:
         """Run the native worker until it is told to stop, and return its exit code.
@@ -54,13 +56,29 @@ class NativeRun:
                     "the processes of the pool can't find the application, because no module has it as an attribute: "
                     "name it with -A, or use -P threads"
                 )
-        with _environment(_variables(controller)):
+        self._thread = threading.get_ident()
+        with _environment(_variables(controller)), self._runs():
             runtime = controller.app.native.runtime(hostname=controller.hostname, app_path=path)
             service = self._service(on_ready)
             if threading.current_thread() is threading.main_thread():
                 self._stop = _stop_by_signal
                 return run_worker(runtime, options, service)
             return asyncio.run(self._serve(NativeWorker(runtime, options, service)))
+
+    @contextmanager
+    def _runs(self) -> Iterator[None]:
+        controller = self._controller
+        controller.app._controller = controller
+        try:
+            yield
+        finally:
+            controller.app._controller = None
+            self._ended.set()
+
+    def join(self) -> None:
+        """Wait until the native worker has ended, unless this is its own thread."""
+        if self._thread not in (None, threading.get_ident()):
+            self._ended.wait()
 
     def stop(self, give_up: bool = False) -> None:
         """Tell the native worker to stop, if it runs.

@@ -248,7 +248,8 @@ class WorkController:
         except KeyboardInterrupt:
             self.stop(exitcode=EX_FAILURE)
         else:
-            self.stop()
+            if self.blueprint.state == RUN:  # and another thread hasn't stopped the worker
+                self.stop()
 
     def run_native(self, on_ready: Callable[[], Any]) -> None:
         """Run the native worker until it is told to stop."""
@@ -270,7 +271,7 @@ class WorkController:
             self.exitcode = exitcode
         if self.blueprint is not None and self.blueprint.state == RUN:
             self._shutdown(warm=True)
-        signals.worker_shutdown.send(sender=self)
+        self._send_worker_shutdown()
 
     def terminate(self, in_sighandler: bool = False) -> None:
         """Give back the messages of running tasks, and stop."""
@@ -279,8 +280,12 @@ class WorkController:
 
     def _shutdown(self, warm: bool = True) -> None:
         self.stop_native(give_up=not warm)
+        self._run.join()
         self.blueprint.stop(self, terminate=not warm)
         self.blueprint.join()
+
+    def _send_worker_shutdown(self) -> None:
+        signals.worker_shutdown.send(sender=self)
 
     def on_start(self) -> None:
         """Write the file of the process id."""
