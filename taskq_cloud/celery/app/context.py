@@ -168,6 +168,7 @@ def context_of(invocation: Invocation) -> Context:
     own = {name: value for name, value in message.headers.items() if not name.startswith("taskq_")}
     request = Context(
         args=tuple(message.args) if eager else list(message.args),
+        **({} if eager else {"argsrepr": message.argsrepr, "kwargsrepr": message.kwargsrepr}),
         called_directly=False,
         callbacks=list(embed.callbacks) if embed.callbacks else None,
         chain=list(embed.chain) if embed.chain else None,
