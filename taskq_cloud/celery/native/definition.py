@@ -50,7 +50,6 @@ def definition_of(task: Any) -> TaskDefinition:
         options=task_options(task.name, native_options(task)),
         bind=(lambda invocation: invocation) if _is_bound(task) else None,
         request=_request,
-        takes_failure=not isinstance(getattr(task, "__header__", None), partial),
     )
 
 

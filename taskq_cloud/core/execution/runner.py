@@ -305,6 +305,6 @@ def _arguments(
         request = definition.request(replace(invocation, message=failed, failed=None))
         exception = rebuild(error) if invocation.failed.exception is None else invocation.failed.exception
         args[:0] = [request, exception, error.traceback]
-    if definition.bind is not None:
+    elif definition.bind is not None:
         args.insert(0, definition.bind(invocation))
     return args, kwargs

@@ -113,8 +113,6 @@ class TaskDefinition:
         options: the options that the task was declared with.
         bind: makes the function's first argument, ``self``; None for a task declared without ``bind=True``.
         request: makes the request of a failed task, which the function gets when it runs as that task's errback.
-        takes_failure: whether the task may run as an errback that gets request, exception and traceback, although it
-            has ``bind``. Without ``bind``, every task may.
     """
 
     name: str
@@ -122,7 +120,6 @@ class TaskDefinition:
     options: TaskOptions
     bind: Callable[[Invocation], Any] | None = None
     request: Callable[[Invocation], Any] = lambda invocation: invocation
-    takes_failure: bool = False
 
     @property
     def is_async(self) -> bool:

@@ -33,9 +33,7 @@ def takes_failure(signature: Signature, tasks: Mapping[str, TaskDefinition]) -> 
         tasks: name -> definition of the tasks that are registered in this process.
     """
     definition = tasks.get(signature["task"])
-    if definition is None or signature.get("immutable"):
-        return False
-    if definition.bind is not None and not definition.takes_failure:
+    if definition is None or definition.bind is not None or signature.get("immutable"):
         return False
     try:
         args, kwargs = signature.get("args") or (), signature.get("kwargs") or {}
