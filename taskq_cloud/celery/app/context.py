@@ -192,12 +192,11 @@ def context_of(invocation: Invocation) -> Context:
         root_id=message.root_id or message.id,
         shadow=message.shadow,
         stamped_headers=list(message.stamped_headers) if message.stamped_headers else None,
-        stamps=dict(message.stamps) or None,
+        stamps=dict(message.stamps) or (None if eager else {}),
         task=message.task,
         timelimit=None if eager else [invocation.time_limit, invocation.soft_time_limit],
         time_limit=invocation.time_limit,
         soft_time_limit=invocation.soft_time_limit,
-        utc=None if eager else True,
         loglevel=0 if eager else None,
     )
     request.update(headers=own or None, invocation=invocation)

@@ -14,6 +14,8 @@ from taskq_cloud.core.model.task_names import EVERY_TASK
 if TYPE_CHECKING:
     from taskq_cloud.celery.app.context import Context
 
+ARGSREPR_MAXSIZE: Final = 1024
+"""The length of the texts that show arguments in headers."""
 _OF_TASKS: Final = (
     signals.before_task_publish,
     signals.after_task_publish,
@@ -273,6 +275,8 @@ def info_of(error: Any) -> Any:
 
 def headers_of(call: Call) -> dict[str, Any]:
     """The headers of a message in Celery's protocol, for receivers of signals."""
+    from taskq_cloud.celery.utils.saferepr import saferepr  # few applications listen to these signals
+
     message = call.message
     return {
         "lang": "py",
@@ -287,8 +291,8 @@ def headers_of(call: Call) -> dict[str, Any]:
         "timelimit": list(message.timelimit),
         "root_id": message.root_id or message.id,
         "parent_id": message.parent_id,
-        "argsrepr": message.argsrepr or repr(tuple(message.args)),
-        "kwargsrepr": message.kwargsrepr or repr(dict(message.kwargs)),
+        "argsrepr": message.argsrepr or saferepr(tuple(message.args), ARGSREPR_MAXSIZE),
+        "kwargsrepr": message.kwargsrepr or saferepr(dict(message.kwargs), ARGSREPR_MAXSIZE),
         "origin": message.origin,
         "ignore_result": message.ignore_result,
         "replaced_task_nesting": message.replaced_task_nesting,
@@ -306,12 +310,7 @@ def _published(call: Call) -> dict[str, Any]:
         "exchange": "",
         "routing_key": call.queue,
         "declare": [],
-        "properties": {
-            "correlation_id": message.id,
-            "reply_to": message.reply_to,
-            "priority": message.priority,
-            "delivery_mode": 2,
-        },
+        "properties": {"correlation_id": message.id, "reply_to": message.reply_to},
         "retry_policy": {},
     }
 
