@@ -19,6 +19,7 @@ from taskq_cloud.celery.app.registry import TaskRegistry
 from taskq_cloud.celery.exceptions import AlwaysEagerIgnored
 from taskq_cloud.celery.local import maybe_evaluate
 from taskq_cloud.celery.utils import cached_property, gen_task_name, uuid
+from taskq_cloud.celery.utils._logical_clock import LamportClock
 from taskq_cloud.celery.utils.dispatch import Signal
 from taskq_cloud.celery.utils.functional import head_from_fun
 from taskq_cloud.celery.utils.imports import symbol_by_name
@@ -94,6 +95,7 @@ class Celery(Configured, Parts):
     ) -> None:
         self._local = threading.local()
         self._native_lock = threading.RLock()
+        self.clock = LamportClock()
         self.main = main
         self.amqp_cls = amqp or self.amqp_cls
         self.events_cls = events or self.events_cls

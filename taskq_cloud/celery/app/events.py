@@ -1,4 +1,4 @@
-"""Events of workers and tasks (``app.events``), which are not sent yet."""
+"""Events of workers and tasks: ``app.events``."""
 
 from __future__ import annotations
 
@@ -6,44 +6,53 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
+from taskq_cloud.celery.utils import cached_property
+
 __all__ = ("Events",)
 
 
-class Dispatcher:
-    """Sends events: to the log, until monitors can receive them.
-
-    Args:
-        hostname: the name of the worker.
-    """
-
-    def __init__(self, hostname: str | None) -> None:
-        self.hostname = hostname
-
-    def send(self, type: str, **fields: Any) -> None:
-        """Write an event to the log ``taskq_cloud.celery.events``, at the level DEBUG."""
-        import logging  # few tasks send events
-
-        logging.getLogger("taskq_cloud.celery.events").debug("event %s: %s", type, fields)
-
-
 class Events:
-    """The sending and the receiving of events.
+    """The classes that send and receive events, and make a state of them.
 
     Args:
         app: the application.
     """
 
+    receiver_cls = "taskq_cloud.celery.events.receiver:EventReceiver"
+    dispatcher_cls = "taskq_cloud.celery.events.dispatcher:EventDispatcher"
+    state_cls = "taskq_cloud.celery.events.state:State"
+
     def __init__(self, app: Any = None) -> None:
         self.app = app
 
-    @contextmanager
-    def default_dispatcher(self, hostname: str | None = None, **_: Any) -> Iterator[Dispatcher]:
-        """Give a dispatcher for a ``with`` statement."""
-        yield Dispatcher(hostname)
+    @cached_property
+    def Receiver(self) -> Any:
+        """The class of receivers: see ``taskq_cloud.celery.events.receiver``."""
+        return self.app.subclass_with_self(self.receiver_cls, reverse="events.Receiver")
 
-    def __getattr__(self, name: str) -> Any:
-        if name.startswith("_"):
-            raise AttributeError(name)
-        raise NotImplementedError(
-            f"app.events.{name}: events are not received yet: the log records of workers have what they would say"
-        )
+    @cached_property
+    def Dispatcher(self) -> Any:
+        """The class of dispatchers: see ``taskq_cloud.celery.events.dispatcher``."""
+        return self.app.subclass_with_self(self.dispatcher_cls, reverse="events.Dispatcher")
+
+    @cached_property
+    def State(self) -> Any:
+        """The class of states: see ``taskq_cloud.celery.events.state``."""
+        return self.app.subclass_with_self(self.state_cls, reverse="events.State")
+
+    @contextmanager
+    def default_dispatcher(
+        self, hostname: str | None = None, enabled: bool = True, buffer_while_offline: bool = False
+    ) -> Iterator[Any]:
+        """Give a dispatcher for a ``with`` statement.
+
+        Args:
+            hostname: the name of this process.
+            enabled: False: nothing is sent.
+            buffer_while_offline: keep events that can't be sent.
+        """
+        with (
+            self.app.amqp.producer_pool.acquire(block=True) as producer,
+            self.Dispatcher(producer.connection, hostname, enabled, producer.channel, buffer_while_offline) as made,
+        ):
+            yield made
