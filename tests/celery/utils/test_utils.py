@@ -6,6 +6,7 @@ import itertools
 import json
 import math
 import pickle
+import re
 import socket
 import sys
 import threading
@@ -257,7 +258,7 @@ CALLS: dict[str, list[tuple[str, tuple[Any, ...], dict[str, Any]]]] = {
 @pytest.mark.parametrize(
     ("module", "name", "args", "kwargs"),
     [(module, *call) for module, calls in CALLS.items() for call in calls],
-    ids=lambda value: repr(value)[:40],
+    ids=lambda value: re.sub(r" at 0x[0-9a-f]*", "", repr(value))[:40],  # the same in every process
 )
 def test_functions_come_to_celerys_outcome(module: str, name: str, args: tuple[Any, ...], kwargs: Any) -> None:
     # Two copies of an argument that is used up by the first call.
