@@ -21,6 +21,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from taskq_cloud import TaskQ
+from taskq_cloud.celery import _state
+from taskq_cloud.celery.app import builtins  # noqa: F401  # it adds tasks to every application
 from taskq_cloud.worker.options import WorkerOptions
 from taskq_cloud.worker.supervisor import Worker
 
@@ -99,15 +101,25 @@ class Page:
                 await app.aclose()
 
     def _apps(self) -> list[TaskQ]:
-        return [value for value in vars(self.module).values() if isinstance(value, TaskQ)]
+        found = [_native(value) for value in vars(self.module).values()]
+        return [each for each in found if each is not None]
 
     def _serve(self) -> None:
-        app = getattr(self.module, "app", None)
+        app = _native(getattr(self.module, "app", None))
         if app is None or not app.tasks or self._served == (app, app.queues()):
             return
         self._stack.close()
         self._stack.enter_context(_worker(app))
         self._served = (app, app.queues())
+
+
+def _native(value: object) -> TaskQ | None:
+    """Return the native application of a page's value, which may be one of Celery's; None: it isn't an application."""
+    celery = sys.modules.get("taskq_cloud.celery.app.base")
+    if celery is not None and isinstance(value, celery.Celery):
+        value.finalize(auto=True)
+        value = value.native
+    return value if isinstance(value, TaskQ) else None
 
 
 @contextlib.contextmanager
@@ -150,10 +162,13 @@ def open_page() -> Iterator[Page]:
     page = Page()
     before = sys.modules.get("shop")
     sys.modules["shop"] = page.module
+    current, finalizers = _state._tls.current_app, set(_state._on_app_finalizers)
     try:
         yield page
     finally:
         page.close()
+        _state._tls.current_app = current
+        _state._on_app_finalizers.intersection_update(finalizers)
         if before is None:
             del sys.modules["shop"]
         else:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import importlib
 from collections.abc import Iterator
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
@@ -14,6 +15,9 @@ from tests.test_public_names import PUBLIC
 
 CONTRACTS = "taskq_cloud.testing.contracts."
 """The beginning of the modules that hold the contract suites; an author of an adapter imports these by their path."""
+
+CELERY = "taskq_cloud.celery."
+"""The beginning of the modules with Celery's paths, which are public as they are in Celery."""
 
 EXAMPLES = sorted((DOCS.parent / "examples").rglob("*.py"))
 
@@ -34,9 +38,18 @@ def is_ours(module: str) -> bool:
 
 def is_public(module: str, name: str | None = None) -> bool:
     """Whether a module, or a name in it, is public."""
-    if module.startswith(CONTRACTS) or f"{module}.{name}" in PUBLIC:
+    if module.startswith(CONTRACTS) or f"{module}.{name}" in PUBLIC or is_celerys(module, name):
         return True
     return module in PUBLIC and (name is None or name in importlib.import_module(module).__all__)
+
+
+def is_celerys(module: str, name: str | None) -> bool:
+    """Whether a module, or a name in it, has a public path of Celery's, or is the alias."""
+    if not f"{module}.".startswith(CELERY):
+        return False
+    named = f"{module}.{name}" if name is not None and find_spec(f"{module}.{name}") else module
+    theirs = named.removeprefix("taskq_cloud.")
+    return named == f"{CELERY}alias" or (find_spec(theirs) is not None and "._" not in named)
 
 
 @pytest.mark.parametrize("page", sorted(path.name for path in DOCS.glob("*.md")))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 
@@ -23,7 +24,7 @@ def ours() -> Iterator[Side]:
 
 
 def _side(package: str) -> Iterator[Side]:
-    state = importlib.import_module(f"{package}._state")
+    state: Any = importlib.import_module(f"{package}._state")
     importlib.import_module(f"{package}.app.builtins")  # it adds tasks to every application
     current, default = state._tls.current_app, state.default_app
     finalizers = set(state._on_app_finalizers)

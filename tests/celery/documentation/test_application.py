@@ -116,7 +116,7 @@ def test_finalized_application_takes_further_tasks(side: Side) -> None:
 
 
 def test_base_class_of_all_tasks_can_be_replaced(side: Side) -> None:
-    class Logged(side.Task):  # type: ignore[misc, name-defined]
+    class Logged(side.Task):  # type: ignore[name-defined]
         abstract = True
         calls: list[Any] = []  # noqa: RUF012  # Celery's style of a class attribute
 
@@ -140,7 +140,7 @@ def test_base_class_of_all_tasks_can_be_replaced(side: Side) -> None:
 
 
 def test_task_class_can_be_given_to_an_application(side: Side) -> None:
-    class Marked(side.Task):  # type: ignore[misc, name-defined]
+    class Marked(side.Task):  # type: ignore[name-defined]
         mark = "of the application"
 
     app = side.app(task_cls=Marked)
@@ -153,7 +153,7 @@ def test_task_class_can_be_given_to_an_application(side: Side) -> None:
 
 
 def test_base_class_of_one_task_is_an_option(side: Side) -> None:
-    class Debug(side.Task):  # type: ignore[misc, name-defined]
+    class Debug(side.Task):  # type: ignore[name-defined]
         def __call__(self, *args: Any, **kwargs: Any) -> Any:
             return "debugged", self.run(*args, **kwargs)
 

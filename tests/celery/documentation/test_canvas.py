@@ -200,7 +200,9 @@ def test_chunks_split_a_list_of_arguments(side: Side, app: Any) -> None:
 
 
 def test_visitor_stamps_each_task(side: Side, app: Any) -> None:
-    class Monitoring(side.module("canvas").StampingVisitor):  # type: ignore[misc, name-defined]
+    visitor: Any = side.module("canvas").StampingVisitor
+
+    class Monitoring(visitor):
         def on_signature(self, sig: Any, **headers: Any) -> dict[str, Any]:
             return {"monitoring_id": sig.task, "stamped_headers": ["monitoring_id"]}
 
@@ -218,7 +220,9 @@ def test_visitor_stamps_each_task(side: Side, app: Any) -> None:
 
 
 def test_callbacks_can_be_stamped_too(side: Side, app: Any) -> None:
-    class Callbacks(side.module("canvas").StampingVisitor):  # type: ignore[misc, name-defined]
+    visitor: Any = side.module("canvas").StampingVisitor
+
+    class Callbacks(visitor):
         def on_signature(self, sig: Any, **headers: Any) -> dict[str, Any]:
             return {"header": "value"}
 

@@ -80,7 +80,7 @@ def test_automatic_names_follow_the_module(app: Any) -> None:
 
 
 def test_names_can_be_made_by_the_application(side: Side) -> None:
-    class Named(side.Celery):  # type: ignore[misc, name-defined]
+    class Named(side.Celery):  # type: ignore[name-defined]
         def gen_task_name(self, name: str, module: str) -> str:
             return super().gen_task_name(name, module.removesuffix(".tasks"))  # type: ignore[no-any-return]
 
@@ -147,7 +147,7 @@ def test_retry_gives_up_with_the_exception_or_its_own(side: Side, app: Any) -> N
 
 
 def test_known_exceptions_are_retried_automatically(side: Side, app: Any) -> None:
-    runs = []
+    runs: list[Any] = []
 
     @app.task(
         autoretry_for=(ConnectionError,), max_retries=5, retry_backoff=False, default_retry_delay=0, retry_jitter=False
@@ -173,7 +173,7 @@ def test_known_exceptions_are_retried_automatically(side: Side, app: Any) -> Non
 
 
 def test_retry_options_can_stand_in_a_base_class(side: Side, app: Any) -> None:
-    class Retrying(side.Task):  # type: ignore[misc, name-defined]
+    class Retrying(side.Task):  # type: ignore[name-defined]
         autoretry_for = (TypeError,)
         max_retries = 1
         default_retry_delay = 0
@@ -338,7 +338,7 @@ def test_rejected_task_leaves_its_queue(side: Side, app: Any) -> None:
 
 
 def test_task_object_lives_as_long_as_the_process(side: Side, app: Any) -> None:
-    class Database(side.Task):  # type: ignore[misc, name-defined]
+    class Database(side.Task):  # type: ignore[name-defined]
         _connection: Any = None
 
         @property
@@ -358,7 +358,7 @@ def test_task_object_lives_as_long_as_the_process(side: Side, app: Any) -> None:
 def test_handlers_are_called_with_the_outcome(side: Side, app: Any) -> None:
     told: list[Any] = []
 
-    class Telling(side.Task):  # type: ignore[misc, name-defined]
+    class Telling(side.Task):  # type: ignore[name-defined]
         def before_start(self, task_id: str, args: Any, kwargs: Any) -> None:
             told.append(("before_start", list(args)))
 
@@ -408,7 +408,7 @@ def test_handlers_are_called_with_the_outcome(side: Side, app: Any) -> None:
 
 
 def test_class_based_task_is_registered(side: Side, app: Any) -> None:
-    class Greet(side.Task):  # type: ignore[misc, name-defined]
+    class Greet(side.Task):  # type: ignore[name-defined]
         name = "proj.greet"
 
         def run(self, name: str) -> str:
