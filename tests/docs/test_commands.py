@@ -9,6 +9,7 @@ import shlex
 import click
 import pytest
 
+from taskq_cloud.celery.bin.celery import celery
 from taskq_cloud.cli import COMMANDS, main
 from tests.docs.samples import DOCS, README
 
@@ -34,7 +35,11 @@ def test_command_on_page_exists_with_its_options(page: str, line: str) -> None:
     (name,) = [word for word in words if word in COMMANDS][:1]
     command = main.get_command(click.Context(main), name)
     assert command is not None
-    known = {option for each in command.params for option in each.opts}
+    parameters = [*command.params]
+    if name == "celery":  # whose options are those of Celery's program and of its command
+        inner = next(word for word in words[words.index(name) :] if word in celery.commands)
+        parameters += [*celery.params, *celery.commands[inner].params]
+    known = {option for each in parameters for option in each.opts}
     assert {word.partition("=")[0] for word in words if re.match(r"--?[a-zA-Z]", word)} <= known, page
 
 

@@ -41,7 +41,10 @@ class WorkersPool(click.Choice[Any]):
         chosen = super().convert(value, param, ctx)
         if chosen == "prefork" and ctx.obj.app.conf.worker_pool:
             chosen = ctx.obj.app.conf.worker_pool
-        pool = concurrency.get_implementation(chosen)
+        try:
+            pool = concurrency.get_implementation(chosen)
+        except ImportError as error:
+            self.fail(f"the pool {chosen!r} can't be imported: {error}", param, ctx)
         if getattr(pool, "native_name", None) is None:
             self.fail(getattr(pool, "refusal", f"{chosen!r} is not a pool"), param, ctx)
         return pool

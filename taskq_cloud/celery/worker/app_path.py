@@ -17,7 +17,9 @@ def path_of(app: Any) -> str | None:
     found = {
         name: attribute
         for name, module in list(sys.modules.items())
-        if not name.startswith("taskq_cloud.") and (attribute := _attribute(module, app)) is not None
+        if name != "__mp_main__"
+        and not name.startswith("taskq_cloud.")
+        and (attribute := _attribute(module, app)) is not None
     }
     if not found:
         return None
@@ -40,7 +42,7 @@ def _name_of_script() -> str | None:
     if file is None:
         return None
     # Processes of the pool read both: where modules are, and which file's tasks are named after the application.
-    os.environ["MP_MAIN_FILE"] = str(file)
+    os.environ["MP_MAIN_FILE"] = str(Path(file).resolve())
     if spec is not None:
         return str(spec.name)
     folder = str(Path(file).resolve().parent)

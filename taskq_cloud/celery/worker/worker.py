@@ -65,6 +65,7 @@ class WorkController:
     """Where processes of the pool import the application; None: where it is found among the imported modules."""
     burst = False
     """Whether the worker stops once its queues are empty."""
+    _stopping = False
     logs = False
     """Whether processes of the pool set up their log as the worker does."""
     ticker: Any = None
@@ -248,7 +249,7 @@ class WorkController:
         except KeyboardInterrupt:
             self.stop(exitcode=EX_FAILURE)
         else:
-            if self.blueprint.state == RUN:  # and another thread hasn't stopped the worker
+            if not self._stopping:  # otherwise another thread stops the steps
                 self.stop()
 
     def run_native(self, on_ready: Callable[[], Any]) -> None:
@@ -267,6 +268,7 @@ class WorkController:
             in_sighandler: has no effect.
             exitcode: the exit code of the program.
         """
+        self._stopping = True
         if exitcode is not None:
             self.exitcode = exitcode
         if self.blueprint is not None and self.blueprint.state == RUN:

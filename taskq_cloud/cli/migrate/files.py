@@ -17,7 +17,7 @@ _COMMANDS_IN: Final = re.compile(
     r"Procfile.*|.*Dockerfile.*|Makefile|.*\.(sh|ya?ml|service|conf|ini|toml|bash|env)", re.IGNORECASE
 )
 _COMMAND: Final = re.compile(
-    r"(?<![\w./@=:-])(?:[\w./-]*/)?celery\W{1,6}(?:-A\b|--app\b|-b\b|worker\b|beat\b|multi\b|-C\b|-q\b|inspect\b|flower\b)"
+    r"(?<![\w./@:-])(?:[\w./-]*/)?celery\W{1,6}(?:-A\b|--app\b|-b\b|worker\b|beat\b|multi\b|-C\b|-q\b|inspect\b|flower\b)"
 )
 """``celery`` with an option or a command after it, in a shell's line or in a list of YAML or JSON."""
 _TASKQ: Final = re.compile(r"taskq[\"',\s]+$")

@@ -16,6 +16,20 @@ from typing import Final
 from taskq_cloud.cli.migrate.names import has_module, is_object, ours
 
 _PATH: Final = re.compile(r"celery(\.[A-Za-z_]\w*)+(:[A-Za-z_][\w.]*)?")
+_TASKS: Final = frozenset(
+    {
+        "celery.accumulate",
+        "celery.backend_cleanup",
+        "celery.chain",
+        "celery.chord",
+        "celery.chord_unlock",
+        "celery.chunks",
+        "celery.group",
+        "celery.map",
+        "celery.starmap",
+    }
+)
+"""The names of built-in tasks, which stay; some are names of functions, too."""
 _MODULE_LISTS: Final = frozenset(
     {"pytest_plugins", "imports", "include", "CELERY_IMPORTS", "CELERY_INCLUDE", "loader", "import_module"}
 )
@@ -107,6 +121,8 @@ def _edits(source: Source) -> Iterator[Edit]:
             yield _import_from(source, node)
         elif isinstance(node, ast.Constant) and isinstance(node.value, str):
             value = node.value
+            if value in _TASKS:
+                continue
             if _PATH.fullmatch(value) and (is_object(value) or (id(node) in paths and has_module(value))):
                 yield from _string(source, node, value)
 
@@ -168,9 +184,10 @@ def _strings_of_modules(tree: ast.AST) -> set[int]:
     found: set[int] = set()
     for node in ast.walk(tree):
         values: list[ast.expr] = []
-        assigned = isinstance(node, ast.Assign) and any(_last_name(each) in _MODULE_LISTS for each in node.targets)
-        if assigned or (isinstance(node, ast.keyword) and node.arg in _MODULE_LISTS):
-            values = [node.value]
+        if isinstance(node, ast.Assign):
+            values = [node.value] if any(_last_name(target) in _MODULE_LISTS for target in node.targets) else []
+        elif isinstance(node, ast.keyword):
+            values = [node.value] if node.arg in _MODULE_LISTS else []
         elif isinstance(node, ast.Call) and _last_name(node.func) in _MODULE_LISTS:
             values = list(node.args)
         found.update(id(each) for value in values for each in ast.walk(value))

@@ -1,0 +1,162 @@
+"""``celery worker`` and what it needs, as processes: Celery's command lines run as they stand."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from pathlib import Path
+
+import pytest
+
+from tests.celery.bin.conftest import Run, Start
+
+TASKQ = ("-m", "taskq_cloud", "celery")
+PROGRAM = ("-m", "taskq_cloud.celery")
+
+
+def call_and_stop(run: Run, process: object, name: str, *arguments: str) -> str:
+    """Call a task, wait for its value, and stop the worker in order."""
+    task_id = run(*TASKQ, "-A", "shop", "call", name, *arguments).stdout.strip()
+    value = run(*TASKQ, "-A", "shop", "result", task_id)
+    process.send_signal(signal.SIGTERM)  # type: ignore[attr-defined]
+    process.wait(30)  # type: ignore[attr-defined]
+    return value.stdout.strip() or value.stderr
+
+
+@pytest.mark.parametrize("pool", ["prefork", "threads", "solo"])
+def test_worker_with_pool_runs_task_and_ends_in_order(shop: Path, run: Run, start: Start, pool: str) -> None:
+    worker = start(*TASKQ, "-A", "shop", "worker", "-P", pool, "-c", "1", "-l", "INFO", "-n", "one@%h")
+    assert call_and_stop(run, worker, "shop.tasks.add", "-a", "[2, 3]") == "5"
+    assert worker.returncode == 0
+    output = (shop / "output").read_text()
+    assert ".> transport:   sqlite:///broker.db" in output
+    assert "  . shop.tasks.add" in output
+    noted = (shop / "noted").read_text().splitlines()
+    host = os.uname().nodename
+    assert noted == [
+        "init",
+        f"ready one@{host} shop",
+        f"shutting down one@{host} Warm",
+        f"shutdown one@{host}",
+    ]
+
+
+def test_prefork_worker_runs_task_in_process_of_its_own(run: Run, start: Start) -> None:
+    worker = start(*PROGRAM, "-A", "shop.celery:app", "worker", "-c", "1", "-n", "two@host")
+    assert call_and_stop(run, worker, "shop.tasks.where") == "['two@host', True]"
+
+
+def test_native_worker_takes_celery_application(run: Run, start: Start) -> None:
+    worker = start("-m", "taskq_cloud", "worker", "-A", "shop", "-c", "1")
+    assert call_and_stop(run, worker, "shop.tasks.add", "-a", "[4, 5]") == "9"
+    assert worker.returncode == 0
+
+
+def test_worker_main_of_script_runs_its_tasks(shop: Path, run: Run, start: Start) -> None:
+    (shop / "script.py").write_text(
+        "import sys\n"
+        "from taskq_cloud.celery import Celery\n"
+        "app = Celery('small', broker='sqlite:///broker.db', backend='sqlite:///results.db')\n"
+        "@app.task\n"
+        "def double(x):\n    return 2 * x\n"
+        "if __name__ == '__main__':\n"
+        "    if sys.argv[1:]:\n        app.worker_main(['worker', '-c', '1', '-l', 'WARNING'])\n"
+        "    else:\n        result = double.delay(21)\n        print(result.get(timeout=30), double.name)\n"
+    )
+    worker = start("script.py", "worker")
+    called = run("script.py")
+    worker.send_signal(signal.SIGTERM)
+    worker.wait(30)
+    assert called.stdout.split() == ["42", "small.double"], called.stderr
+
+
+def test_detached_worker_writes_its_pid_and_log(shop: Path, run: Run) -> None:
+    pid_file, log = shop / "w.pid", shop / "w.log"
+    started = run(*PROGRAM, "-A", "shop", "worker", "--detach", "--pidfile=w.pid", "--logfile=w.log", "-l", "INFO")
+    assert started.returncode == 0, started.stderr
+    task_id = run(*TASKQ, "-A", "shop", "call", "shop.tasks.add", "-a", "[1, 1]").stdout.strip()
+    assert run(*TASKQ, "-A", "shop", "result", task_id).stdout.strip() == "2"
+    pid = int(pid_file.read_text())
+    second = run(*PROGRAM, "-A", "shop", "worker", "--pidfile=w.pid")
+    assert second.returncode == 1
+    assert f"process {pid} runs" in second.stderr + second.stdout
+    os.kill(pid, signal.SIGTERM)
+    deadline = time.monotonic() + 30
+    while pid_file.exists():
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    assert "ready." in log.read_text()
+
+
+def test_options_without_effect_are_named_in_one_line(shop: Path, run: Run, start: Start) -> None:
+    worker = start(
+        *PROGRAM, "-A", "shop", "worker", "-P", "solo", "-O", "fair", "-E", "--without-gossip", "--without-mingle"
+    )
+    assert call_and_stop(run, worker, "shop.tasks.add", "-a", "[1, 2]") == "3"
+    lines = [line for line in (shop / "output").read_text().splitlines() if "no effect" in line]
+    assert lines == [
+        (
+            "These options have no effect in taskq_cloud: -O fair (a free process gets the next message), -E (workers "
+            "send no events yet), --without-gossip, --without-mingle."
+        )
+    ]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "text"),
+    [
+        (("worker", "-P", "gevent"), 2, "use -P threads"),
+        (("worker", "-c", "many"), 2, "must be a non-negative integer or 'auto'"),
+        (("worker", "--autoscale", "1,2,3"), 2, "Expected two comma separated integers"),
+        (("worker", "--", "no.such=1"), 2, "Unable to parse extra configuration"),
+        (("inspect", "nothing"), 2, "Command nothing not recognized"),
+        (("inspect", "active"), 1, "workers can't be asked yet"),
+        (("status",), 1, "workers can't be asked yet"),
+        (("control", "rate_limit", "a", "1/s"), 1, "set rate_limit of the task"),
+        (("multi", "start", "w1"), 1, "the platform starts and watches workers"),
+        (("amqp", "queue.purge", "x"), 1, "taskq purge"),
+        (("graph", "bootsteps"), 1, "taskq topology"),
+        (("call", "x", "-a", "{}"), 2, "was not an array"),
+    ],
+)
+def test_refusal_is_one_line_with_exit_code(run: Run, arguments: tuple[str, ...], code: int, text: str) -> None:
+    ran = run(*TASKQ, "-A", "shop", *arguments)
+    assert ran.returncode == code
+    assert text in ran.stderr
+    assert "Traceback" not in ran.stderr
+
+
+def test_unknown_application_is_an_error_that_names_it(run: Run) -> None:
+    ran = run(*TASKQ, "-A", "nowhere", "report")
+    assert ran.returncode == 2
+    assert "The module nowhere was not found." in ran.stderr
+
+
+def test_purge_asks_and_counts(run: Run) -> None:
+    run(*TASKQ, "-A", "shop", "call", "shop.tasks.add", "-a", "[1, 2]")
+    kept = run(*TASKQ, "-A", "shop", "purge", input="n\n")
+    assert kept.returncode == 1
+    assert "There is no undo" in kept.stdout
+    assert run(*TASKQ, "-A", "shop", "purge", "-f").stdout == "Purged 1 message from 1 known task queue.\n"
+    assert run(*TASKQ, "-A", "shop", "purge", "-f").stdout == "No messages purged from 1 queue.\n"
+
+
+def test_revoked_task_does_not_run(run: Run, start: Start) -> None:
+    task_id = run(*TASKQ, "-A", "shop", "call", "shop.tasks.add", "-a", "[1, 2]", "--countdown", "1").stdout.strip()
+    assert run(*TASKQ, "-A", "shop", "control", "revoke", task_id).stdout == "1 task revoked.\n"
+    worker = start(*PROGRAM, "-A", "shop", "worker", "-P", "solo")
+    value = run(*TASKQ, "-A", "shop", "result", task_id)
+    worker.send_signal(signal.SIGTERM)
+    worker.wait(30)
+    assert (value.returncode, value.stderr) == (1, "Error: revoked\n")
+
+
+def test_report_and_bindings_show_the_application(run: Run) -> None:
+    assert "broker_url: 'sqlite:///broker.db'" in run(*TASKQ, "-A", "shop", "report").stdout
+    assert run(*TASKQ, "-A", "shop", "list", "bindings").stdout.splitlines()[2].split() == ["celery"] * 3
+
+
+def test_shell_has_application_and_tasks(run: Run) -> None:
+    ran = run(*TASKQ, "-A", "shop", "shell", "--python", input="print(add(2, 3), app.main, chain)\n")
+    assert "5 shop <class" in ran.stdout, ran.stderr
