@@ -236,7 +236,7 @@ def test_word_is_read_as_bool_as_in_celery(term: Any, alike: Any) -> None:
         object,
         {"a": object()},
     ],
-    ids=repr,
+    ids=lambda value: repr(value).partition(" at 0x")[0],
 )
 def test_value_becomes_plain_as_in_celery(value: Any, alike: Any) -> None:
     alike(lambda side: side.of("utils.serialization").jsonify(value))
