@@ -123,8 +123,14 @@ class Registry(Resources):
         return {name: of for name, of in options.items() if getattr(own, name, None) == getattr(_DEFAULTS, name, None)}
 
     def queues(self) -> list[str]:
-        """Return the queues that the registered tasks go to, and the default queue."""
-        return sorted({self.conf.task_default_queue, *map(self.route, self.tasks)})
+        """Return the queues that the registered tasks go to, and the default queue, with the queues of their levels.
+
+        Raises:
+            ImproperlyConfigured: a queue has the name of another one's level of priority.
+        """
+        queues = {self.conf.task_default_queue, *map(self.route, self.tasks)}
+        self.priorities.check(sorted(queues))
+        return sorted(self.priorities.expanded(queues))
 
     @lazy
     def _router(self) -> Router:

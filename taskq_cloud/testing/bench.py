@@ -30,6 +30,7 @@ from taskq_cloud.core.model.capabilities import dead_letter_queue
 from taskq_cloud.core.model.message import Delivery, Message, Outgoing, Sent, Settlement
 from taskq_cloud.core.model.options import Policy
 from taskq_cloud.core.model.outcome import Admission, Admitted, Invocation, Outcome
+from taskq_cloud.core.model.priorities import NO_PRIORITIES, PriorityLevels
 from taskq_cloud.core.model.task_definition import TaskDefinition
 from taskq_cloud.core.ports import Broker, ResultStore, ScheduleStore
 from taskq_cloud.stores.results.memory import MemoryResults
@@ -58,6 +59,7 @@ class Bench:
         policy: the settings that hold for all tasks.
         queue: the queue that messages are sent to and received from, unless a call names another one.
         route: task name -> queue, for messages that the pipeline sends; None: all go to ``queue``.
+        priorities: the levels of priority that queues have.
         codec: encodes messages.
         run_task: decides how a run ends, given the invocation; None: the task's function runs.
         admits: whether a run may begin; False is the answer of a worker that stops.
@@ -72,6 +74,7 @@ class Bench:
     policy: Policy = field(default_factory=Policy)
     queue: str = "work"
     route: Callable[[str], str] | None = None
+    priorities: PriorityLevels = NO_PRIORITIES
     codec: Codec = field(default_factory=Codec)
     run_task: Callable[[Invocation], Outcome] | None = None
     admits: bool = True
@@ -84,7 +87,7 @@ class Bench:
     def __post_init__(self) -> None:
         self.runner = TaskRunner(self.tasks, self.clock, self.clock)
         self.environment = Environment(
-            outbox=Outbox(self.codec, self.broker, self.scheduler),
+            outbox=Outbox(self.codec, self.broker, self.scheduler, priorities=self.priorities),
             store=self.store,
             tasks=self.tasks,
             policy=self.policy,
@@ -142,6 +145,7 @@ class Bench:
             policy=app.conf.policy(0),
             queue=app.conf.task_default_queue,
             route=app.route,
+            priorities=app.priorities,
         )
 
     def changed(self, **changes: Any) -> Self:

@@ -81,7 +81,7 @@ class Worker:
         self._leased = LeasedDeliveries(
             runtime.broker, run, options.capacity, self._lease_seconds, refill=options.refill
         )
-        self._slots = Slots(options.concurrency, self._leased.notify)
+        self._slots = Slots(options.concurrency, self._leased.notify, options.priority_weights)
         self._leased.slot_is_idle = lambda: self._slots.idle
         self._leased.count_running = lambda: self._slots.taken
         self._settlements = SettlementBatcher(runtime.broker, run, self._leased)
@@ -153,7 +153,7 @@ class Worker:
             return await self._runtime.async_connections.run(flow)
 
         batch = min(broker.capabilities.receive_batch, options.share)
-        return Poller(queue, receive, self._leased, batch, self._deliver)
+        return Poller(queue, receive, self._leased, batch, self._deliver, options.level_of(queue))
 
     # -- from start to stop
 
@@ -324,7 +324,7 @@ class Worker:
         """Wait until the delivery has a slot and a place in the pool; None if it gets none, or has lost its lease."""
         place = self._places.get(delivery.receipt)
         if place is None:
-            if not await self._slots.acquire():
+            if not await self._slots.acquire(self._options.level_of(delivery.queue)):
                 return None
             try:
                 place = await self._pool.reserve()

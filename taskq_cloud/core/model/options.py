@@ -60,7 +60,7 @@ class TaskOptions:
         serializer: the serializer of the arguments.
         compression: the compression of the arguments.
         expires: seconds after the call from which on the task is no longer run.
-        priority: the message's priority, carried for Celery's workers.
+        priority: how urgent the task is, on a queue with levels of priority; a higher number is more urgent.
         typing: arguments are checked against the function's signature at the call.
         typed: arguments are validated, sent and made anew by the types of the function's parameters, and the value is
             written by the type of the function's value: see ``core.execution.conversion``.
