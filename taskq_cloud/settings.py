@@ -109,6 +109,8 @@ class Settings(SourcedSettings, BaseSettings):
     task_event_routes: dict[str, str] = {}
     """Pattern of an event that another service sends -> name of the task that handles it (see
     ``core.messages.events``)."""
+    task_default_priority: Annotated[int, Field(ge=0, le=HIGHEST)] | None = None
+    """The priority of tasks without their own; None: 0, the lowest."""
     task_queue_max_priority: Annotated[int, Field(ge=0, le=HIGHEST)] | None = None
     """The highest priority of all queues; None or 0: messages have a priority, but no queue obeys it. With it, a queue
     has levels of priority, each with a queue of its own (see ``core.model.priorities``)."""

@@ -52,6 +52,7 @@ SETTINGS: Final[Mapping[str, tuple[Kind, Any]]] = {
     "task_default_queue": (kinds.text, "celery"),
     "task_routes": (kinds.routes, {}),
     "task_event_routes": (kinds.mapping_of_texts, {}),
+    "task_default_priority": (kinds.or_none(kinds.priority), None),
     "task_queue_max_priority": (kinds.or_none(kinds.priority), None),
     "queue_max_priorities": (kinds.priorities, {}),
     "queue_priority_levels": (kinds.whole(2, 10), LEVELS),

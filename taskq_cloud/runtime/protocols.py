@@ -96,7 +96,7 @@ class Application(Backend, Protocol):
         ...
 
     def route_options(self, task: str) -> Mapping[str, Any]:
-        """Return the options that ``task_routes`` has for a task's calls, without those that the task itself has."""
+        """Return the options that the settings have for a task's calls, without those that the task itself has."""
         ...
 
     def queues(self) -> list[str]:

@@ -106,7 +106,7 @@ class TaskOptions:
     serializer: str | None = None
     compression: str | None = None
     expires: float | None = None
-    priority: int = 0
+    priority: int | None = None
     typing: bool = True
     typed: bool = False
     pydantic: bool = False
@@ -128,7 +128,7 @@ class TaskOptions:
 
 
 _NAMES: Final = frozenset(option.name for option in fields(TaskOptions))
-_NONE_IS_DEFAULT: Final = frozenset({"priority", "reject_on_worker_lost"})
+_NONE_IS_DEFAULT: Final = frozenset({"reject_on_worker_lost"})
 """Options whose None, in Celery, leaves the decision to the broker or to a setting: their defaults count instead."""
 _NOT_NONE: Final = frozenset(option.name for option in fields(TaskOptions) if option.default is not None) - {
     *_NONE_IS_DEFAULT,

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import pytest
 
-from taskq_cloud import TaskQ
+from taskq_cloud import TaskQ, chain
 from taskq_cloud.core.messages.sending import Outbox
 from taskq_cloud.core.model.priorities import NO_PRIORITIES, PriorityLevels
 from taskq_cloud.errors import ImproperlyConfigured
+from taskq_cloud.testing import run_tasks
 
 LEVELS = PriorityLevels(9, {"mail": 0, "video": 255, "two": 1}, 3)
 
@@ -90,11 +91,34 @@ def test_impossible_setting_is_refused(settings: dict[str, object]) -> None:
         assert TaskQ("shop", **settings).conf
 
 
-@pytest.mark.parametrize(("declared", "called", "queue"), [(0, None, "work"), (9, None, "work-p2"), (9, 0, "work")])
-def test_call_goes_to_the_queue_of_its_priority(declared: int, called: int | None, queue: str) -> None:
-    app = TaskQ("shop", broker="memory://", results="memory://", task_queue_max_priority=9)
-    task = app.task(name="a", queue="work", priority=declared)(print)
-    task.apply_async(priority=called)
+@pytest.mark.parametrize("send", ["call", "chain", "link"])
+@pytest.mark.parametrize(
+    ("default", "declared", "called", "queue"),
+    [
+        (None, None, None, "work"),
+        (None, 9, None, "work-p2"),
+        (None, 9, 0, "work"),
+        (5, None, None, "work-p1"),
+        (5, 0, None, "work"),
+        (5, 9, None, "work-p2"),
+        (5, 9, 0, "work"),
+    ],
+)
+def test_call_goes_to_the_queue_of_its_priority(
+    default: int | None, declared: int | None, called: int | None, queue: str, send: str
+) -> None:
+    settings = {"task_queue_max_priority": 9, "task_default_priority": default}
+    app = TaskQ("shop", broker="memory://", results="memory://", **settings)
+    task = app.task(name="a", queue="work", priority=declared)(lambda: None)
+    first = app.task(name="first", queue="first", priority=0)(lambda: None)
+    sig = task.si().set(priority=called) if called is not None else task.si()
+    if send == "call":
+        task.apply_async(priority=called)
+    elif send == "chain":
+        chain(first.si(), sig).apply_async()
+    else:
+        first.apply_async(link=sig)
+    run_tasks(app, ["first"])
     depths = {each: app.run(app.broker.depth(each)) for each in app.priorities.queues("work")}
     assert [each for each, depth in depths.items() if depth is not None and depth.total] == [queue]
     assert isinstance(app.outbox, Outbox)
