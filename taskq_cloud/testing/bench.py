@@ -280,7 +280,7 @@ class RunningDelivery:
     def end(self, outcome: Outcome) -> None:
         """End the run; the next run, if there is one, is then under way (an errback's)."""
         assert self.invocation is not None, "nothing runs"
-        self._go_on(outcome)
+        self._go_on(outcome if self.invocation.acknowledge_first is None else early_acks.begun(outcome))
 
     def crash(self) -> None:
         """Let the worker die: the outcome is lost, and the message comes back when its lease ends."""
@@ -301,3 +301,5 @@ class RunningDelivery:
             self.invocation = None
         else:
             self.invocation = step
+            if step.acknowledge_first is not None:
+                self._bench.connections.run(early_acks.acknowledge(self._bench.broker, step.acknowledge_first))

@@ -269,11 +269,14 @@ class Worker:
                 if not turn.blocked:
                     begun = True
                     settlement = await self._run_pipeline(delivery)
-                turn.blocked = not begun or isinstance(settlement, Release) or self._leased.has_lost(delivery)
+                lost = self._leased.has_lost(delivery) and not self._early_acks.has(delivery)
+                turn.blocked = not begun or isinstance(settlement, Release) or lost
         except asyncio.CancelledError:
             pass  # the worker is giving up, so the message goes back to its queue
         finally:
-            if not self._early_acks.take(delivery):
+            if self._early_acks.has(delivery):
+                self._early_acks.end(delivery, recorded=settlement is not None)
+            else:
                 # If it was cancelled once it had begun, something may have been done.
                 self._settle(Release(delivery, counts=begun) if settlement is None else settlement)
 
