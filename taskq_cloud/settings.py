@@ -15,6 +15,7 @@ import os
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import (
+    Field,
     NonNegativeInt,
     PositiveInt,
     SecretStr,
@@ -34,6 +35,7 @@ from taskq_cloud.clients.settings_sources import Duration, DurationOrZero, Expir
 from taskq_cloud.core.model import settings_values
 from taskq_cloud.core.model.environments import PREFIX, environment_first, variable_of
 from taskq_cloud.core.model.options import FAN_OUT_MEMBERS, Policy
+from taskq_cloud.core.model.priorities import HIGHEST, LEVELS
 from taskq_cloud.core.model.settings_values import CELERY_NAMES, LOCAL_BROKER
 from taskq_cloud.core.security.signing import public_key
 from taskq_cloud.core.serializers.compression import LARGEST_BODY_BYTES
@@ -107,6 +109,15 @@ class Settings(SourcedSettings, BaseSettings):
     task_event_routes: dict[str, str] = {}
     """Pattern of an event that another service sends -> name of the task that handles it (see
     ``core.messages.events``)."""
+    task_default_priority: Annotated[int, Field(ge=0, le=HIGHEST)] | None = None
+    """The priority of tasks without their own; None: 0, the lowest."""
+    task_queue_max_priority: Annotated[int, Field(ge=0, le=HIGHEST)] | None = None
+    """The highest priority of all queues; None or 0: messages have a priority, but no queue obeys it. With it, a queue
+    has levels of priority, each with a queue of its own (see ``core.model.priorities``)."""
+    queue_max_priorities: dict[str, Annotated[int, Field(ge=0, le=HIGHEST)]] = {}
+    """Queue -> its highest priority, which comes before ``task_queue_max_priority``; 0: the queue has no levels."""
+    queue_priority_levels: Annotated[int, Field(ge=2, le=10)] = LEVELS
+    """The most levels of a queue with priorities: several priorities share a level."""
     task_serializer: str = "json"
     """The serializer of arguments."""
     task_compression: str | None = None
@@ -210,6 +221,9 @@ class Settings(SourcedSettings, BaseSettings):
     lambda_concurrency: PositiveInt = 1
     """The tasks of one batch that a Lambda function runs at the same time: coroutine functions on one event loop, plain
     functions in threads."""
+    worker_priority_weights: tuple[PositiveInt, ...] = ()
+    """The weight of each level of priority, from the lowest: of the tasks that a busy worker begins, each level has a
+    share by its weight. Empty: tasks of a higher level always go first."""
     worker_max_tasks_per_child: PositiveInt | None = None
     """The tasks after which a process of the pool is replaced; None: never."""
     worker_max_memory_per_child: PositiveInt | None = None

@@ -21,7 +21,9 @@ def application_name(app: Application) -> str:
 
 def queue_of(app: Application, entry: ScheduleEntry) -> str:
     """The queue that an entry's ticks are sent to."""
-    return entry.options.get("queue") or app.route(entry.task)
+    queue = entry.options.get("queue") or app.route(entry.task)
+    given = (entry.options.get("priority"), app.options_of(entry.task).priority)
+    return app.priorities.queue_for(queue, first_given(*given, app.route_options(entry.task).get("priority")) or 0)
 
 
 def transport_of(app: Application, entry: ScheduleEntry) -> Transport:

@@ -35,7 +35,7 @@ def with_defaults(app: Application, stage: TaskStage) -> TaskStage:
     found: dict[str, Any] = {**routed}
     if task.expires is not None:
         found["expires"] = task.expires
-    if task.priority:
+    if task.priority is not None:
         found["priority"] = task.priority
     if inner is not None:
         found["queue"] = app.route(inner)

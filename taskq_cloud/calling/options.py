@@ -56,7 +56,7 @@ class CallOptions:
         serializer: the serializer of the arguments.
         compression: the compression of the arguments.
         headers: the caller's own message headers.
-        priority: a priority that is carried for Celery's workers.
+        priority: how urgent the task is, on a queue with levels of priority; a higher number is more urgent.
         shadow: another name for the task, in logs and monitors.
         argsrepr: a text shown instead of the positional arguments' ``repr``, which may hold secrets.
         kwargsrepr: a text shown instead of the keyword arguments' ``repr``.

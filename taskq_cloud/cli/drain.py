@@ -113,7 +113,7 @@ def wait(
 
 def _name_callers(context: click.Context, app: TaskQ, queue: str) -> None:
     """Say which tasks the application still routes to the queue: callers keep filling it."""
-    routed = sorted(task for task in app.tasks if app.route(task) == queue)
+    routed = sorted(task for task in app.tasks if app.route(task) == app.priorities.base(queue))
     if queue == app.conf.task_default_queue:
         routed.append("every task without a route (task_default_queue)")
     if routed:

@@ -20,7 +20,7 @@ def command(context: click.Context, /, queues: tuple[str, ...], force: bool) -> 
     Dead-letter queues are purged only if they are named.
     """
     app = open_app(context)
-    names = queues or tuple(app.queues())
+    names = app.priorities.expanded(queues) or app.queues()
     if not force:
         depths = {name: app.run(app.broker.depth(name)) for name in names}
         counts = ", ".join(f"{name} ({depth.total if depth else 'not counted'})" for name, depth in depths.items())

@@ -22,6 +22,7 @@ from taskq_cloud.core.model.environments import (
     variable_of,
 )
 from taskq_cloud.core.model.options import FAN_OUT_MEMBERS, Policy
+from taskq_cloud.core.model.priorities import LEVELS
 from taskq_cloud.core.model.settings_values import CELERY_NAMES, LOCAL_BROKER
 from taskq_cloud.core.serializers.compression import LARGEST_BODY_BYTES
 from taskq_cloud.errors import ImproperlyConfigured
@@ -51,6 +52,10 @@ SETTINGS: Final[Mapping[str, tuple[Kind, Any]]] = {
     "task_default_queue": (kinds.text, "celery"),
     "task_routes": (kinds.routes, {}),
     "task_event_routes": (kinds.mapping_of_texts, {}),
+    "task_default_priority": (kinds.or_none(kinds.priority), None),
+    "task_queue_max_priority": (kinds.or_none(kinds.priority), None),
+    "queue_max_priorities": (kinds.priorities, {}),
+    "queue_priority_levels": (kinds.whole(2, 10), LEVELS),
     "task_serializer": (kinds.text, "json"),
     "task_compression": (kinds.or_none(kinds.text), None),
     "accept_content": (kinds.texts, ("json",)),
@@ -93,6 +98,7 @@ SETTINGS: Final[Mapping[str, tuple[Kind, Any]]] = {
     "worker_concurrency": (kinds.or_none(_COUNT), None),
     "worker_prefetch_multiplier": (_COUNT, 4),
     "lambda_concurrency": (_COUNT, 1),
+    "worker_priority_weights": (kinds.weights, ()),
     "worker_max_tasks_per_child": (kinds.or_none(_COUNT), None),
     "worker_max_memory_per_child": (kinds.or_none(_COUNT), None),
     "worker_shutdown_timeout": (_ABOVE_0, 25.0),
@@ -104,7 +110,16 @@ SETTINGS: Final[Mapping[str, tuple[Kind, Any]]] = {
 """Name -> kind and default."""
 
 _IN_JSON: Final = frozenset(
-    {kinds.mapping, kinds.mapping_of_texts, kinds.routes, kinds.rates, kinds.texts, kinds.unsigned}
+    {
+        kinds.mapping,
+        kinds.mapping_of_texts,
+        kinds.priorities,
+        kinds.routes,
+        kinds.rates,
+        kinds.texts,
+        kinds.unsigned,
+        kinds.weights,
+    }
 )
 """The kinds of values that a variable holds as JSON."""
 

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from taskq_cloud.core.execution.runner import TaskRunner
     from taskq_cloud.core.messages.sending import Outbox
     from taskq_cloud.core.model.options import TaskOptions
+    from taskq_cloud.core.model.priorities import PriorityLevels
     from taskq_cloud.settings import Settings
 
 V = TypeVar("V")
@@ -68,6 +69,11 @@ class Application(Backend, Protocol):
         ...
 
     @property
+    def priorities(self) -> PriorityLevels:
+        """The levels of priority that queues have."""
+        ...
+
+    @property
     def runner(self) -> TaskRunner:
         """The runner of task functions, for tasks that run in place."""
         ...
@@ -95,11 +101,11 @@ class Application(Backend, Protocol):
         ...
 
     def route_options(self, task: str) -> Mapping[str, Any]:
-        """Return the options that ``task_routes`` has for a task's calls, without those that the task itself has."""
+        """Return the options that the settings have for a task's calls, without those that the task itself has."""
         ...
 
     def queues(self) -> list[str]:
-        """Return the queues that the registered tasks go to, and the default queue."""
+        """Return the queues that the registered tasks go to, the default queue, and the queues of their levels."""
         ...
 
     def is_registered(self, task: str) -> bool:

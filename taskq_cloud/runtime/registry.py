@@ -165,18 +165,30 @@ class Registry(Resources):
         return self.options_of(task).queue or self._router.queue_for(task)
 
     def route_options(self, task: str) -> Mapping[str, Any]:
-        """Return the options that ``task_routes`` has for a task's calls, without those that the task itself has."""
-        if not self.conf.task_routes:
+        """Return the options that the settings have for a task's calls, without those that the task itself has.
+
+        They are those of ``task_routes``, and ``task_default_priority``.
+        """
+        routed, priority = self.conf.task_routes, self.conf.task_default_priority
+        if not routed and priority is None:
             return {}
-        options = self._router.route_of(task).options
+        options = self._router.route_of(task).options if routed else {}
+        if priority is not None:
+            options = {"priority": priority, **options}
         if not options:
             return {}
         own = self.options_of(task)
         return {name: of for name, of in options.items() if getattr(own, name, None) == getattr(_DEFAULTS, name, None)}
 
     def queues(self) -> list[str]:
-        """Return the queues that the registered tasks go to, and the default queue."""
-        return sorted({self.conf.task_default_queue, *map(self.route, self.tasks)})
+        """Return the queues that the registered tasks go to, and the default queue, with the queues of their levels.
+
+        Raises:
+            ImproperlyConfigured: a queue has the name of another one's level of priority.
+        """
+        queues = {self.conf.task_default_queue, *map(self.route, self.tasks)}
+        self.priorities.check(sorted(queues))
+        return sorted(self.priorities.expanded(queues))
 
     @lazy
     def _router(self) -> Router:

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from taskq_cloud.core.messages.codec import Codec
     from taskq_cloud.core.messages.sending import Outbox
     from taskq_cloud.core.model.hooks import HookTable
+    from taskq_cloud.core.model.priorities import PriorityLevels
     from taskq_cloud.core.payloads.policy import Payloads
     from taskq_cloud.core.ports import Broker, ResultStore, ScheduleStore, Service
     from taskq_cloud.settings import Settings
@@ -103,7 +104,14 @@ class Resources:
         """The outbox through which messages leave: codec, broker and scheduler."""
         from taskq_cloud.core.messages.sending import Outbox
 
-        return Outbox(self.codec, self.broker, self.scheduler, hooks=self.hooks)
+        return Outbox(self.codec, self.broker, self.scheduler, priorities=self.priorities, hooks=self.hooks)
+
+    @lazy
+    def priorities(self) -> PriorityLevels:
+        """The levels of priority that queues have."""
+        from taskq_cloud.core.model.settings_values import priority_levels
+
+        return priority_levels(self.conf)
 
     def services(self) -> dict[str, Service]:
         """Return the clients that broker, stores and scheduler need, by name.

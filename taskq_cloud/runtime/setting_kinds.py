@@ -12,6 +12,8 @@ from enum import Enum
 from math import isfinite
 from typing import Any, Final, TypeAlias
 
+from taskq_cloud.core.model.priorities import HIGHEST
+
 Kind: TypeAlias = Callable[[Any], Any]
 """Turns a keyword's value, or a text of the environment, into the setting's; raises ``ValueError`` or ``TypeError``
 with the rule that the value breaks. Values are never quoted, as they may be secrets."""
@@ -102,13 +104,15 @@ def _number(value: Any) -> float:
     raise ValueError("must be a number")
 
 
-def whole(least: int | None) -> Kind:
+def whole(least: int | None, most: int | None = None) -> Kind:
     """Make a kind of whole numbers.
 
     Args:
         least: the least one; None: there is none.
+        most: the greatest one; None: there is none.
     """
-    rule = "must be a whole number" if least is None else f"must be a whole number from {least}"
+    bounds = ("" if least is None else f" from {least}") + ("" if most is None else f" to {most}")
+    rule = f"must be a whole number{bounds}"
 
     def kind(value: Any) -> int:
         if isinstance(value, str | bytes):
@@ -119,7 +123,7 @@ def whole(least: int | None) -> Kind:
         else:
             found = _number(value)
             number = int(found) if found.is_integer() and abs(found) < 2**63 else None
-        if number is None or (least is not None and number < least):
+        if number is None or (least is not None and number < least) or (most is not None and number > most):
             raise ValueError(rule)
         return number
 
@@ -190,6 +194,16 @@ def rates(value: Any) -> dict[str, Any]:
     return _mapping_to(value, rate)
 
 
+def priorities(value: Any) -> dict[str, Any]:
+    """Read a mapping of priorities."""
+    return _mapping_to(value, priority)
+
+
+def weights(value: Any) -> tuple[int, ...]:
+    """Read a list of weights."""
+    return tuple(map(_WEIGHT, _list(value)))
+
+
 def _mapping_to(value: Any, kind: Kind) -> dict[str, Any]:
     if not isinstance(value, Mapping):
         raise TypeError("must be a mapping")
@@ -252,3 +266,6 @@ def zone(value: Any) -> str | None:
 
 
 _EXPIRY: Final = seconds(zero=True)
+_WEIGHT: Final = whole(1)
+priority: Final = whole(0, HIGHEST)
+"""Read a priority."""

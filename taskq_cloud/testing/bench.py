@@ -31,6 +31,7 @@ from taskq_cloud.core.model.hooks import HookTable
 from taskq_cloud.core.model.message import Delivery, Message, Outgoing, Sent, Settlement
 from taskq_cloud.core.model.options import Policy
 from taskq_cloud.core.model.outcome import Admission, Admitted, Invocation, Outcome
+from taskq_cloud.core.model.priorities import NO_PRIORITIES, PriorityLevels
 from taskq_cloud.core.model.task_definition import TaskDefinition
 from taskq_cloud.core.ports import Broker, ResultStore, ScheduleStore
 from taskq_cloud.stores.results.memory import MemoryResults
@@ -59,6 +60,7 @@ class Bench:
         policy: the settings that hold for all tasks.
         queue: the queue that messages are sent to and received from, unless a call names another one.
         route: task name -> queue, for messages that the pipeline sends; None: all go to ``queue``.
+        priorities: the levels of priority that queues have.
         codec: encodes messages.
         run_task: decides how a run ends, given the invocation; None: the task's function runs.
         admits: whether a run may begin; False is the answer of a worker that stops.
@@ -74,6 +76,7 @@ class Bench:
     policy: Policy = field(default_factory=Policy)
     queue: str = "work"
     route: Callable[[str], str] | None = None
+    priorities: PriorityLevels = NO_PRIORITIES
     codec: Codec = field(default_factory=Codec)
     run_task: Callable[[Invocation], Outcome] | None = None
     admits: bool = True
@@ -87,7 +90,7 @@ class Bench:
     def __post_init__(self) -> None:
         self.runner = TaskRunner(self.tasks, self.clock, self.clock, self.hooks)
         self.environment = Environment(
-            outbox=Outbox(self.codec, self.broker, self.scheduler, hooks=self.hooks),
+            outbox=Outbox(self.codec, self.broker, self.scheduler, hooks=self.hooks, priorities=self.priorities),
             store=self.store,
             tasks=self.tasks,
             policy=self.policy,
@@ -147,6 +150,7 @@ class Bench:
             policy=app.conf.policy(0),
             queue=app.conf.task_default_queue,
             route=app.route,
+            priorities=app.priorities,
         )
 
     def changed(self, **changes: Any) -> Self:
@@ -281,7 +285,7 @@ class RunningDelivery:
     def end(self, outcome: Outcome) -> None:
         """End the run; the next run, if there is one, is then under way (an errback's)."""
         assert self.invocation is not None, "nothing runs"
-        self._go_on(outcome)
+        self._go_on(outcome if self.invocation.acknowledge_first is None else early_acks.begun(outcome))
 
     def crash(self) -> None:
         """Let the worker die: the outcome is lost, and the message comes back when its lease ends."""
@@ -302,3 +306,5 @@ class RunningDelivery:
             self.invocation = None
         else:
             self.invocation = step
+            if step.acknowledge_first is not None:
+                self._bench.connections.run(early_acks.acknowledge(self._bench.broker, step.acknowledge_first))

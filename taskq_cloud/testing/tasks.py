@@ -43,7 +43,8 @@ def run_tasks(app: TaskQ, queues: Sequence[str] | None = None) -> int:
                 return Admitted(os.getpid())
         return runtime.connections.perform(step)
 
-    served = app.queues() if queues is None else queues
+    named = app.queues() if queues is None else app.priorities.expanded(queues)
+    served = sorted(named, key=app.priorities.level, reverse=True)
     while deliveries := [each for queue in served for each in app.run(app.broker.receive(queue, 1, 0, _LEASE_SECONDS))]:
         for delivery in deliveries:
             settlement = run(retrying(runtime.pipeline.process(delivery)), perform)

@@ -7,6 +7,7 @@ back when the worker stops: it is ended, and its end is recorded.
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any
 
@@ -16,6 +17,8 @@ from taskq_cloud.core.model.message import Acknowledge, Delivery
 from taskq_cloud.core.model.outcome import Abandoned, Outcome
 from taskq_cloud.core.ports import Broker
 from taskq_cloud.worker.leases import LeasedDeliveries
+
+logger = logging.getLogger("taskq_cloud.worker")
 
 
 class EarlyAcks:
@@ -55,9 +58,19 @@ class EarlyAcks:
         except asyncio.CancelledError:
             return early_acks.begun(Abandoned("the worker stops"))
 
-    def take(self, delivery: Delivery) -> bool:
-        """Whether a delivery, which has come to its end, was acknowledged before its run."""
-        key = (delivery.queue, delivery.receipt)
-        acknowledged = key in self._acknowledged
-        self._acknowledged.discard(key)
-        return acknowledged
+    def has(self, delivery: Delivery) -> bool:
+        """Whether a delivery was acknowledged before its run, and has not come to its end."""
+        return (delivery.queue, delivery.receipt) in self._acknowledged
+
+    def end(self, delivery: Delivery, *, recorded: bool) -> None:
+        """Forget a delivery that has come to its end.
+
+        Args:
+            delivery: the delivery.
+            recorded: whether its end was recorded; if not, the worker stopped before.
+        """
+        self._acknowledged.discard((delivery.queue, delivery.receipt))
+        if not recorded:
+            extra = {"action": "task.state_not_recorded", "queue": delivery.queue, "message_id": delivery.message_id}
+            text = "message %s of queue %s was acknowledged before its run, whose end could not be recorded in time"
+            logger.error(text, delivery.message_id, delivery.queue, extra=extra)

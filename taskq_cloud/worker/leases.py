@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
+from collections import Counter
 from collections.abc import Awaitable, Callable, Iterable
 from contextlib import suppress
 from dataclasses import dataclass
@@ -35,23 +36,24 @@ class _Lease:
     delivery: Delivery
     renewed_at: float
     limit_at: float
+    level: int = 0
     lost: bool = False
     at_limit: bool = False
 
 
 class LeasedDeliveries:
-    """The deliveries that a worker has received and not yet settled.
+    """The deliveries that a worker has received and not yet settled. Each level of priority has its own room.
 
     Args:
         broker: renews leases.
         run: drives the broker's flows.
-        capacity: how many deliveries may be leased at a time.
+        capacity: how many deliveries of a level may be leased at a time.
         lease_seconds: how long a lease lasts.
         clock: a monotonic clock, in seconds.
         refill: how much room is worth a receive, in deliveries; None: the whole capacity.
 
     Attributes:
-        capacity: how many deliveries may be leased at a time.
+        capacity: how many deliveries of a level may be leased at a time.
         slot_is_idle: returns whether a slot of the pool is idle. The worker sets this function.
         count_running: returns how many slots of the pool are taken. The worker sets this function.
     """
@@ -74,16 +76,16 @@ class LeasedDeliveries:
         self._clock = clock
         self._refill = capacity if refill is None else refill
         self._leases: dict[tuple[str, str], _Lease] = {}
-        self._reserved = 0
+        # Level -> its deliveries, with the room that is reserved for it.
+        self._taken: Counter[int] = Counter()
         self._change = asyncio.Event()
 
     def __len__(self) -> int:
         return len(self._leases)
 
-    @property
-    def room(self) -> int:
-        """How many more deliveries may be leased."""
-        return self.capacity - len(self._leases) - self._reserved
+    def room(self, level: int = 0) -> int:
+        """How many more deliveries of a level of priority may be leased."""
+        return self.capacity - self._taken[level]
 
     def settlements_block_slot(self, unsettled: int) -> bool:
         """Return whether a slot is idle only because finished deliveries take up the room until they are settled.
@@ -92,40 +94,45 @@ class LeasedDeliveries:
             unsettled: how many deliveries wait to be settled.
         """
         return (
-            self.room < self._refill and self.slot_is_idle() and unsettled + self.count_running() >= len(self._leases)
+            max(self._taken.values(), default=0) > self.capacity - self._refill
+            and self.slot_is_idle()
+            and unsettled + self.count_running() >= len(self._leases)
         )
 
-    async def reserve(self, limit: int) -> int:
+    async def reserve(self, limit: int, level: int = 0) -> int:
         """Wait for room, reserve it, and return how much was reserved, in deliveries; at most ``limit``.
 
         While all slots are busy, this waits for as much room as is worth a receive, which keeps the receive calls few.
         Once a slot stays idle, less room is enough, which keeps the slots busy.
         """
         enough = min(limit, self._refill)
-        while self.room < enough:
-            await self._until(lambda: self.room >= enough or (self.room > 0 and self.slot_is_idle()))
+        while self.room(level) < enough:
+            await self._until(lambda: self.room(level) >= enough or (self.room(level) > 0 and self.slot_is_idle()))
             with suppress(TimeoutError):  # no more room has become free: make do with the room that there is
                 async with asyncio.timeout(LINGER_SECONDS):
-                    await self._until(lambda: self.room >= enough)
-            if self.room > 0 and self.slot_is_idle():
+                    await self._until(lambda: self.room(level) >= enough)
+            if self.room(level) > 0 and self.slot_is_idle():
                 break
-        reserved = min(limit, self.room)
-        self._reserved += reserved
+        reserved = min(limit, self.room(level))
+        self._taken[level] += reserved
         return reserved
 
-    def add(self, deliveries: Iterable[Delivery], reserved: int) -> None:
-        """Add received deliveries, and free the room that was reserved for them."""
+    def add(self, deliveries: Iterable[Delivery], reserved: int, level: int = 0) -> None:
+        """Add received deliveries of a level, and free the room that was reserved for them."""
         now = self._clock()
         limit = self._broker.capabilities.longest_lease_seconds
-        self._reserved -= reserved
+        self._taken[level] -= reserved
         for delivery in deliveries:
-            self._leases[_key(delivery)] = _Lease(delivery, now, now + limit)
+            self._taken[level] += _key(delivery) not in self._leases
+            self._leases[_key(delivery)] = _Lease(delivery, now, now + limit, level)
         self.notify()
 
     def remove(self, deliveries: Iterable[Delivery]) -> None:
         """Remove settled deliveries."""
         for delivery in deliveries:
-            self._leases.pop(_key(delivery), None)
+            lease = self._leases.pop(_key(delivery), None)
+            if lease is not None:
+                self._taken[lease.level] -= 1
         self.notify()
 
     def notify(self) -> None:

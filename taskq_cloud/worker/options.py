@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
+from taskq_cloud.core.model.settings_values import priority_levels
 from taskq_cloud.pools.factory import usable_cpus
 from taskq_cloud.settings import Settings
 
@@ -29,6 +31,8 @@ class WorkerOptions:
         max_tasks_per_child: processes pool only: a process is replaced after this many tasks.
         max_memory_per_child: processes pool only: a process is replaced once it has grown over this size, in KiB.
         burst: end once the queues are empty.
+        levels: queue -> its level of priority; a queue that is not among them has level 0.
+        priority_weights: the weight of each level, from the lowest; empty: a higher level always goes first.
     """
 
     queues: tuple[str, ...]
@@ -43,6 +47,8 @@ class WorkerOptions:
     max_tasks_per_child: int | None = None
     max_memory_per_child: int | None = None
     burst: bool = False
+    levels: Mapping[str, int] = field(default_factory=dict)
+    priority_weights: tuple[int, ...] = ()
 
     @classmethod
     def from_settings(cls, settings: Settings, queues: Sequence[str], **overrides: Any) -> WorkerOptions:
@@ -50,9 +56,11 @@ class WorkerOptions:
 
         Args:
             settings: the application's settings.
-            queues: the queues that the worker serves.
+            queues: the queues that the worker serves: a queue for all its levels of priority, ``orders-p0`` for one.
             overrides: options that replace those of the settings; None leaves an option as it is.
         """
+        priorities = priority_levels(settings)
+        served = tuple(priorities.expanded(queues))
         of_settings = {
             "pool": settings.worker_pool,
             "concurrency": settings.worker_concurrency,
@@ -68,17 +76,28 @@ class WorkerOptions:
             "ecs_agent_uri": os.environ.get("ECS_AGENT_URI") if settings.worker_task_protection else None,
             "max_tasks_per_child": settings.worker_max_tasks_per_child,
             "max_memory_per_child": settings.worker_max_memory_per_child,
+            "levels": {queue: level for queue in served if (level := priorities.level(queue))},
+            "priority_weights": settings.worker_priority_weights,
         }
         given = {name: value for name, value in overrides.items() if value is not None}
         chosen: dict[str, Any] = {**of_settings, **given}
         if chosen["concurrency"] is None:
             chosen["concurrency"] = 1 if chosen["pool"] == "solo" else usable_cpus()
-        return cls(queues=tuple(queues), **chosen)
+        return cls(queues=served, **chosen)
+
+    def level_of(self, queue: str) -> int:
+        """The level of priority of a queue."""
+        return self.levels.get(queue, 0)
 
     @property
     def share(self) -> int:
         """How many messages one queue is asked for at a time, at most."""
-        return max(1, self.concurrency * self.prefetch_multiplier // len(self.queues))
+        return max(1, self.concurrency * self.prefetch_multiplier // self._queues_of_a_level)
+
+    @property
+    def _queues_of_a_level(self) -> int:
+        """The number of queues that share the room of a level."""
+        return max(Counter(map(self.level_of, self.queues)).values())
 
     @property
     def refill(self) -> int:
@@ -92,10 +111,12 @@ class WorkerOptions:
 
     @property
     def capacity(self) -> int:
-        """How many messages may be leased at a time.
+        """How many messages of a level of priority may be leased at a time.
+
+        Each level has its own room: messages of a low level would otherwise take up the room of urgent ones.
 
         Each receive that waits for messages has its share of this room reserved. The receives of empty queues must
         leave room for as many messages as there are slots. Otherwise one busy queue among many could not fill them.
         """
-        others = (len(self.queues) - 1) * self.share
+        others = (self._queues_of_a_level - 1) * self.share
         return max(self.concurrency * self.prefetch_multiplier, self.concurrency + others)

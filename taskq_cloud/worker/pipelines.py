@@ -7,6 +7,7 @@ the pool. The settlement goes to the ``SettlementBatcher``.
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from functools import partial
 from typing import Any
 
@@ -35,6 +36,7 @@ class Pipelines:
         leased: the deliveries that the worker has.
         settlements: takes the settlements.
         protection: is told of the time in which tasks run.
+        level_of: queue -> its level of priority.
 
     Attributes:
         running: the pipelines that are under way.
@@ -48,6 +50,7 @@ class Pipelines:
         leased: LeasedDeliveries,
         settlements: SettlementBatcher,
         protection: Protection,
+        level_of: Callable[[str], int],
     ) -> None:
         self.running: set[asyncio.Task[None]] = set()
         self._runtime = runtime
@@ -56,6 +59,7 @@ class Pipelines:
         self._leased = leased
         self._settlements = settlements
         self._protection = protection
+        self._level_of = level_of
         self._early_acks = EarlyAcks(runtime.broker, runtime.async_connections.run, leased)
         self._groups = MessageGroups()
         # Receipt -> the place in the pool of a delivery that has a slot, and whose task does not run yet.
@@ -80,11 +84,14 @@ class Pipelines:
                 if not turn.blocked:
                     begun = True
                     settlement = await self._run_pipeline(delivery)
-                turn.blocked = not begun or isinstance(settlement, Release) or self._leased.has_lost(delivery)
+                lost = self._leased.has_lost(delivery) and not self._early_acks.has(delivery)
+                turn.blocked = not begun or isinstance(settlement, Release) or lost
         except asyncio.CancelledError:
             pass  # the worker is giving up, so the message goes back to its queue
         finally:
-            if not self._early_acks.take(delivery):
+            if self._early_acks.has(delivery):
+                self._early_acks.end(delivery, recorded=settlement is not None)
+            else:
                 # If it was cancelled once it had begun, something may have been done.
                 self._settle(Release(delivery, counts=begun) if settlement is None else settlement)
 
@@ -135,7 +142,7 @@ class Pipelines:
         """Wait until the delivery has a slot and a place in the pool; None if it gets none, or has lost its lease."""
         place = self._places.get(delivery.receipt)
         if place is None:
-            if not await self._slots.acquire():
+            if not await self._slots.acquire(self._level_of(delivery.queue)):
                 return None
             try:
                 place = await self._pool.reserve()

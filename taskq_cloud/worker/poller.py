@@ -47,6 +47,7 @@ class Poller:
         leased: the worker's deliveries, which say how many messages there is room for.
         batch: the largest number of messages to ask for at a time.
         deliver: called with the received deliveries.
+        level: the queue's level of priority.
     """
 
     def __init__(
@@ -56,6 +57,7 @@ class Poller:
         leased: LeasedDeliveries,
         batch: int,
         deliver: Callable[[list[Delivery]], None],
+        level: int = 0,
     ) -> None:
         self.queue = queue
         self.health = PollHealth(time.monotonic())
@@ -63,6 +65,7 @@ class Poller:
         self._leased = leased
         self._batch = batch
         self._deliver = deliver
+        self._level = level
         self._failures = 0
 
     async def poll(self, stop: asyncio.Event) -> None:
@@ -78,7 +81,7 @@ class Poller:
             except Exception as error:  # whatever the error is, its cause may go away
                 failure = error
             finally:
-                self._leased.add(deliveries, room)
+                self._leased.add(deliveries, room, self._level)
             self._deliver(deliveries)
             if failure is not None:
                 await self._pause(failure, stop)
@@ -86,7 +89,7 @@ class Poller:
     async def _reserve_room(self, stop: asyncio.Event) -> int:
         """Reserve room and return it, in messages. Return 0 once the worker stops."""
         self.health.waiting_for_room = True
-        reserving = asyncio.ensure_future(self._leased.reserve(self._batch))
+        reserving = asyncio.ensure_future(self._leased.reserve(self._batch, self._level))
         stopping = asyncio.ensure_future(stop.wait())
         try:
             await asyncio.wait((reserving, stopping), return_when=asyncio.FIRST_COMPLETED)
@@ -97,7 +100,7 @@ class Poller:
         if not reserving.done():
             return 0
         if stop.is_set():
-            self._leased.add((), reserving.result())
+            self._leased.add((), reserving.result(), self._level)
             return 0
         return reserving.result()
 

@@ -4,21 +4,28 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 
 class Slots:
-    """A fair semaphore that can be closed.
+    """A semaphore that can be closed, and is fair among the callers of a level.
 
     Args:
         count: how many slots there are.
         on_idle: called when a slot becomes free and no caller waits for it.
+        weights: the weight of each level, from level 0; levels beyond it have the last weight. Of the slots that become
+            free while callers of several levels wait, each level gets a share by its weight. Empty: a higher level
+            always goes first.
     """
 
-    def __init__(self, count: int, on_idle: Callable[[], None]) -> None:
+    def __init__(self, count: int, on_idle: Callable[[], None], weights: Sequence[int] = ()) -> None:
         self._count = self._free = count
         self._on_idle = on_idle
-        self._waiters: deque[asyncio.Future[bool]] = deque()
+        self._weights = weights
+        self._waiters: dict[int, deque[asyncio.Future[bool]]] = {}
+        # Level -> the virtual time of its next slot: a slot takes the level 1/weight of it.
+        self._turns: dict[int, float] = {}
+        self._time = 0.0
         self._closed = False
 
     @property
@@ -31,15 +38,19 @@ class Slots:
         """How many slots are taken."""
         return self._count - self._free
 
-    async def acquire(self) -> bool:
-        """Wait for a slot and return True, or return False once the slots are closed."""
+    async def acquire(self, level: int = 0) -> bool:
+        """Wait for a slot and return True, or return False once the slots are closed.
+
+        Args:
+            level: the level of the caller's priority.
+        """
         if self._closed:
             return False
         if self._free > 0:
             self._free -= 1
             return True
         waiter: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
-        self._waiters.append(waiter)
+        self._waiters.setdefault(level, deque()).append(waiter)
         try:
             return await waiter
         except asyncio.CancelledError:
@@ -48,10 +59,15 @@ class Slots:
             raise
 
     def release(self) -> None:
-        """Hand a slot to the caller that has waited longest, or make it free."""
+        """Hand a slot to the caller whose turn it is, or make it free."""
         while self._waiters:
-            waiter = self._waiters.popleft()
+            level = self._next_level()
+            waiters = self._waiters[level]
+            waiter = waiters.popleft()
+            if not waiters:
+                del self._waiters[level]
             if not waiter.done():
+                self._note_turn(level)
                 waiter.set_result(True)
                 return
         self._free += 1
@@ -60,7 +76,19 @@ class Slots:
     def close(self) -> None:
         """Let all waiting and future calls of ``acquire`` return False. Slots that are taken remain taken."""
         self._closed = True
-        while self._waiters:
-            waiter = self._waiters.popleft()
-            if not waiter.done():
-                waiter.set_result(False)
+        waiting, self._waiters = self._waiters, {}
+        for waiters in waiting.values():
+            for waiter in waiters:
+                if not waiter.done():
+                    waiter.set_result(False)
+
+    def _next_level(self) -> int:
+        if not self._weights:
+            return max(self._waiters)
+        # A level that had no callers for a while has saved no turns.
+        return min(self._waiters, key=lambda level: (max(self._turns.get(level, 0.0), self._time), -level))
+
+    def _note_turn(self, level: int) -> None:
+        if self._weights:
+            self._time = max(self._turns.get(level, 0.0), self._time)
+            self._turns[level] = self._time + 1 / self._weights[min(level, len(self._weights) - 1)]

@@ -79,12 +79,14 @@ class Worker:
         self._leased = LeasedDeliveries(
             runtime.broker, run, options.capacity, self._lease_seconds, refill=options.refill
         )
-        self._slots = Slots(options.concurrency, self._leased.notify)
+        self._slots = Slots(options.concurrency, self._leased.notify, options.priority_weights)
         self._leased.slot_is_idle = lambda: self._slots.idle
         self._leased.count_running = lambda: self._slots.taken
         self._settlements = SettlementBatcher(runtime.broker, run, self._leased)
         self._protection = Protection(options.ecs_agent_uri, options.shutdown_timeout)
-        self._pipelines = Pipelines(runtime, self._pool, self._slots, self._leased, self._settlements, self._protection)
+        self._pipelines = Pipelines(
+            runtime, self._pool, self._slots, self._leased, self._settlements, self._protection, options.level_of
+        )
         self._stopping = asyncio.Event()
         self._giving_up = asyncio.Event()
         self.crashed = False
@@ -169,7 +171,7 @@ class Worker:
             return await self._runtime.async_connections.run(flow)
 
         batch = min(broker.capabilities.receive_batch, options.share)
-        return Poller(queue, receive, self._leased, batch, self._pipelines.deliver)
+        return Poller(queue, receive, self._leased, batch, self._pipelines.deliver, options.level_of(queue))
 
     # -- from start to stop
 

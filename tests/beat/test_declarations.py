@@ -12,7 +12,7 @@ import pytest
 
 from taskq_cloud import TaskQ, group
 from taskq_cloud.beat.platform_schedules import platform_schedules, schedule_prefix
-from taskq_cloud.beat.tick_messages import tick_message
+from taskq_cloud.beat.tick_messages import queue_of, tick_message
 from taskq_cloud.core.schedules import ticks
 from taskq_cloud.errors import ImproperlyConfigured, ScheduleError
 from taskq_cloud.schedules import crontab, schedule
@@ -253,3 +253,13 @@ def test_crontab_with_spaces_can_be_read_from_its_message() -> None:
     (made,) = platform_schedules(app, app.schedule_entries()[0], "eventbridge", "arn", FIRE_TIME)
     message = app.codec.read(made.body.replace(ticks.AWS_SCHEDULED_TIME, "2026-11-23T09:30:00Z"), "m")
     assert message.id == ticks.tick_id("shop", "mine", datetime(2026, 11, 23, 9, 30, tzinfo=UTC))
+
+
+def test_periodic_task_goes_to_the_queue_of_its_priority() -> None:
+    app = TaskQ("shop", broker="memory://", task_queue_max_priority=9)
+    app.task(name="urgent", every=60, priority=9)(print)
+    app.task(name="usual", every=60)(print)
+    app.task(name="called", every=60, options={"priority": 5})(print)
+    entries = {entry.task: entry for entry in app.schedule_entries()}
+    queues = {name: queue_of(app, entry) for name, entry in entries.items()}
+    assert queues == {"urgent": "celery-p2", "usual": "celery", "called": "celery-p1"}

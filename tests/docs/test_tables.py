@@ -81,6 +81,8 @@ def _other_than(name: str, default: Any) -> str:
     special = {
         "accept_unsigned": '["all"]',
         "timezone": "Europe/Paris",
+        "queue_max_priorities": '{"a": 1}',
+        "worker_priority_weights": "[1, 2]",
         "task_acks_on_failure": "true",
         "task_acks_on_timeout": "true",
     }

@@ -14,6 +14,7 @@ from typing import Any
 
 import pytest
 
+from taskq_cloud import BoundTask
 from taskq_cloud.core.flows import Flow, Sleep
 from taskq_cloud.core.model.message import DEAD_LETTER_REASON, Acknowledge, DeadLetter, Release
 from taskq_cloud.core.records.record import Record
@@ -405,3 +406,18 @@ def test_failed_record_without_acks_on_failure_is_dead_lettered(shop: Shop) -> N
     (dead,) = shop.broker.settled
     assert isinstance(dead, DeadLetter)
     assert dead.reason == "ValueError: no such user"
+
+
+def test_retry_of_an_urgent_task_goes_to_the_queue_of_its_level() -> None:
+    app = make_app(task_queue_max_priority=9, result_extended=True)
+    routed: list[Any] = []
+
+    @app.task(name="again", bind=True)
+    def again(self: BoundTask) -> None:
+        routed.append(self.request.delivery_info["routing_key"])
+        self.retry(countdown=5)
+
+    call = replace(call_of("again"), priority=9)
+    assert failures(app.lambda_handler()(batch(record(call, queue="shop-work-p2")), Context())) == []
+    ((queue, _),) = vars(app)["broker"].sent
+    assert (queue, routed, app.AsyncResult(call.id).queue) == ("work-p2", ["work"], "work")

@@ -12,10 +12,13 @@ from uuid import uuid4
 import pytest
 
 from taskq_cloud import TaskQ
+from taskq_cloud.brokers.memory import MemoryBroker
 from taskq_cloud.core.flows import Flow
 from taskq_cloud.core.model.capabilities import dead_letter_queue
 from taskq_cloud.core.model.message import DEAD_LETTER_REASON, Acknowledge, Refused, Settlement
-from taskq_cloud.errors import AccessDenied, WorkerLostError
+from taskq_cloud.core.records.record import Record
+from taskq_cloud.errors import AccessDenied, Unreachable, WorkerLostError
+from taskq_cloud.stores.results.memory import MemoryResults
 from taskq_cloud.testing.waiting import auntil
 from tests.conftest import StackAddress
 from tests.worker.commands import Command
@@ -92,6 +95,44 @@ async def test_run_that_is_ended_by_the_workers_stop_is_a_failure(app: TaskQ) ->
     assert depth(app).total == 0
 
 
+async def test_messages_of_a_group_follow_one_another_without_being_given_back(app: TaskQ) -> None:
+    class NotingBroker(MemoryBroker):
+        def settle(self, settlements: Sequence[Settlement]) -> Flow[list[Refused | None]]:
+            settled.extend(map(type, settlements))
+            return (yield from super().settle(settlements))
+
+    settled: list[type] = []
+    ran: list[int] = []
+    vars(app)["broker"] = NotingBroker()
+    app.task(name="note", acks_late=False)(ran.append)
+    for number in range(6):
+        await app.tasks["note"].aapply_async((number,), queue="work.fifo", MessageGroupId="g")
+    async with serving(app, queues=["work.fifo"], concurrency=1):
+        await auntil(lambda: len(ran) == 6, "all tasks")
+    assert ran == list(range(6))
+    assert settled == [Acknowledge] * 6
+
+
+async def test_end_that_cannot_be_recorded_while_the_worker_stops_is_logged(
+    app: TaskQ, caplog: pytest.LogCaptureFixture
+) -> None:
+    class SilentResults(MemoryResults):
+        def save(self, records: Sequence[Record]) -> Flow[list[bool]]:
+            saving.set()
+            yield from ()
+            raise Unreachable("the store gives no answer")
+
+    saving = threading.Event()
+    vars(app)["store"] = SilentResults()
+    app.task(name="quick", acks_late=False)(lambda: None)
+    async with serving(app, shutdown_timeout=1) as worker:
+        await app.tasks["quick"].adelay()
+        await auntil(saving.is_set, "the result to be saved")
+        worker.stop(give_up=True)
+    assert "whose end could not be recorded in time" in caplog.text
+    assert depth(app).total == 0
+
+
 class DenyingBroker:
     """Refuses to acknowledge messages, as a provider does without the permission."""
 
@@ -132,6 +173,7 @@ async def test_task_does_not_run_before_its_message_is_acknowledged(
 APP = """
 import os, signal
 from taskq_cloud import TaskQ
+from taskq_cloud.brokers.memory import MemoryBroker
 app = TaskQ("shop")
 
 @app.task(acks_late=False)

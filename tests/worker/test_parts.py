@@ -142,7 +142,7 @@ async def test_room_is_reserved_for_whole_batches_while_slots_are_busy(broker: F
     leased.slot_is_idle = lambda: True
     leased.notify()
     assert await waiting == 5
-    assert leased.room == 0
+    assert leased.room() == 0
 
 
 async def test_refill_is_received_while_other_messages_keep_the_slots_busy(broker: FailingBroker) -> None:
@@ -250,7 +250,7 @@ async def test_polling_goes_on_after_errors_and_shows_them(
         await polling
     actions = [record.action for record in caplog.records if hasattr(record, "action")]
     assert actions[:2] == ["poll.failed", "poll.failed"]
-    assert leased.room == 9
+    assert leased.room() == 9
 
 
 async def test_released_delivery_is_removed(broker: FailingBroker) -> None:

@@ -61,3 +61,60 @@ async def test_free_slot_without_waiters_is_announced() -> None:
     assert await slots.acquire()
     slots.release()
     assert announced == [True]
+
+
+async def order_of(weights: tuple[int, ...], levels: list[int]) -> list[int]:
+    """The levels in the order in which one slot is handed to callers that all wait."""
+    slots = Slots(1, _ignore, weights)
+    assert await slots.acquire()
+    order: list[int] = []
+
+    async def wait(level: int) -> None:
+        assert await slots.acquire(level)
+        order.append(level)
+        slots.release()
+
+    waiters = [asyncio.create_task(wait(level)) for level in levels]
+    await asyncio.sleep(0)
+    slots.release()
+    await asyncio.gather(*waiters)
+    assert slots.idle
+    return order
+
+
+async def test_higher_level_goes_first_without_weights() -> None:
+    assert await order_of((), [0, 1, 0, 2, 1, 2]) == [2, 2, 1, 1, 0, 0]
+
+
+async def test_levels_share_slots_by_their_weights() -> None:
+    order = await order_of((1, 3), [0] * 40 + [1] * 40)
+    assert order[:40].count(1) == 30
+    assert order[:8].count(1) == 6
+
+
+async def test_level_beyond_the_weights_has_the_last_one() -> None:
+    order = await order_of((1, 2), [0] * 30 + [1] * 30 + [2] * 30)
+    assert [order[:50].count(level) for level in range(3)] == [10, 20, 20]
+
+
+async def test_level_without_callers_saves_no_turns() -> None:
+    slots = Slots(1, _ignore, (1, 1))
+    assert await slots.acquire()
+    order: list[int] = []
+
+    async def wait(level: int) -> None:
+        assert await slots.acquire(level)
+        order.append(level)
+
+    waiters = [asyncio.create_task(wait(1)) for _ in range(10)]
+    await asyncio.sleep(0)
+    for _ in range(10):
+        slots.release()
+        await asyncio.sleep(0)
+    waiters += [asyncio.create_task(wait(level)) for level in (0, 0, 0, 1, 1, 1)]
+    await asyncio.sleep(0)
+    for _ in range(6):
+        slots.release()
+        await asyncio.sleep(0)
+    await asyncio.gather(*waiters)
+    assert sorted(order[10:14]) == [0, 0, 1, 1]

@@ -156,7 +156,7 @@ async def test_busy_queue_among_many_fills_every_slot(app: TaskQ) -> None:
 
     queues = ["busy", *(f"idle-{number}" for number in range(15))]
     async with serving(app, queues=queues, concurrency=4, wait_time_seconds=10) as worker:
-        await auntil(lambda: worker._leased._reserved == len(queues), "a receive of every queue")
+        await auntil(lambda: worker._leased._taken[0] == len(queues), "a receive of every queue")
         for result in work.map_async([()] * 4):
             await result.aget(timeout=15)
 

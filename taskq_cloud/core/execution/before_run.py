@@ -78,7 +78,8 @@ def _not_due(context: DeliveryContext, due: float, now: float) -> PipelineFlow[S
 
 
 def _limits_rate(context: DeliveryContext) -> bool:
-    return context.environment.policy.limits_rate(context.options, context.delivery.queue)
+    queue = context.environment.outbox.routed_queue(context.delivery.queue)
+    return context.environment.policy.limits_rate(context.options, queue)
 
 
 def _over_rate(context: DeliveryContext) -> PipelineFlow[Settlement | None]:

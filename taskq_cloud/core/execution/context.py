@@ -229,7 +229,7 @@ class DeliveryContext:
             children=self._children(state, following),
             run=document.RunDetails(
                 worker=environment.hostname,
-                queue=self.delivery.queue,
+                queue=environment.outbox.routed_queue(self.delivery.queue),
                 extended=environment.policy.result_extended,
                 started_at=self.started_at,
                 added=self.added if state == SUCCESS else (),

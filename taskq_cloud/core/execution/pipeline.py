@@ -328,7 +328,7 @@ def _invocation(context: DeliveryContext) -> Invocation:
     (hard, soft), options, policy = context.message.timelimit, context.options, context.environment.policy
     return Invocation(
         message=context.message,
-        queue=context.delivery.queue,
+        queue=context.environment.outbox.routed_queue(context.delivery.queue),
         message_id=context.delivery.message_id,
         receive_count=context.delivery.receive_count,
         time_limit=first_given(hard, options.time_limit, policy.time_limit),

@@ -19,6 +19,7 @@ from taskq_cloud.core.model.capabilities import BrokerCapabilities
 from taskq_cloud.core.model.message import Message, Outgoing, Refused, Sent
 from taskq_cloud.core.model.options import TaskOptions
 from taskq_cloud.core.model.payload_references import POINTER_ATTRIBUTES, Payload
+from taskq_cloud.core.model.priorities import NO_PRIORITIES, PriorityLevels
 from taskq_cloud.core.ports import Broker, ResultStore, ScheduleStore
 from taskq_cloud.core.records.record import Record
 from taskq_cloud.errors import DelayTooLong, EncodeError, OperationalError, PayloadTooLarge
@@ -116,6 +117,7 @@ class Outbox:
         prefers_parking: whether short delays may be left to the receivers, on brokers that prefer it. The caller of a
             push endpoint can't be told when to push again.
         hooks: the hooks that are called when a message is addressed, and when it was sent.
+        priorities: the levels of priority that queues have.
     """
 
     codec: Codec
@@ -123,12 +125,17 @@ class Outbox:
     scheduler: ScheduleStore | None = None
     prefers_parking: bool = True
     hooks: HookTable | None = field(default=None, compare=False)
+    priorities: PriorityLevels = NO_PRIORITIES
 
     @property
     def capabilities(self) -> BrokerCapabilities:
         """The broker's capabilities, as far as this outbox uses them."""
         capabilities = self.broker.capabilities
         return capabilities if self.prefers_parking else replace(capabilities, prefers_parking=False)
+
+    def routed_queue(self, queue: str) -> str:
+        """The queue that messages of a queue were routed to: the queue of which it is a level."""
+        return self.priorities.base(queue)
 
     def scheduled_at(self, queue: str, due: float | None, now: float) -> int | None:
         """The time at which a schedule sends a message that is due at ``due``; None: no schedule holds it."""
@@ -139,6 +146,8 @@ class Outbox:
         self, message: Message, queue: str, now: float, transport: Transport = Transport(), *, again: bool = False
     ) -> Addressed:
         """Encode a message, to be held back until its ``eta`` as far as the broker or the scheduler can do so.
+
+        With levels of priority, the message goes to the queue of its level.
 
         A message that is due later than the broker's longest delay is scheduled, if there is a scheduler that takes it.
         Otherwise it comes early and is held back once more (``execution.steps.not_due``). Where the broker leaves short
@@ -159,6 +168,7 @@ class Outbox:
         call = None
         if self.hooks and not again:
             message, call = self._prepared(self.hooks, message, queue, transport)
+        queue = self.priorities.queue_for(queue, message.priority)
         # A pointer's attributes describe how the message came, not how it is sent on.
         attributes = {name: value for name, value in transport.attributes.items() if name not in POINTER_ATTRIBUTES}
         due = late_delivery.due_at(message)

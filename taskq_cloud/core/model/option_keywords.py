@@ -45,7 +45,7 @@ class TaskKeywords(TypedDict, total=False):
     queue: str | None
     serializer: str | None
     compression: str | None
-    priority: int
+    priority: int | None
     typing: bool
     typed: bool
     pydantic: bool

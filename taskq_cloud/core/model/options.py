@@ -60,7 +60,7 @@ class TaskOptions:
         serializer: the serializer of the arguments.
         compression: the compression of the arguments.
         expires: seconds after the call from which on the task is no longer run.
-        priority: the message's priority, carried for Celery's workers.
+        priority: how urgent the task is, on a queue with levels of priority; a higher number is more urgent.
         typing: arguments are checked against the function's signature at the call.
         typed: arguments are validated, sent and made anew by the types of the function's parameters, and the value is
             written by the type of the function's value: see ``core.execution.conversion``.
@@ -106,7 +106,7 @@ class TaskOptions:
     serializer: str | None = None
     compression: str | None = None
     expires: float | None = None
-    priority: int = 0
+    priority: int | None = None
     typing: bool = True
     typed: bool = False
     pydantic: bool = False
@@ -128,7 +128,7 @@ class TaskOptions:
 
 
 _NAMES: Final = frozenset(option.name for option in fields(TaskOptions))
-_NONE_IS_DEFAULT: Final = frozenset({"priority", "reject_on_worker_lost"})
+_NONE_IS_DEFAULT: Final = frozenset({"reject_on_worker_lost"})
 """Options whose None, in Celery, leaves the decision to the broker or to a setting: their defaults count instead."""
 _NOT_NONE: Final = frozenset(option.name for option in fields(TaskOptions) if option.default is not None) - {
     *_NONE_IS_DEFAULT,

@@ -6,6 +6,7 @@ from collections.abc import Collection, Mapping
 from typing import Any, Final
 
 from taskq_cloud.core.model.options import Policy
+from taskq_cloud.core.model.priorities import NO_PRIORITIES, PriorityLevels
 from taskq_cloud.core.model.rates import parse_rate
 from taskq_cloud.errors import ImproperlyConfigured
 
@@ -45,6 +46,14 @@ def results_url(settings: Any) -> str:
         return str(settings.results)
     scheme = settings.broker.partition(":")[0]
     return {"sqlite": LOCAL_RESULTS, "memory": "memory://"}.get(scheme, "disabled://")
+
+
+def priority_levels(settings: Any) -> PriorityLevels:
+    """Return the levels of priority that queues have."""
+    highest, highest_of = settings.task_queue_max_priority or 0, settings.queue_max_priorities
+    if not (highest or highest_of):
+        return NO_PRIORITIES
+    return PriorityLevels(highest, highest_of, settings.queue_priority_levels)
 
 
 def policy(settings: Any, patience_seconds: float) -> Policy:

@@ -27,6 +27,7 @@ from taskq_cloud.core.urls import without_secrets
 from taskq_cloud.deploy.topology import google, names, permissions
 from taskq_cloud.deploy.topology.containers import services, worker_platform
 from taskq_cloud.deploy.topology.deployment import Deployment, PollerOptions, read_deployment
+from taskq_cloud.deploy.topology.levels import with_levels
 from taskq_cloud.deploy.topology.model import (
     LARGEST_VISIBILITY_SECONDS,
     LONGEST_RETENTION_SECONDS,
@@ -104,14 +105,14 @@ def build(
 def _build(app: Application, app_path: str | None, periodic: Callable[[], Sequence[PlatformSchedule]]) -> Topology:
     settings = app.conf
     _check_urls(settings)
-    deployment = read_deployment(settings.deployment)
+    deployment = with_levels(read_deployment(settings.deployment), app.priorities)
     name = deployment.name or _name_from(app.main or "taskq")
     aws = urlsplit(settings.broker).scheme == "sqs"
     served = _served(app, deployment, aws=aws)
     names.check_deployment(deployment, served)
     found_stores = stores(settings)
     environment = _environment(settings, deployment, app_path)
-    platform = worker_platform(name, settings, environment, app_path, aws=aws)
+    platform = worker_platform(name, app, environment, app_path, aws=aws)
     shared = _Shared(
         settings=settings,
         deployment=deployment,
@@ -205,7 +206,8 @@ def _served(app: Application, deployment: Deployment, *, aws: bool) -> list[Serv
     """Return every queue with its runtime; a queue without tasks, which workflows may use, follows the others."""
     tasks_of: dict[str, dict[str, TaskOptions]] = {queue: {} for queue in app.queues()}
     for task in app.tasks:
-        tasks_of[app.route(task)][task] = app.options_of(task)
+        for queue in app.priorities.queues(app.route(task)):
+            tasks_of[queue][task] = app.options_of(task)
     names.check_retired(deployment, tasks_of)
     tasks_of.update({old: tasks_of[new] for old, new in deployment.retired_queues.items()})
     limit = app.conf.task_time_limit

@@ -7,11 +7,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
+from taskq_cloud.core.model.priorities import PriorityLevels
 from taskq_cloud.deploy.topology import google
 from taskq_cloud.deploy.topology.deployment import Deployment, ServiceOptions
 from taskq_cloud.deploy.topology.model import ServedTask, Service
 from taskq_cloud.deploy.topology.runtimes import Served
 from taskq_cloud.errors import ImproperlyConfigured
+from taskq_cloud.runtime.protocols import Application
 from taskq_cloud.settings import Settings
 
 LONGEST_STOP_SECONDS: Final = 120
@@ -48,6 +50,7 @@ class WorkerPlatform:
         stop_timeout_seconds: the time from SIGTERM to SIGKILL.
         environment: the environment variables.
         app_path: the path that the containers import the application from; None: the path in ``TASKQ_APP``.
+        priorities: the levels of priority that queues have.
     """
 
     name: str
@@ -55,16 +58,17 @@ class WorkerPlatform:
     stop_timeout_seconds: int
     environment: Mapping[str, str]
     app_path: str | None
+    priorities: PriorityLevels
 
 
 def worker_platform(
-    name: str, settings: Settings, environment: Mapping[str, str], app_path: str | None, *, aws: bool
+    name: str, app: Application, environment: Mapping[str, str], app_path: str | None, *, aws: bool
 ) -> WorkerPlatform:
     """Return the values that all services share.
 
     Args:
         name: the name of the deployment.
-        settings: the application's settings.
+        app: the application.
         environment: the environment variables of the deployment.
         app_path: where the application is imported from.
         aws: whether the broker is SQS.
@@ -73,11 +77,18 @@ def worker_platform(
         ImproperlyConfigured: the platform would kill a worker before its own shutdown has ended.
     """
     if aws:
-        stop = _stop_timeout(settings)
+        stop = _stop_timeout(app.conf)
     else:
         stop = google.STOP_TIMEOUT_SECONDS
-        environment = {**environment, "TASKQ_WORKER_SHUTDOWN_TIMEOUT": str(google.shutdown_timeout(settings))}
-    return WorkerPlatform(name=name, aws=aws, stop_timeout_seconds=stop, environment=environment, app_path=app_path)
+        environment = {**environment, "TASKQ_WORKER_SHUTDOWN_TIMEOUT": str(google.shutdown_timeout(app.conf))}
+    return WorkerPlatform(
+        name=name,
+        aws=aws,
+        stop_timeout_seconds=stop,
+        environment=environment,
+        app_path=app_path,
+        priorities=app.priorities,
+    )
 
 
 def services(platform: WorkerPlatform, deployment: Deployment, served: Sequence[Served]) -> tuple[Service, ...]:
@@ -134,7 +145,7 @@ def _service(platform: WorkerPlatform, name: str, options: ServiceOptions, tasks
         name=f"{platform.name}-{name}",
         role=f"{platform.name}-{name}-service" if platform.aws else None,
         queues=options.queues,
-        command=("taskq", "worker", *application, "-Q", ",".join(options.queues)),
+        command=("taskq", "worker", *application, "-Q", ",".join(map(platform.priorities.exact, options.queues))),
         cpu_units=cpu,
         memory_mb=memory,
         minimum_tasks=options.minimum_tasks,

@@ -176,3 +176,15 @@ def test_first_given_option_decides_as_in_celery(
 
 def test_expected_failure_is_dead_lettered_too() -> None:
     assert Shop([Failed(ErrorInfo.of(KeyError("k")), expected=True)], acks_on_failure=False).call() == [DeadLetter]
+
+
+def test_worker_that_dies_in_an_early_acknowledged_run_loses_it() -> None:
+    shop = Shop([Succeeded("1")], acks_late=False)
+    shop.bench.send(Message(task="notify", id="t-1"))
+    (delivery,) = shop.bench.receive()
+    running = shop.bench.begin(delivery)
+    assert shop.bench.left() == 0
+    running.crash()
+    shop.bench.clock.advance(120)
+    assert shop.bench.work() == []
+    assert shop.bench.states("t-1") == [None]

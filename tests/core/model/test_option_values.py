@@ -91,7 +91,7 @@ KEPT_BY_DECLARATIONS: list[tuple[str, Any, Any]] = [
         {"countdown": timedelta(seconds=3), "max_retries": None, "queue": "slow"},
         {"countdown": 3.0, "queue": "slow"},
     ),
-    ("priority", None, 0),
+    ("priority", None, None),
     ("reject_on_worker_lost", None, True),
 ]
 

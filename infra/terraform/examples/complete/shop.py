@@ -1,4 +1,4 @@
-"""An application with functions, one of them for a FIFO queue, and with containers for long tasks."""
+"""An application with functions, for a FIFO queue and two levels of priority, and with containers for long tasks."""
 
 from taskq_cloud import TaskQ
 
@@ -9,6 +9,7 @@ app = TaskQ(
     payloads="s3://shop-payloads-123456789012/arguments",
     task_default_queue="orders",
     task_routes={"shop.build_*": "reports", "shop.notify": "mail.fifo"},
+    queue_max_priorities={"orders": 1},
     scheduler="eventbridge://shop"
     "?role=arn:aws:iam::123456789012:role/shop-scheduler"
     "&dead_letter=arn:aws:sqs:eu-west-1:123456789012:shop-schedules-dead",
@@ -18,7 +19,10 @@ app = TaskQ(
         "digest": {"task": "shop.notify", "schedule": "1h", "args": [1, "digest"], "options": {"MessageGroupId": "1"}},
     },
     deployment={
-        "functions": {"orders": {"memory_mb": 1024, "maximum_concurrency": 50}},
+        "functions": {
+            "orders": {"memory_mb": 1024, "maximum_concurrency": 50},
+            "orders-p1": {"maximum_concurrency": 20},
+        },
         "services": {"worker": {"queues": ["reports"], "maximum_tasks": 8}},
         "schedules": "terraform",
     },

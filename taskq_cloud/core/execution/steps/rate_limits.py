@@ -106,7 +106,8 @@ def _limits(context: DeliveryContext) -> list[_Limit]:
     policy, options = context.environment.policy, context.options
     if policy.disable_rate_limits:
         return []
-    task, queue, limits = context.message.task, context.delivery.queue, []
+    queue = context.environment.outbox.routed_queue(context.delivery.queue)
+    task, limits = context.message.task, list[_Limit]()
     rate = rate_of(options, policy)
     if rate is not None:
         name = f"queue {queue}" if options.rate_limit_scope == QUEUE else f"task {task}"

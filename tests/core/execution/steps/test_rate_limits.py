@@ -520,3 +520,23 @@ def test_no_time_window_exceeds_the_limit_by_more_than_a_burst(
         for first in starts:
             within = sum(first <= each < first + seconds for each in starts)
             assert within <= math.ceil((seconds + PUNCTUAL_SECONDS) * limit.per_second) + limit.burst
+
+
+def test_levels_of_priority_share_the_rate_limit_of_their_queue() -> None:
+    app = TaskQ(
+        "shop",
+        broker="memory://",
+        results="memory://",
+        task_default_queue="work",
+        task_queue_max_priority=9,
+        queue_rate_limits={"work": "1/s"},
+    )
+    ran: list[int] = []
+    task = app.task(name="note")(ran.append)
+    bench = Bench.of(app)
+    for priority in (0, 5, 9):
+        task.apply_async((priority,), priority=priority)
+    for queue in app.priorities.queues("work"):
+        bench.work(queue)
+    # The limit of one a second has a burst of two.
+    assert len(ran) == 2
