@@ -619,7 +619,7 @@ def test_hooks_are_told_what_becomes_of_a_message() -> None:
     run_tasks(app)
     fine.apply_async(expires=-1)
     run_tasks(app)
-    fine.apply_async(countdown=0.001).revoke()
+    fine.apply_async(eta=datetime.now(UTC) - timedelta(seconds=1)).revoke()
     run_tasks(app)
     closed.delay()
     run_tasks(app)
