@@ -47,7 +47,10 @@ class Running:
 
 
 def test_worker_in_a_thread_runs_tasks_until_it_is_stopped(app: Any) -> None:
-    add = app.task(name="add", shared=False)(lambda x, y: x + y)
+    def plus(x: int, y: int) -> int:
+        return x + y
+
+    add = app.task(name="add", shared=False)(plus)
     with Running(app, hostname="w@h") as worker:
         assert add.delay(2, 3).get(timeout=WAIT) == 5
         assert repr(worker) == "<Worker: w@h (running)>"
