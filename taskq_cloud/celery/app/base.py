@@ -313,7 +313,10 @@ class Celery(Configured, Parts):
             "link": link,
             "link_error": link_error,
             "replaced_task_nesting": replaced_task_nesting or None,
+            "parent_id": parent_id,
             "reply_to": reply_to,
+            "retries": retries,
+            "root_id": root_id,
             "shadow": shadow,
             "task_id": task_id,
         }
