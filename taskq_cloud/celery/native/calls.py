@@ -24,6 +24,8 @@ PLACE: Final = frozenset(
 """The options by which a call has a place in a workflow."""
 _OF_MESSAGE: Final = ("retries", "root_id", "parent_id")
 """What few calls say of their own messages: their number of retries, and the task that they come from."""
+_OF_GROUP: Final = {"group_id": "group", "group_index": "group_index"}
+"""The fields of a message that say which member of a group it is of, by the options."""
 
 
 def send(app: Any, name: str, args: Any, kwargs: Any, options: Mapping[str, Any]) -> str:
@@ -48,7 +50,8 @@ def send(app: Any, name: str, args: Any, kwargs: Any, options: Mapping[str, Any]
     place = {option: options[option] for option in PLACE if options.get(option) is not None}
     is_collected = collecting.is_collected(options.get("task_id"))
     changed = {field: options[field] for field in _OF_MESSAGE if options.get(field)}
-    if changed and not place and not is_collected:
+    if changed and place.keys() <= _OF_GROUP.keys() and not is_collected:
+        changed |= {_OF_GROUP[option]: value for option, value in place.items()}
         native.run(_send_changed(native, name, (args or (), kwargs or {}), given, changed))
         return str(given["task_id"])
     if not place and not is_collected:

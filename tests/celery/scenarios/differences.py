@@ -16,6 +16,7 @@ _NO_CONSTRUCTOR: Final = (
 DIFFERENCES: Final[dict[str, str]] = {
     "applications.address_of_connection": "An address is shown as it was written, without an invented host or user.",
     "applications.backend_can_be_set": "app.backend can be set; in Celery that is an AttributeError.",
+    "calls.naive_times": "A naive time is written with its zone; Celery writes it without, and workers add the zone.",
     "eager.callbacks_of_apply": "apply() runs callbacks in place; Celery sends them to workers.",
     "eager.coroutine_tasks": "Coroutine functions are run; Celery returns the coroutine, which nothing awaits.",
     "retrying.exception_info_after_return": "after_return gets the einfo that Celery documents; Celery passes None.",
