@@ -313,11 +313,18 @@ class Celery(Configured, Parts):
             "link": link,
             "link_error": link_error,
             "replaced_task_nesting": replaced_task_nesting or None,
+            "parent_id": parent_id,
             "reply_to": reply_to,
+            "retries": retries,
+            "root_id": root_id,
             "shadow": shadow,
             "task_id": task_id,
         }
         parent = self.current_worker_task
+        if parent is not None and getattr(parent.request, "invocation", None) is None:
+            # The native run under way knows the root and the parent; a request that was pushed by hand is none.
+            options["root_id"] = root_id or parent.request.root_id or parent.request.id
+            options["parent_id"] = parent_id or parent.request.id
         if parent is not None and self.conf.task_inherit_parent_priority:
             options.setdefault("priority", (parent.request.delivery_info or {}).get("priority"))
         from taskq_cloud.celery.native import calls  # a process that only declares tasks sends none

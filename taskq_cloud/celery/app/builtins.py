@@ -1,35 +1,51 @@
-"""The tasks that every application has in Celery: they stand for workflows, which the native pipeline carries out."""
+"""The tasks that every application has in Celery. In workers, the native pipeline carries workflows out itself."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, Final, NoReturn
+from typing import Any
 
 from taskq_cloud.celery._state import connect_on_app_finalize
 
 __all__: tuple[str, ...] = ()
 
 
-def _stands_for_workflow(name: str) -> Callable[..., NoReturn]:
-    def refuse(*args: Any, **kwargs: Any) -> NoReturn:
-        raise RuntimeError(f"{name} stands for a workflow, which the pipeline carries out: it isn't called by itself")
+@connect_on_app_finalize
+def add_backend_cleanup_task(app: Any) -> Any:
+    """Declare the task that deletes expired results from the backend."""
 
-    return refuse
-
-
-def _accumulate(self: Any, *args: Any, **kwargs: Any) -> Any:
-    index = kwargs.get("index")
-    return args[index] if index is not None else args
-
-
-def _backend_cleanup(app: Any) -> Callable[[], None]:
+    @_declare(app, "celery.backend_cleanup")
     def backend_cleanup() -> None:
         app.backend.cleanup()
 
     return backend_cleanup
 
 
-def _map(app: Any) -> Callable[..., list[Any]]:
+@connect_on_app_finalize
+def add_accumulate_task(app: Any) -> Any:
+    """Declare the task that returns its arguments, or one of them."""
+
+    @_declare(app, "celery.accumulate", bind=True)
+    def accumulate(self: Any, *args: Any, **kwargs: Any) -> Any:
+        index = kwargs.get("index")
+        return args if index is None else args[index]
+
+    return accumulate
+
+
+@connect_on_app_finalize
+def add_unlock_chord_task(app: Any) -> Any:
+    """Declare the task that waits for the header of a chord, and then sends the body."""
+    from taskq_cloud.celery.app import chord_unlocking  # which imports canvas and results
+
+    return chord_unlocking.declare(app)
+
+
+@connect_on_app_finalize
+def add_map_task(app: Any) -> Any:
+    """Declare the task that calls another one for each item."""
+
+    @_declare(app, "celery.map")
     def xmap(task: Any, it: Any) -> list[Any]:
         called = app.signature(task, app=app).type
         return [called(item) for item in it]
@@ -37,7 +53,11 @@ def _map(app: Any) -> Callable[..., list[Any]]:
     return xmap
 
 
-def _starmap(app: Any) -> Callable[..., list[Any]]:
+@connect_on_app_finalize
+def add_starmap_task(app: Any) -> Any:
+    """Declare the task that calls another one for each tuple of arguments."""
+
+    @_declare(app, "celery.starmap")
     def xstarmap(task: Any, it: Any) -> list[Any]:
         called = app.signature(task, app=app).type
         return [called(*item) for item in it]
@@ -45,7 +65,11 @@ def _starmap(app: Any) -> Callable[..., list[Any]]:
     return xstarmap
 
 
-def _chunks(app: Any) -> Callable[..., Any]:
+@connect_on_app_finalize
+def add_chunk_task(app: Any) -> Any:
+    """Declare the task that sends chunks of calls."""
+
+    @_declare(app, "celery.chunks")
     def chunks(task: Any, it: Any, n: int) -> Any:
         from taskq_cloud.celery.canvas import chunks as make  # few processes make workflows
 
@@ -54,22 +78,68 @@ def _chunks(app: Any) -> Callable[..., Any]:
     return chunks
 
 
-_WORKFLOWS: Final = ("celery.chain", "celery.chord", "celery.chord_unlock", "celery.group")
+@connect_on_app_finalize
+def add_group_task(app: Any) -> Any:
+    """Declare the task that sends the members of a group."""
+
+    @_declare(app, "celery.group", bind=True)
+    def group(self: Any, tasks: Any, result: Any, group_id: str, partial_args: Any, add_to_parent: bool = True) -> Any:
+        from taskq_cloud.celery.canvas import maybe_signature  # few processes make workflows
+        from taskq_cloud.celery.result import result_from_tuple
+
+        of = self.app
+        made = result_from_tuple(result, of)
+        with of.producer_or_acquire() as producer:
+            for task in tasks:
+                sig = maybe_signature(task, app=of).clone(partial_args)
+                sig.apply_async(group_id=group_id, producer=producer, add_to_parent=False)
+        parent = of.current_worker_task
+        if add_to_parent and parent:
+            parent.add_trail(made)
+        return made
+
+    return group
 
 
 @connect_on_app_finalize
-def add_builtin_tasks(app: Any) -> None:
-    """Declare the built-in tasks on an application that is finalized."""
-    declare = {"shared": False, "lazy": False}
-    for name in _WORKFLOWS:
-        app.task(name=name, **declare)(_named(_stands_for_workflow(name), name))
-    app.task(name="celery.accumulate", bind=True, **declare)(_named(_accumulate, "celery.accumulate"))
-    app.task(name="celery.backend_cleanup", **declare)(_named(_backend_cleanup(app), "celery.backend_cleanup"))
-    app.task(name="celery.map", **declare)(_named(_map(app), "celery.map"))
-    app.task(name="celery.starmap", **declare)(_named(_starmap(app), "celery.starmap"))
-    app.task(name="celery.chunks", **declare)(_named(_chunks(app), "celery.chunks"))
+def add_chain_task(app: Any) -> Any:
+    """Declare the task that stands for a chain, and can't be called."""
+
+    @_declare(app, "celery.chain")
+    def chain(*args: Any, **kwargs: Any) -> Any:
+        raise NotImplementedError("chain is not a real task")
+
+    return chain
 
 
-def _named(function: Any, task: str) -> Any:
-    function.__name__ = task.partition(".")[2]
-    return function
+@connect_on_app_finalize
+def add_chord_task(app: Any) -> Any:
+    """Declare the task that sends a chord."""
+
+    @_declare(app, "celery.chord", bind=True, ignore_result=False)
+    def chord(
+        self: Any,
+        header: Any,
+        body: Any,
+        partial_args: Any = (),
+        interval: float | None = None,
+        countdown: float = 1,
+        max_retries: int | None = None,
+        eager: bool = False,
+        **kwargs: Any,
+    ) -> Any:
+        from taskq_cloud.celery import canvas  # few processes make workflows
+
+        of = self.app
+        tasks = header.tasks if isinstance(header, canvas.group) else header
+        members = canvas.group([canvas.maybe_signature(task, app=of) for task in tasks], app=of)
+        body = canvas.maybe_signature(body, app=of)
+        made = canvas.chord(members, body)
+        return made.run(members, body, partial_args, of, interval, countdown, max_retries, **kwargs)
+
+    return chord
+
+
+def _declare(app: Any, name: str, **options: Any) -> Callable[[Any], Any]:
+    declared: Callable[[Any], Any] = app.task(name=name, shared=False, lazy=False, **options)
+    return declared

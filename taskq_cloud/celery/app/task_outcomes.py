@@ -222,6 +222,8 @@ def add_to_chord(self: Any, sig: Any, lazy: bool = False) -> Any:
     """
     if not self.request.chord:
         raise ValueError("Current task is not member of any chord")
+    if getattr(self.request, "invocation", None) is None:
+        return _add_by_backend(self, sig, lazy=lazy)
     from taskq_cloud.bound_task import BoundTask  # few tasks add to their chord
     from taskq_cloud.celery.canvas.native_form import plain
     from taskq_cloud.celery.result import adopt
@@ -229,6 +231,14 @@ def add_to_chord(self: Any, sig: Any, lazy: bool = False) -> Any:
     run = BoundTask(self.app.native, self.definition, self.request.invocation)
     added = run.add_to_chord(plain(sig, self.app), lazy=lazy)
     return self.app.signature(added.to_dict()) if lazy else adopt(added, self.app)
+
+
+def _add_by_backend(self: Any, sig: Any, *, lazy: bool) -> Any:
+    """Add a task to the chord of a request that was made by hand."""
+    request = self.request
+    sig.set(group_id=request.group, group_index=request.group_index, chord=request.chord, root_id=request.root_id)
+    self.backend.add_to_chord(request.group, sig.freeze())
+    return sig if lazy else sig.delay()
 
 
 def update_state(

@@ -19,6 +19,12 @@ from taskq_cloud.celery.bin.param_types import (
     JSON_ARRAY,
     JSON_OBJECT,
     LOG_LEVEL,
+    CommaSeparatedList,
+    ISO8601DateTime,
+    ISO8601DateTimeOrFloat,
+    JsonArray,
+    JsonObject,
+    LogLevel,
 )
 from taskq_cloud.celery.command_exception import CeleryCommandException
 from taskq_cloud.celery.utils import cached_property, text
@@ -34,7 +40,13 @@ __all__ = (
     "CeleryCommand",
     "CeleryDaemonCommand",
     "CeleryOption",
+    "CommaSeparatedList",
     "DaemonOption",
+    "ISO8601DateTime",
+    "ISO8601DateTimeOrFloat",
+    "JsonArray",
+    "JsonObject",
+    "LogLevel",
     "consume_preload_options",
     "handle_preload_options",
     "handle_remote_command_error",

@@ -1,12 +1,10 @@
-"""Processes in the background: the options ``--detach``, ``--uid``, ``--gid``, ``--umask`` and ``--pidfile``."""
+"""Processes in the background: the options ``--detach``, ``--uid``, ``--gid`` and ``--umask``."""
 
 from __future__ import annotations
 
 import os
 import subprocess
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -108,59 +106,3 @@ def _command_line() -> list[str]:
 
 def _number(value: Any) -> Any:
     return int(value) if str(value).isdigit() else value
-
-
-@contextmanager
-def pid_file(path: str | None) -> Iterator[None]:
-    """Keep this process's id in a file while the context lasts, so that the program isn't started twice.
-
-    Args:
-        path: the file; None: there is none.
-
-    Raises:
-        ClickException: a process that runs has its id in the file.
-    """
-    if not path:
-        yield
-        return
-    file = Path(path)
-    try:
-        _write_pid(file)
-    except FileExistsError:
-        owner = _running_owner(file)
-        if owner:
-            raise click.ClickException(
-                f"Pidfile ({path}) already exists: process {owner} runs. End it, or name another --pidfile"
-            ) from None
-        file.unlink(missing_ok=True)
-        _write_pid(file)
-    try:
-        yield
-    finally:
-        if _pid_in(file) == os.getpid():
-            file.unlink(missing_ok=True)
-
-
-def _write_pid(file: Path) -> None:
-    with file.open("x", encoding="ascii") as output:
-        output.write(f"{os.getpid()}\n")
-
-
-def _pid_in(file: Path) -> int | None:
-    with suppress(OSError, ValueError):
-        return int(file.read_text(encoding="ascii"))
-    return None
-
-
-def _running_owner(file: Path) -> int | None:
-    """Return the id in a file if a process with this id runs."""
-    pid = _pid_in(file)
-    if pid is None or pid == os.getpid():
-        return None
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return None
-    except PermissionError:
-        pass  # another user's process runs
-    return pid

@@ -78,6 +78,22 @@ class Autoscale(click.ParamType[Any]):
             self.fail(f"Expected two comma separated integers. Got {value} instead.")
 
 
+class CeleryBeat(click.ParamType[Any]):
+    """The flag for sending periodic tasks from a worker."""
+
+    name = "beat"
+
+    def convert(self, value: Any, param: Any, ctx: Any) -> Any:
+        """Return the flag."""
+        return value
+
+
+CELERY_BEAT: Final = CeleryBeat()
+WORKERS_POOL: Final = WorkersPool()
+HOSTNAME: Final = Hostname()
+AUTOSCALE: Final = Autoscale()
+
+
 def _concurrency(ctx: Any, _param: Any, value: Any) -> Any:
     if not value or value == "auto":
         return value or ctx.obj.app.conf.worker_concurrency
@@ -115,7 +131,7 @@ _WITHOUT_EFFECT: Final = {
     "-n",
     "--hostname",
     default=host_format(default_nodename(None)),
-    type=Hostname(),
+    type=HOSTNAME,
     help="The worker's name, such as w1@%h. %h is the host name, %n its part before the first dot, %d the domain.",
 )
 @_worker("-D", "--detach", is_flag=True, default=False, help="Run in the background.")
@@ -142,7 +158,7 @@ _WITHOUT_EFFECT: Final = {
     callback=_concurrency,
     help="How many tasks run at a time; by default, and with auto, one for each CPU.",
 )
-@_pool("-P", "--pool", default="prefork", type=WorkersPool(), help="The kind of the pool.")
+@_pool("-P", "--pool", default="prefork", type=WORKERS_POOL, help="The kind of the pool.")
 @_pool("-E", "--task-events", "--events", is_flag=True, default=None, help="No effect: workers send no events yet.")
 @_pool("--time-limit", type=float, help="The hard time limit of tasks without their own, in seconds.")
 @_pool("--soft-time-limit", type=float, help="The soft time limit of tasks without their own, in seconds.")
@@ -157,8 +173,8 @@ _WITHOUT_EFFECT: Final = {
 @_feature("--without-mingle", is_flag=True, help="No effect: there is no mingle.")
 @_feature("--without-heartbeat", is_flag=True, help="No effect: there are no heartbeats.")
 @_feature("--heartbeat-interval", type=int, help="No effect: there are no heartbeats.")
-@_feature("--autoscale", type=Autoscale(), help="MAX,MIN: run up to MAX tasks; the platform scales workers.")
-@_beat("-B", "--beat", is_flag=True, help="Also send periodic tasks.")
+@_feature("--autoscale", type=AUTOSCALE, help="MAX,MIN: run up to MAX tasks; the platform scales workers.")
+@_beat("-B", "--beat", type=CELERY_BEAT, is_flag=True, help="Also send periodic tasks.")
 @_beat(
     "-s",
     "--schedule-filename",

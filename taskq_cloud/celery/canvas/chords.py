@@ -235,7 +235,8 @@ class _chord(ChordParts):
             of_header = {name: value for name, value in options.items() if name not in ("chain", "chord", "task_id")}
             with collecting.collected(()) as calls:
                 header_result = header.apply_async(partial_args, kwargs, **{**of_header, **due, "task_id": group_id})
-            collecting.send(app, native_form.chord_form(calls[0], native_form.plain(body, app)))
+            for call in calls:  # none, if task_always_eager has run the header already
+                collecting.send(app, native_form.chord_form(call, native_form.plain(body, app)))
         else:
             body.delay([])
             header_result = self.app.GroupResult(header_id, results)

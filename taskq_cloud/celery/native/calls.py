@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping
 from datetime import datetime
 from typing import Any, Final
 
-from taskq_cloud.calling import tasks, workflows
-from taskq_cloud.calling.options import LINKS, CallOptions, call_options
+from taskq_cloud.calling import defaults, tasks, workflows
+from taskq_cloud.calling.options import LINKS, CallOptions, call_options, make_message, make_transport
 from taskq_cloud.celery.native import collecting
-from taskq_cloud.core.lazy.values import fields
+from taskq_cloud.core.execution.run_context import note_called
+from taskq_cloud.core.flows import Flow
+from taskq_cloud.core.lazy.values import fields, replace
+from taskq_cloud.core.model.options import ignores_result
 from taskq_cloud.core.workflows.signatures import signature_of
 
 NATIVE: Final = frozenset(each.name for each in fields(CallOptions))
@@ -18,6 +22,10 @@ PLACE: Final = frozenset(
     {"group_id", "group_index", "chord", "chain", "reply_to", "replaced_task_nesting", "stamped_headers"}
 )
 """The options by which a call has a place in a workflow."""
+_OF_MESSAGE: Final = ("retries", "root_id", "parent_id")
+"""What few calls say of their own messages: their number of retries, and the task that they come from."""
+_OF_GROUP: Final = {"group_id": "group", "group_index": "group_index"}
+"""The fields of a message that say which member of a group it is of, by the options."""
 
 
 def send(app: Any, name: str, args: Any, kwargs: Any, options: Mapping[str, Any]) -> str:
@@ -41,6 +49,11 @@ def send(app: Any, name: str, args: Any, kwargs: Any, options: Mapping[str, Any]
     native, given = app.native, native_options(app, name, options)
     place = {option: options[option] for option in PLACE if options.get(option) is not None}
     is_collected = collecting.is_collected(options.get("task_id"))
+    changed = {field: options[field] for field in _OF_MESSAGE if options.get(field)}
+    if changed and place.keys() <= _OF_GROUP.keys() and not is_collected:
+        changed |= {_OF_GROUP[option]: value for option, value in place.items()}
+        native.run(_send_changed(native, name, (args or (), kwargs or {}), given, changed))
+        return str(given["task_id"])
     if not place and not is_collected:
         (sent,) = native.run(tasks.send(native, name, [(args or (), kwargs or {})], call_options(name, given)))
         return str(sent.id)
@@ -57,6 +70,23 @@ def send(app: Any, name: str, args: Any, kwargs: Any, options: Mapping[str, Any]
     return str(given["task_id"])
 
 
+def _send_changed(
+    native: Any, name: str, arguments: tasks.Arguments, given: Mapping[str, Any], changed: Mapping[str, Any]
+) -> Flow[None]:
+    """Send a call whose message says something else than that it is the first attempt of a new call."""
+    call, declared = call_options(name, given), native.options_of(name)
+    if call.link or call.link_error:
+        link, link_error = (defaults.of_links(native, each or ()) for each in (call.link, call.link_error))
+        call = replace(call, link=link or None, link_error=link_error or None)
+    message = replace(make_message(name, *arguments, call, declared), **changed)
+    queue, transport = call.queue or native.route(name), make_transport(call, declared)
+    answers = yield from native.outbox.send([native.outbox.address(message, queue, time.time(), transport)])
+    ignored = ignores_result(call.ignore_result, declared, native.conf.task_ignore_result)
+    if call.add_to_parent and not ignored:
+        note_called([message.id])
+    tasks.raise_refusals(answers, [], one=f"task {name}[{message.id}]", all_of_them="")
+
+
 def native_options(app: Any, name: str, options: Mapping[str, Any]) -> dict[str, Any]:
     """The options of a call that the native application knows, in its form.
 
@@ -69,8 +99,12 @@ def native_options(app: Any, name: str, options: Mapping[str, Any]) -> dict[str,
     for option in ("eta", "expires"):
         if option in given:
             given[option] = _time(app, given[option])
-    if "countdown" in given:
+    if given.get("countdown"):
         given.pop("eta", None)
+    else:
+        given.pop("countdown", None)  # as in Celery, a countdown of 0 is none
+    if "message_attributes" in given:
+        given["message_attributes"] = {attribute: _text(of) for attribute, of in given["message_attributes"].items()}
     if "queue" in given or options.get("routing_key") or options.get("exchange"):
         from taskq_cloud.celery.app.amqp import native_queue  # most calls go to their task's queue
 
@@ -81,6 +115,13 @@ def native_options(app: Any, name: str, options: Mapping[str, Any]) -> dict[str,
     for option in ("retry", "retry_policy"):
         given.pop(option, None)
     return given
+
+
+def _text(value: Any) -> Any:
+    """The text of a message attribute, which kombu takes in the form of SQS's API."""
+    if isinstance(value, Mapping) and value.get("DataType") == "String":
+        return value.get("StringValue")
+    return value
 
 
 def _time(app: Any, value: Any) -> Any:

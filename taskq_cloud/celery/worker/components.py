@@ -6,6 +6,7 @@ from typing import Any
 
 from taskq_cloud.celery import bootsteps
 from taskq_cloud.celery.utils.log import get_logger
+from taskq_cloud.errors import ImproperlyConfigured
 
 __all__ = ("Beat", "Consumer", "Hub", "Pool", "StateDB", "Timer")
 
@@ -76,16 +77,20 @@ class Beat(bootsteps.StartStopStep):
 
     def create(self, w: Any) -> Any:
         """Make the ticker, or the service of the scheduler."""
-        program = w.app.Beat(scheduler=w.scheduler, schedule=w.schedule_filename, quiet=True)
-        w.ticker = program._ticker()
-        if w.ticker is not None:
-            return None
-        from taskq_cloud.celery.beat import EmbeddedService  # few workers have a scheduler of Celery's kind
+        from taskq_cloud.celery.apps.beat import _DEFAULT_SCHEDULERS  # few workers send periodic tasks
+        from taskq_cloud.celery.beat import EmbeddedService
+        from taskq_cloud.celery.beat.native import make_native_ticker
 
-        b = w.beat = EmbeddedService(
-            w.app, schedule_filename=w.schedule_filename, scheduler_cls=w.scheduler, thread=True
-        )
-        return b
+        if w.scheduler in _DEFAULT_SCHEDULERS:
+            try:
+                w.ticker = make_native_ticker(w.app)
+            except ImproperlyConfigured as error:
+                text = "-B runs a scheduler with the file %r, so only one worker may have -B; no ticker can run: %s"
+                logger.warning(text, w.schedule_filename, error)
+            else:
+                return None
+        w.beat = EmbeddedService(w.app, schedule_filename=w.schedule_filename, scheduler_cls=w.scheduler, thread=True)
+        return w.beat
 
 
 class StateDB(bootsteps.Step):

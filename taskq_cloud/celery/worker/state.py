@@ -19,12 +19,14 @@ __all__ = (
     "SOFTWARE_INFO",
     "active_requests",
     "maybe_shutdown",
+    "merge_revoked",
     "reserved_requests",
     "revoked",
     "scheduled_requests",
     "task_accepted",
     "task_ready",
     "task_reserved",
+    "task_scheduled",
     "total_count",
 )
 
@@ -73,6 +75,18 @@ def task_reserved(request: Any) -> None:
     requests[request.id] = request
     reserved_requests.add(request)
     scheduled_requests.discard(request)
+
+
+def task_scheduled(request: Any) -> None:
+    """Note that a worker holds a request whose task isn't due yet."""
+    requests[request.id] = request
+    scheduled_requests.add(request)
+
+
+def merge_revoked(task_ids: Any) -> None:
+    """Add ids to the revoked ones."""
+    if task_ids:
+        revoked.update(list(task_ids))
 
 
 def task_accepted(request: Any) -> None:

@@ -5,7 +5,6 @@ The program, with its banner and its log, is ``taskq_cloud.celery.apps.worker``.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable
 from contextlib import ExitStack
 from datetime import UTC, datetime
@@ -18,7 +17,7 @@ from taskq_cloud.celery.exceptions import ImproperlyConfigured, WorkerTerminate
 from taskq_cloud.celery.utils.log import get_logger, mlevel
 from taskq_cloud.celery.utils.nodenames import default_nodename, worker_direct
 from taskq_cloud.celery.utils.text import str_to_list
-from taskq_cloud.celery.worker import state
+from taskq_cloud.celery.worker.facts import Facts
 from taskq_cloud.pools.factory import usable_cpus
 
 __all__ = ("WorkController",)
@@ -40,10 +39,16 @@ defined in the `task_queues` setting.
 
 EX_FAILURE = 1
 
+_OWN_MESSAGES = {
+    "Request": "taskq_cloud.celery.worker.request:Request",
+    "Strategy": "taskq_cloud.celery.worker.strategy:default",
+}
+"""The attributes by which a task of Celery's changes how messages are handled, with their values."""
+
 _COMPONENTS = "taskq_cloud.celery.worker.components"
 
 
-class WorkController:
+class WorkController(Facts):
     """A worker.
 
     Args:
@@ -254,7 +259,10 @@ class WorkController:
 
     def run_native(self, on_ready: Callable[[], Any]) -> None:
         """Run the native worker until it is told to stop."""
-        code = self._run.run(on_ready)
+        from taskq_cloud.celery.worker import local  # it knows the commands of remote control
+
+        with local.running(self):
+            code = self._run.run(on_ready)
         self.exitcode = self.exitcode or code
 
     def stop_native(self, give_up: bool = False) -> None:
@@ -290,11 +298,23 @@ class WorkController:
         signals.worker_shutdown.send(sender=self)
 
     def on_start(self) -> None:
-        """Write the file of the process id."""
+        """Write the file of the process id, and name classes of tasks that have no effect."""
+        self._warn_of_requests()
         if self.pidfile:
-            from taskq_cloud.celery.bin.daemon import pid_file  # few workers have such a file
+            from taskq_cloud.celery.apps._pid_file import pid_file  # few workers have such a file
 
             self._until_stopped.enter_context(pid_file(self.pidfile))
+
+    def _warn_of_requests(self) -> None:
+        for name, task in sorted(self.app.tasks.items()):
+            for attribute, usual in _OWN_MESSAGES.items():
+                if getattr(task, attribute, usual) not in (usual, usual.removeprefix("taskq_cloud."), None):
+                    logger.warning(
+                        "%s of the task %s has no effect: the native pipeline handles messages; use signals or the "
+                        "task's own methods, such as on_failure",
+                        attribute,
+                        name,
+                    )
 
     def on_close(self) -> None:
         """Tell the loader that the worker shuts down."""
@@ -305,45 +325,6 @@ class WorkController:
         self.timer.stop()
         self.consumer.shutdown()
         self._until_stopped.close()
-
-    # -- facts
-
-    @property
-    def state(self) -> Any:
-        """The module with the global state."""
-        return state
-
-    def info(self) -> dict[str, Any]:
-        """Return facts about the worker."""
-        uptime = datetime.now(UTC) - self.startup_time
-        return {
-            "total": self.state.total_count,
-            "pid": os.getpid(),
-            "clock": str(getattr(self.app, "clock", 0)),
-            "uptime": round(uptime.total_seconds()),
-        }
-
-    def rusage(self) -> dict[str, Any]:
-        """Return what the process has used of the machine.
-
-        Raises:
-            NotImplementedError: the system doesn't say.
-        """
-        try:
-            import resource  # Windows has none
-        except ImportError:
-            raise NotImplementedError("rusage not supported by this platform") from None
-        used = resource.getrusage(resource.RUSAGE_SELF)
-        return {name.removeprefix("ru_"): getattr(used, name) for name in dir(used) if name.startswith("ru_")}
-
-    def stats(self) -> dict[str, Any]:
-        """Return facts about the worker, its steps and its process."""
-        facts = {**self.info(), **self.blueprint.info(self), **self.consumer.blueprint.info(self.consumer)}
-        try:
-            facts["rusage"] = self.rusage()
-        except NotImplementedError:
-            facts["rusage"] = "N/A"
-        return facts
 
 
 def _ours(path: Any) -> Any:

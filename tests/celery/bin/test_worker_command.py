@@ -79,8 +79,8 @@ def test_detached_worker_writes_its_pid_and_log(shop: Path, run: Run) -> None:
     assert run(*TASKQ, "-A", "shop", "result", task_id).stdout.strip() == "2"
     pid = int(pid_file.read_text())
     second = run(*PROGRAM, "-A", "shop", "worker", "--pidfile=w.pid")
-    assert second.returncode == 1
-    assert f"process {pid} runs" in second.stderr + second.stdout
+    assert second.returncode == 73
+    assert f"already running? (pid: {pid})" in second.stderr
     os.kill(pid, signal.SIGTERM)
     deadline = time.monotonic() + 30
     while pid_file.exists():
@@ -160,3 +160,53 @@ def test_report_and_bindings_show_the_application(run: Run) -> None:
 def test_shell_has_application_and_tasks(run: Run) -> None:
     ran = run(*TASKQ, "-A", "shop", "shell", "--python", input="print(add(2, 3), app.main, chain)\n")
     assert "5 shop <class" in ran.stdout, ran.stderr
+
+
+def test_options_of_the_project_reach_its_bootsteps(shop: Path, run: Run, start: Start) -> None:
+    (shop / "shop" / "celery.py").write_text(
+        (shop / "shop" / "celery.py").read_text() + "import click\n"
+        "from taskq_cloud.celery import bootsteps\n"
+        "app.user_options['worker'].add(click.Option(('--alive-file',), default='none'))\n"
+        "class Alive(bootsteps.Step):\n"
+        "    def __init__(self, parent, alive_file='', **options):\n"
+        "        with open(alive_file, 'w') as file:\n"
+        "            file.write(parent.hostname)\n"
+        "app.steps['worker'].add(Alive)\n"
+    )
+    worker = start(*PROGRAM, "-A", "shop", "worker", "-P", "solo", "-n", "a@b", "--alive-file", "alive")
+    assert call_and_stop(run, worker, "shop.tasks.add", "-a", "[1, 2]") == "3"
+    assert (shop / "alive").read_text() == "a@b"
+
+
+SCHEDULE = """
+app.conf.beat_schedule = {"often": {"task": "shop.tasks.tick", "schedule": 0.1}}
+
+@app.task(name="shop.tasks.tick", ignore_result=True)
+def tick():
+    open("ticked", "a").close()
+"""
+
+
+@pytest.mark.parametrize(
+    ("worker_options", "beat_options"),
+    [
+        (("-B",), None),
+        ((), ()),
+        ((), ("-S", "celery.beat:Scheduler", "--max-interval", "1")),
+    ],
+)
+def test_periodic_tasks_are_sent(
+    shop: Path, start: Start, worker_options: tuple[str, ...], beat_options: tuple[str, ...] | None
+) -> None:
+    (shop / "shop" / "celery.py").write_text((shop / "shop" / "celery.py").read_text() + SCHEDULE)
+    started = [start(*PROGRAM, "-A", "shop", "worker", "-P", "threads", "-c", "1", "-l", "INFO", *worker_options)]
+    if beat_options is not None:
+        started.append(start(*PROGRAM, "-A", "shop", "beat", "-l", "INFO", "--pidfile", "beat.pid", *beat_options))
+    deadline = time.monotonic() + 30
+    while not (shop / "ticked").exists():
+        assert time.monotonic() < deadline, (shop / "output").read_text()
+        time.sleep(0.05)
+    for process in started:
+        process.send_signal(signal.SIGTERM)
+    assert [process.wait(30) for process in started] == [0] * len(started)
+    assert not (shop / "beat.pid").exists()

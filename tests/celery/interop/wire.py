@@ -8,7 +8,7 @@ import pickle
 import re
 import time
 import zlib
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any, Final
 
 _UUID: Final = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}")
@@ -18,10 +18,16 @@ DEADLINE_SECONDS: Final = 10
 
 
 class Names:
-    """Gives ids numbers, in the order in which they occur."""
+    """Gives ids numbers, in the order in which they occur: first those in the headers of all messages."""
 
     def __init__(self) -> None:
         self._known: dict[str, str] = {}
+
+    def of_messages(self, messages: list[dict[str, Any]]) -> list[Any]:
+        """The messages with numbers for ids."""
+        for each in messages:
+            self(each["headers"])
+        return [self(each) for each in messages]
 
     def __call__(self, value: Any) -> Any:
         match value:
@@ -60,14 +66,19 @@ def messages_of(client: Any, queue: str, count: int | None = None) -> list[dict[
             return found
 
 
-def opened(message: dict[str, Any]) -> dict[str, Any]:
-    """A message with all its layers unpacked, without what differs between two equal calls, but with its ids."""
+def opened(message: dict[str, Any], thread_oid: str) -> dict[str, Any]:
+    """A message with all its layers unpacked, without what differs between two equal calls, but with its ids.
+
+    Args:
+        message: the message as SQS gives it.
+        thread_oid: the id of a sender's thread, which Celery writes as ``reply_to``.
+    """
     text = message["Body"]
     envelope = json.loads(text if text.startswith("{") else base64.b64decode(text))
     properties, headers = dict(envelope["properties"]), dict(envelope["headers"])
     properties.pop("delivery_tag", None)
     body = envelope["body"]
-    if properties.get("body_encoding") == "base64":
+    if properties.pop("body_encoding", None) == "base64":
         body = base64.b64decode(body)
     if headers.get("compression") == "application/x-gzip":
         body = zlib.decompress(body)
@@ -75,9 +86,10 @@ def opened(message: dict[str, Any]) -> dict[str, Any]:
     assert _ORIGIN.fullmatch(headers["origin"])
     for name in ("eta", "expires"):
         if headers[name] is not None:
-            headers[name] = _from_now(headers[name])
+            headers[name] = _after(headers[name], int(message["Attributes"]["SentTimestamp"]) / 1000)
     del headers["origin"]
-    return {
+    headers["stamped_headers"] = sorted(headers["stamped_headers"] or ())
+    found = {
         "body": read[envelope["content-type"]](body),
         "content": (envelope["content-type"], envelope["content-encoding"]),
         "headers": headers,
@@ -85,14 +97,27 @@ def opened(message: dict[str, Any]) -> dict[str, Any]:
         "attributes": message.get("MessageAttributes", {}),
         "tenant": message["Attributes"].get("MessageGroupId"),
     }
+    plain: dict[str, Any] = _without_thread(found, thread_oid)
+    return plain
 
 
-def _from_now(text: str) -> str:
-    """A time as the number of seconds from now, rounded up."""
-    time = datetime.fromisoformat(text)
-    assert time.tzinfo is not None, text
-    seconds = (time - datetime.now(UTC)).total_seconds()
-    return f"in {-int(-seconds // _STEP_SECONDS) * _STEP_SECONDS} s, in {time.utcoffset()}"
+def _without_thread(value: Any, thread_oid: str) -> Any:
+    match value:
+        case dict():
+            return {
+                name: None if name == "reply_to" and of == thread_oid else _without_thread(of, thread_oid)
+                for name, of in value.items()
+            }
+        case list() | tuple():
+            return [_without_thread(of, thread_oid) for of in value]
+    return value
+
+
+def _after(text: str, sent_at: float) -> str:
+    """A time as the number of seconds after the sending, rounded up."""
+    due = datetime.fromisoformat(text)
+    assert due.tzinfo is not None, text
+    return f"{round((due.timestamp() - sent_at) / _STEP_SECONDS) * _STEP_SECONDS} s later, in {due.utcoffset()}"
 
 
 def differences(theirs: Any, ours: Any, path: str = "") -> list[tuple[str, Any, Any]]:

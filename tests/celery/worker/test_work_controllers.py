@@ -47,7 +47,10 @@ class Running:
 
 
 def test_worker_in_a_thread_runs_tasks_until_it_is_stopped(app: Any) -> None:
-    add = app.task(name="add", shared=False)(lambda x, y: x + y)
+    def plus(x: int, y: int) -> int:
+        return x + y
+
+    add = app.task(name="add", shared=False)(plus)
     with Running(app, hostname="w@h") as worker:
         assert add.delay(2, 3).get(timeout=WAIT) == 5
         assert repr(worker) == "<Worker: w@h (running)>"
@@ -203,3 +206,21 @@ def test_timer_goes_on_after_an_error() -> None:
     assert done.wait(WAIT)
     timer.stop()
     assert isinstance(errors[0], ValueError)
+
+
+def test_requests_of_a_projects_own_are_named_as_without_effect(app: Any, caplog: pytest.LogCaptureFixture) -> None:
+    from taskq_cloud.celery.worker.request import Request
+
+    class OwnRequest(Request):
+        pass
+
+    def plain() -> None: ...
+
+    def special() -> None: ...
+
+    app.task(name="plain", shared=False)(plain)
+    app.task(name="special", shared=False, Request=OwnRequest)(special)
+    with Running(app):
+        pass
+    named = [record.message for record in caplog.records if "has no effect" in record.message]
+    assert [text.partition(" has")[0] for text in named] == ["Request of the task special"]

@@ -5,6 +5,7 @@ import os
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import Any
 
 from taskq_cloud.celery._state import _set_task_join_will_block
@@ -87,8 +88,11 @@ class TestWorkController:
 
     def start(self) -> None:
         """Run the worker until it is stopped; its end is the end of this call."""
+        from taskq_cloud.celery.worker import local  # it knows the commands of remote control
+
         try:
-            asyncio.run(self._serve())
+            with local.running(self):
+                asyncio.run(self._serve())
         except (TaskQError, OSError) as error:
             self._error = error
         finally:
@@ -108,6 +112,8 @@ class TestWorkController:
             shutdown_timeout=self.shutdown_timeout,
             wait_time_seconds=_WAIT_SECONDS,
         )
+        if options.pool not in {"prefork", "processes"}:  # as in Celery, no other pool has limits of its children
+            options = replace(options, max_tasks_per_child=None, max_memory_per_child=None)
         self._loop = asyncio.get_running_loop()
         self._native = Worker(native.runtime(hostname=self.hostname), options, self._wait_while_ready)
         await self._native.serve()

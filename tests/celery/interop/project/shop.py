@@ -15,6 +15,8 @@ from shop_errors import Busy, OutOfStock
 
 logger = get_task_logger(__name__)
 
+SECOND_QUEUE = os.environ["INTEROP_SECOND_QUEUE"]
+
 app = Celery("shop", set_as_current=False)
 app.conf.update(
     broker_url="sqs://",
@@ -23,7 +25,7 @@ app.conf.update(
     result_backend=f"taskq+dynamodb://{os.environ['INTEROP_TABLE']}?key_format=celery",
     result_extended=True,
     task_default_queue=os.environ["INTEROP_QUEUE"],
-    task_routes={"shop.routed": {"queue": os.environ.get("INTEROP_SECOND_QUEUE", os.environ["INTEROP_QUEUE"])}},
+    task_routes={"shop.routed": {"queue": SECOND_QUEUE}},
     accept_content=["json", "pickle", "yaml"],
     worker_hijack_root_logger=False,
 )
@@ -131,7 +133,15 @@ def flaky(self: Any, succeeds_at: int) -> int:
     return retries
 
 
-@app.task(name="shop.auto", bind=True, shared=False, autoretry_for=(Busy,), retry_backoff=False, max_retries=2, default_retry_delay=0)
+@app.task(
+    name="shop.auto",
+    bind=True,
+    shared=False,
+    autoretry_for=(Busy,),
+    retry_backoff=False,
+    max_retries=2,
+    default_retry_delay=0,
+)
 def auto(self: Any, succeeds_at: int) -> int:
     if self.request.retries < succeeds_at:
         raise Busy("not yet")
