@@ -9,10 +9,11 @@ from __future__ import annotations
 import json as _json
 from collections.abc import Callable
 from functools import partial
-from typing import Any, Final, Literal, TypeAlias
+from typing import Any, Literal, TypeAlias
 
 import click
 
+from taskq_cloud.celery.app.mailbox import INSTEAD, OTHERWISE
 from taskq_cloud.celery.bin.base import (
     COMMA_SEPARATED_LIST,
     EX_UNAVAILABLE,
@@ -28,27 +29,6 @@ from taskq_cloud.celery.worker.control import Panel
 _Kind: TypeAlias = Literal["inspect", "control"]
 
 _option = partial(click.option, cls=CeleryOption, help_group="Remote Control Options")
-
-_INSTEAD: Final = {
-    "active": "`taskq queues` counts the messages that workers hold; with task_track_started, results have STARTED",
-    "active_queues": "`taskq queues` lists the application's queues",
-    "conf": "`celery report` prints the configuration",
-    "ping": "/healthz of a worker (--health-port) answers whether it works",
-    "query_task": "`taskq result ID` shows the state of a task",
-    "registered": "the banner of a worker, with -l INFO, lists its tasks",
-    "report": "`celery report` prints what is known without a worker",
-    "reserved": "`taskq queues` counts the messages that workers hold",
-    "revoked": "`taskq result ID` shows REVOKED",
-    "scheduled": "`taskq scheduled` lists tasks that wait for their due time",
-    "stats": "`taskq queues` counts messages; /healthz of a worker shows what it holds",
-    "shutdown": "end the worker's process with SIGTERM, as the platform does",
-    "rate_limit": "set rate_limit of the task, or task_default_rate_limit, and deploy",
-    "time_limit": "set time_limit of the task, and deploy",
-    "terminate": "set time_limit of the task; `celery control revoke ID` keeps tasks from starting",
-    "add_consumer": "start a worker with -Q QUEUE",
-    "cancel_consumer": "start the worker without the queue; `taskq drain` empties a queue",
-}
-_OTHERWISE: Final = "change settings and deploy; /healthz of a worker and `taskq queues` show what happens"
 
 
 def _timing(function: Any) -> Any:
@@ -109,7 +89,7 @@ def _ask(what: str, command: str, ask: Callable[[], Any]) -> Any:
     try:
         replies = ask()
     except NotImplementedError as error:
-        reason = f"workers can't be asked yet: {_INSTEAD.get(command, _OTHERWISE)}"
+        reason = f"workers can't be asked yet: {INSTEAD.get(command, OTHERWISE)}"
         handle_remote_command_error(what, NotImplementedError(f"`celery {what}`: {reason}").with_traceback(None))
         raise AssertionError from error  # never reached: the line above raises
     except Exception as error:

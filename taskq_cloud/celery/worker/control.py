@@ -1,97 +1,45 @@
-"""The names of remote control commands, and the decorators by which a project declares its own.
+"""The remote control commands of a worker.
 
-Workers take no commands yet. So the commands have no functions here, and those of a project are kept but never called.
+Workers take no commands from other processes yet. Those that a worker answers in its own process have functions in
+``answers``; the others have a name and a help text, which the command line shows.
 """
 
 from __future__ import annotations
 
-from collections import UserDict
-from collections.abc import Callable
-from typing import Any, ClassVar, NamedTuple
+from taskq_cloud.celery.worker.answers import (
+    active_queues,
+    clock,
+    conf,
+    memdump,
+    memsample,
+    ping,
+    registered,
+    report,
+    stats,
+)
+from taskq_cloud.celery.worker.panel import Panel, control_command, controller_info_t, inspect_command, nok, ok
 
-__all__ = ("Panel", "control_command", "inspect_command")
-
-
-class controller_info_t(NamedTuple):
-    """What is known of a command."""
-
-    alias: str | None
-    type: str
-    visible: bool
-    default_timeout: float
-    help: str
-    signature: str | None
-    args: Any
-    variadic: str | None
-
-
-def ok(value: Any) -> dict[str, Any]:
-    """Return a reply of a worker that has done what it was told."""
-    return {"ok": value}
-
-
-def nok(value: Any) -> dict[str, Any]:
-    """Return a reply of a worker that can't do what it was told."""
-    return {"error": value}
-
-
-class Panel(UserDict[str, Any]):
-    """The commands by name: ``data`` has the functions, ``meta`` what is known of each command."""
-
-    data: ClassVar[dict[str, Any]] = {}  # type: ignore[misc]  # one registry for all objects, as in Celery
-    meta: ClassVar[dict[str, Any]] = {}
-
-    @classmethod
-    def register(cls, *args: Any, **kwargs: Any) -> Any:
-        """Register a function as a command: ``@Panel.register`` or ``@Panel.register(type="inspect")``."""
-        return cls._register(**kwargs)(*args) if args else cls._register(**kwargs)
-
-    @classmethod
-    def _register(
-        cls,
-        name: str | None = None,
-        alias: str | None = None,
-        type: str = "control",
-        visible: bool = True,
-        default_timeout: float = 1.0,
-        help: str | None = None,
-        signature: str | None = None,
-        args: Any = None,
-        variadic: str | None = None,
-    ) -> Callable[[Any], Any]:
-        def register(function: Any) -> Any:
-            command = name or function.__name__
-            text = help or (function.__doc__ or "").strip().split("\n")[0]
-            cls.data[command] = function
-            cls.meta[command] = controller_info_t(
-                alias, type, visible, default_timeout, text, signature, args, variadic
-            )
-            if alias:
-                cls.data[alias] = function
-            return function
-
-        return register
-
-
-def control_command(**kwargs: Any) -> Any:
-    """Declare a command that changes a worker."""
-    return Panel.register(type="control", **kwargs)
-
-
-def inspect_command(**kwargs: Any) -> Any:
-    """Declare a command that asks a worker."""
-    return Panel.register(type="inspect", **kwargs)
-
+__all__ = (
+    "Panel",
+    "active_queues",
+    "clock",
+    "conf",
+    "control_command",
+    "inspect_command",
+    "memdump",
+    "memsample",
+    "nok",
+    "ok",
+    "ping",
+    "registered",
+    "report",
+    "stats",
+)
 
 _TASK_IDS = "[id1 [id2 [... [idN]]]]"
 
 for _name, _type, _help, _signature, _args, _variadic in (
     ("active", "inspect", "List of tasks currently being executed.", None, None, None),
-    ("active_queues", "inspect", "List the queues that a worker serves.", None, None, None),
-    ("clock", "inspect", "Get the logical clock.", None, None, None),
-    ("conf", "inspect", "List the configuration.", "[include_defaults=False]", [("with_defaults", bool)], None),
-    ("memdump", "inspect", "Print the samples of the memory.", "[n_samples=10]", [("samples", int)], None),
-    ("memsample", "inspect", "Sample the memory.", None, None, None),
     (
         "objgraph",
         "inspect",
@@ -100,14 +48,10 @@ for _name, _type, _help, _signature, _args, _variadic in (
         [("type", str), ("num", int), ("max_depth", int)],
         None,
     ),
-    ("ping", "inspect", "Ping workers.", None, None, None),
     ("query_task", "inspect", "Ask for tasks by their ids.", _TASK_IDS, None, "ids"),
-    ("registered", "inspect", "List the registered tasks.", "[attr1 [attr2 [... [attrN]]]]", None, "taskinfoitems"),
-    ("report", "inspect", "Facts for the report of a bug.", None, None, None),
     ("reserved", "inspect", "List tasks that wait in a worker.", None, None, None),
     ("revoked", "inspect", "List the ids of revoked tasks.", None, None, None),
     ("scheduled", "inspect", "List tasks with an eta or a countdown.", None, None, None),
-    ("stats", "inspect", "Statistics of workers.", None, None, None),
     (
         "add_consumer",
         "control",

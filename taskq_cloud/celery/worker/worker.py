@@ -70,6 +70,8 @@ class WorkController(Facts):
     """Where processes of the pool import the application; None: where it is found among the imported modules."""
     burst = False
     """Whether the worker stops once its queues are empty."""
+    redirect_stdouts: Any = False
+    redirect_stdouts_level: Any = None
     _stopping = False
     logs = False
     """Whether processes of the pool set up their log as the worker does."""
