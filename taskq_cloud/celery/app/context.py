@@ -200,6 +200,8 @@ def context_of(invocation: Invocation) -> Context:
         loglevel=0 if eager else None,
     )
     request.update(headers=own or None, invocation=invocation)
+    if not eager:  # the headers of a message are attributes of its request, by which tracing finds its own
+        request.update({name: value for name, value in own.items() if not hasattr(request, name)})
     if eager:
         known = dict(running.in_place_request.get() or {})
         if known.pop("id", None) == message.id:
