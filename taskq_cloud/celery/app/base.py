@@ -102,6 +102,7 @@ class Celery(Configured, Parts):
         self.loader_cls = loader or self._get_default_loader()
         self.log_cls = log or self.log_cls
         self.control_cls = control or self.control_cls
+        self._custom_task_cls_used = bool(task_cls) or type(self).task_cls is not Celery.task_cls
         self.task_cls = task_cls or self.task_cls
         self.set_as_current = set_as_current
         self.registry_cls = symbol_by_name(self.registry_cls)

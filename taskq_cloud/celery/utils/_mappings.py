@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, MutableMapping, Sequence
 from typing import Any, Self
 
@@ -12,11 +11,8 @@ Observer = Callable[..., Any]
 def force_mapping(m: Any) -> Any:
     """Return a mapping as it is, and any other object as a mapping of its attributes.
 
-    Django's lazy settings stand for the settings inside them.
+    Django's lazy settings are such an object: they read the project's settings when an attribute is looked up.
     """
-    lazy = getattr(sys.modules.get("django.utils.functional"), "LazyObject", None)
-    if lazy is not None and isinstance(m, lazy):
-        m = m._wrapped
     return m if isinstance(m, Mapping) else DictAttribute(m)
 
 
