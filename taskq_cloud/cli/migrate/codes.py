@@ -114,13 +114,17 @@ CODES: Final = {
         "A revoked task that already runs goes on, and its result is dropped; every worker sees the revocation.",
         "Set a time_limit on tasks that must be ended.",
     ),
+    "M108": _meaning(
+        "The setting worker_pool turns gevent and eventlet into the pool of threads.",
+        "Set worker_pool to threads, with the concurrency that the tasks need.",
+    ),
     "M201": _hand(
         "taskq_cloud.celery doesn't have this name.",
         "Find what the code needs it for, and replace it by a public name of taskq_cloud.celery or of taskq_cloud.",
     ),
     "M202": _hand(
         "The package imports Celery itself, so it doesn't see tasks of taskq_cloud.celery.",
-        "Remove the package, or replace it by what the finding names.",
+        "Replace it by what the finding names, or call taskq_cloud.celery.alias.install() before it is imported.",
     ),
     "M203": _hand(
         "Objects of kombu other than Queue, Exchange and binding need an AMQP channel, which no broker here has.",

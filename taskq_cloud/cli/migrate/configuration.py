@@ -5,40 +5,15 @@
 
 from __future__ import annotations
 
-import importlib
 import json
 import os
 import subprocess
 import sys
-from collections.abc import Sequence
-from importlib.abc import Loader, MetaPathFinder
-from importlib.machinery import ModuleSpec
-from importlib.util import find_spec
 from pathlib import Path
-from types import ModuleType
 from typing import Any, Final
 
 _TIMEOUT_SECONDS: Final = 60
 _MARK: Final = "taskq-migrate:"
-
-
-class _InPlaceOfCelery(MetaPathFinder, Loader):
-    """Finds the modules of ``taskq_cloud.celery`` under the names of Celery's."""
-
-    def find_spec(
-        self, fullname: str, path: Sequence[str] | None = None, target: ModuleType | None = None
-    ) -> ModuleSpec | None:
-        """Return the place of a module of Celery's."""
-        if fullname.partition(".")[0] != "celery" or find_spec(f"taskq_cloud.{fullname}") is None:
-            return None
-        return ModuleSpec(fullname, self, is_package=True)
-
-    def create_module(self, spec: ModuleSpec) -> ModuleType:
-        """Import the module that takes the place."""
-        return importlib.import_module(f"taskq_cloud.{spec.name}")
-
-    def exec_module(self, module: ModuleType) -> None:
-        """Do nothing: the module was imported above."""
 
 
 def import_application(path: str, folder: Path) -> dict[str, Any]:
@@ -88,7 +63,9 @@ def _describe(path: str) -> dict[str, Any]:
 
 
 def _main(path: str) -> None:
-    sys.meta_path.insert(0, _InPlaceOfCelery())
+    from taskq_cloud.celery import alias
+
+    alias.install()
     try:
         found = _describe(path)
     except Exception as error:  # noqa: BLE001 - the application's modules can raise anything

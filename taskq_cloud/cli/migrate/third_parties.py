@@ -4,23 +4,25 @@ from __future__ import annotations
 
 from typing import Final
 
+_ALIAS: Final = "taskq_cloud.celery.alias.install() before the package is imported"
+
 THIRD_PARTIES: Final = {
     "celery_batches": "a worker of AWS Lambda gets batches; taskq_cloud runs one task for each message",
     "celery_exporter": "`taskq queues --json`, or the metrics of the cloud's queues",
     "celery_once": "a task that checks a lock of your own; periodic tasks have overlap='skip'",
     "celery_progress": "self.update_state of the task, and AsyncResult(id).info",
     "celery_singleton": "a task that checks a lock of your own; periodic tasks have overlap='skip'",
-    "ddtrace.contrib.celery": "spans of your own in the signals task_prerun and task_postrun",
+    "ddtrace.contrib.celery": _ALIAS,
     "django_celery_beat": "beat_schedule in the settings, or `taskq beat` with schedules of the platform",
     "django_celery_results": "a result store of taskq_cloud (dynamodb://, s3://, gs://, azureblockblob://)",
-    "django_structlog.celery": "the signals task_prerun and before_task_publish, with structlog.contextvars",
-    "elasticapm.contrib.celery": "transactions of your own in the signals task_prerun and task_postrun",
+    "django_structlog.celery": _ALIAS,
+    "elasticapm.contrib.celery": _ALIAS,
     "flower": "`taskq queues`, `taskq result --tree` and the cloud's console",
-    "opentelemetry.instrumentation.celery": "spans of your own in the signals before_task_publish and task_prerun",
+    "opentelemetry.instrumentation.celery": _ALIAS,
     "pytest_celery": "taskq_cloud.celery.contrib.pytest, or taskq_cloud.testing",
     "redbeat": "`taskq beat`, whose schedules the platform keeps",
-    "scout_apm.celery": "spans of your own in the signals task_prerun and task_postrun",
-    "sentry_sdk.integrations.celery": "sentry_sdk.capture_exception in the signal task_failure",
+    "scout_apm.celery": _ALIAS,
+    "sentry_sdk.integrations.celery": _ALIAS,
     "tenant_schemas_celery": "a base class of tasks that sets the schema in before_start",
 }
 """Module -> what to use instead."""

@@ -60,7 +60,7 @@ LEGACY = {
     ("legacy/app.py", 13, "M202", "sentry_sdk.integrations.celery.CeleryIntegration"),
     ("legacy/app.py", 15, "M205", "broker_url"),
     ("legacy/app.py", 15, "M205", "result_backend"),
-    ("legacy/app.py", 16, "M211", "worker_pool"),
+    ("legacy/app.py", 16, "M108", "worker_pool"),
     ("legacy/app.py", 16, "M102", "broker_heartbeat"),
     ("legacy/app.py", 16, "M213", "broker_host"),
     ("legacy/app.py", 17, "M205", "result_backend"),
@@ -97,7 +97,7 @@ def test_report_names_file_line_code_and_way_out(copy_of: Copy, migrate: Migrate
     output = migrate(copy_of("legacy")).output
     assert "  legacy/app.py:56: M212 app.control.revoke\n" in output
     assert f"    -> {CODES['M212'].remedy}\n" in output
-    assert output.splitlines()[-1] == "Findings: 7 about the meaning, 21 for a hand"
+    assert output.splitlines()[-1] == "Findings: 8 about the meaning, 20 for a hand"
 
 
 def test_project_without_findings_ends_with_0(tmp_path: Path, migrate: Migrate) -> None:
@@ -122,11 +122,9 @@ def test_wrong_usage_ends_with_2(tmp_path: Path, migrate: Migrate) -> None:
 
 
 def test_import_takes_this_package_in_the_place_of_celery(copy_of: Copy) -> None:
-    assert import_application("shop.celery:app", copy_of("shop")) == {
-        "error": None,
-        "tasks": 4,
-        "settings": ["beat_schedule"],
-    } | {"settings": import_application("shop", copy_of("shop"))["settings"]}
+    found = import_application("shop.celery:app", copy_of("shop"))
+    assert (found["error"], found["tasks"]) == (None, 4)
+    assert {"beat_schedule", "broker_url"} <= set(found["settings"])
 
 
 @pytest.mark.parametrize(
