@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import threading
-import warnings
 from collections import defaultdict, deque
 from collections.abc import Callable
 from typing import Any, ClassVar
@@ -16,7 +15,6 @@ from taskq_cloud.celery.app.annotations import prepare as prepare_annotations
 from taskq_cloud.celery.app.configuring import Configured
 from taskq_cloud.celery.app.parts import Parts
 from taskq_cloud.celery.app.registry import TaskRegistry
-from taskq_cloud.celery.exceptions import AlwaysEagerIgnored
 from taskq_cloud.celery.local import maybe_evaluate
 from taskq_cloud.celery.utils import cached_property, gen_task_name, uuid
 from taskq_cloud.celery.utils._logical_clock import LamportClock
@@ -102,7 +100,7 @@ class Celery(Configured, Parts):
         self.loader_cls = loader or self._get_default_loader()
         self.log_cls = log or self.log_cls
         self.control_cls = control or self.control_cls
-        self._custom_task_cls_used = bool(task_cls) or type(self).task_cls is not Celery.task_cls
+        self._custom_task_cls_used = bool(task_cls) or _declares_task_class(type(self))
         self.task_cls = task_cls or self.task_cls
         self.set_as_current = set_as_current
         self.registry_cls = symbol_by_name(self.registry_cls)
@@ -293,17 +291,11 @@ class Celery(Configured, Parts):
         Args and errors are those of ``Task.apply_async``. ``producer``, ``connection`` and ``publisher`` have no
         effect: the native application has its own connections.
         """
-        if self.conf.task_always_eager:
-            warnings.warn(AlwaysEagerIgnored("task_always_eager has no effect on send_task"), stacklevel=2)
-        task_id = task_id or uuid()
-        if task_type is None:
-            task_type = dict.get(self._tasks, name)
-            own = {} if task_type is None else task_type._get_exec_options()
-            options = {**{key: of for key, of in own.items() if of is not None}, **options}
+        from taskq_cloud.celery.app import sending  # a process that only declares tasks sends none
+
         limits = {"expires": expires, "time_limit": time_limit, "soft_time_limit": soft_time_limit}
         options |= {key: of for key, of in limits.items() if of is not _OMITTED}
-        options = (router or self.amqp.router).route(options, route_name or name, args, kwargs, task_type)
-        options |= {
+        place = {
             "add_to_parent": add_to_parent,
             "chain": chain,
             "chord": chord,
@@ -319,23 +311,10 @@ class Celery(Configured, Parts):
             "retries": retries,
             "root_id": root_id,
             "shadow": shadow,
-            "task_id": task_id,
+            "task_id": task_id or uuid(),
         }
-        parent = self.current_worker_task
-        if parent is not None and getattr(parent.request, "invocation", None) is None:
-            # The native run under way knows the root and the parent; a request that was pushed by hand is none.
-            options["root_id"] = root_id or parent.request.root_id or parent.request.id
-            options["parent_id"] = parent_id or parent.request.id
-        if parent is not None and self.conf.task_inherit_parent_priority:
-            options.setdefault("priority", (parent.request.delivery_info or {}).get("priority"))
-        from taskq_cloud.celery.native import calls  # a process that only declares tasks sends none
-
-        calls.send(self, name, args, kwargs, options)
-        result = (result_cls or self.AsyncResult)(task_id)
-        result.ignored = options.get("ignore_result")
-        if add_to_parent and parent is not None:
-            parent.add_trail(result)
-        return result
+        route = sending.Route(router, route_name or name, task_type)
+        return sending.send_task(self, name, (args, kwargs), route, options, place, result_cls)
 
     def signature(self, *args: Any, **kwargs: Any) -> Any:
         """Make a signature of this application: see ``taskq_cloud.celery.signature``."""
@@ -377,3 +356,8 @@ class Celery(Configured, Parts):
 
                     native = vars(self)["_native"] = NativeApplication(self)
         return native
+
+
+def _declares_task_class(kind: type[Any]) -> bool:
+    """Whether a subclass of ``Celery`` says which class its tasks have."""
+    return any("task_cls" in vars(each) for each in kind.__mro__[: kind.__mro__.index(Celery)])

@@ -54,7 +54,8 @@ class Running:
         return found
 
 
-def _declare_tasks(running: Running) -> None:
+def declare_tasks(running: Running) -> None:
+    """Declare the tasks that all scenarios with a worker have."""
     task, seen, exceptions = running.task, running.seen, running.lib.module("exceptions")
 
     @task()
@@ -195,7 +196,7 @@ def running(
     app.set_default()
     app.set_current()
     given = Running(lib, app)
-    _declare_tasks(given)
+    declare_tasks(given)
     if declare is not None:
         declare(given)
     app.finalize()
