@@ -8,6 +8,7 @@ from typing import Any
 import click
 
 from taskq_cloud.celery.bin.base import CeleryCommand, CeleryOption, handle_preload_options
+from taskq_cloud.errors import TaskQError
 
 _option = partial(click.option, cls=CeleryOption, help_group="Result Options")
 
@@ -22,4 +23,8 @@ def result(ctx: click.Context, /, task_id: str, task: str | None, traceback: boo
     """Wait for the task TASK_ID, and print its value."""
     app: Any = ctx.obj.app
     found = (app.tasks[task].AsyncResult if task else app.AsyncResult)(task_id)
-    ctx.obj.echo(found.traceback if traceback else found.get())
+    try:
+        value = found.traceback if traceback else found.get()
+    except TaskQError as error:  # of the task, such as TimeLimitExceeded(30), whose text alone says little
+        raise click.ClickException(f"{type(error).__name__}: {error}") from error
+    ctx.obj.echo(value)

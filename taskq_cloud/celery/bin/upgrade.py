@@ -43,11 +43,7 @@ def _upgraded(line: str, named: Callable[[str], str]) -> str:
 @_option("--compat", is_flag=True, help="Each name begins with CELERY_.")
 @_option("--no-backup", is_flag=True, help="Don't keep the file as it was.")
 def settings(filename: str, django: bool, compat: bool, no_backup: bool) -> None:
-    """Give the settings in FILENAME, which have names of Celery 3, those of Celery 4 and later.
-
-    Raises:
-        ClickException: the file can't be read.
-    """
+    """Give the settings in FILENAME, which have names of Celery 3, those of Celery 4 and later."""
     file = Path(filename)
     named: Any = _with_namespace if django or compat else str
     click.echo(f"processing {filename}...", err=True)

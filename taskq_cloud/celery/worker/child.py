@@ -13,7 +13,9 @@ VARIABLE: Final = "TASKQ_CELERY_WORKER"
 """The environment variable: a JSON object with the arguments of ``prepare``'s second part."""
 
 
-def describe(*, hostname: str, loglevel: Any, logfile: Any, include: Any, logs: bool) -> str:
+def describe(
+    *, hostname: str, loglevel: Any, logfile: Any, include: Any, logs: bool, redirect_level: Any = None
+) -> str:
     """Return the value of the environment variable.
 
     Args:
@@ -22,9 +24,10 @@ def describe(*, hostname: str, loglevel: Any, logfile: Any, include: Any, logs: 
         logfile: the file of its log; None: standard error.
         include: modules to import beside those of the settings.
         logs: whether the worker has set up its log; otherwise the project does.
+        redirect_level: the level at which what tasks print is logged; None: it is printed.
     """
     given = {"hostname": hostname, "loglevel": loglevel, "logfile": logfile, "include": list(include or ())}
-    return json.dumps({**given, "logs": logs})
+    return json.dumps({**given, "logs": logs, "redirect_level": redirect_level})
 
 
 def prepare(app: Any) -> None:
@@ -38,7 +41,8 @@ def prepare(app: Any) -> None:
         return
     app.set_default()
     if given["logs"]:
-        app.log.setup(given["loglevel"], given["logfile"], hostname=given["hostname"])
+        level = given["redirect_level"]
+        app.log.setup(given["loglevel"], given["logfile"], level is not None, level, hostname=given["hostname"])
     for module in given["include"]:
         app.loader.import_task_module(module)
     app.loader.init_worker_process()

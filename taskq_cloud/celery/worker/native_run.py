@@ -58,6 +58,8 @@ class NativeRun:
                 )
         self._thread = threading.get_ident()
         with _environment(_variables(controller)), self._runs():
+            # The settings were read before, without what the command line says of limits.
+            controller.app.native._generation = -1
             runtime = controller.app.native.runtime(hostname=controller.hostname, app_path=path)
             service = self._service(on_ready)
             if threading.current_thread() is threading.main_thread():
@@ -156,6 +158,7 @@ def _variables(controller: Any) -> dict[str, str]:
         logfile=controller.logfile,
         include=controller.include,
         logs=controller.logs,
+        redirect_level=controller.redirect_stdouts_level if controller.redirect_stdouts else None,
     )
     return {COMMAND_LINE: json.dumps(given), child.VARIABLE: about}
 

@@ -18,9 +18,13 @@ app = Celery("shop", broker="sqlite:///broker.db", backend="sqlite:///results.db
 
 TASKS = """
 import os
+import time
 
 from taskq_cloud.celery import signals
+from taskq_cloud.celery.utils.log import get_task_logger
 from shop.celery import app
+
+logger = get_task_logger(__name__)
 
 
 @app.task
@@ -31,6 +35,17 @@ def add(x, y):
 @app.task(bind=True)
 def where(self):
     return [self.request.hostname, os.getpid() != int(os.environ["WORKER_PID"])]
+
+
+@app.task
+def speak(text):
+    print(f"printed {text}")
+    logger.info("logged %s", text)
+
+
+@app.task
+def hang():
+    time.sleep(60)
 
 
 def note(text):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import time
 from pathlib import Path
@@ -149,7 +150,7 @@ def test_revoked_task_does_not_run(run: Run, start: Start) -> None:
     value = run(*TASKQ, "-A", "shop", "result", task_id)
     worker.send_signal(signal.SIGTERM)
     worker.wait(30)
-    assert (value.returncode, value.stderr) == (1, "Error: revoked\n")
+    assert (value.returncode, value.stderr) == (1, "Error: TaskRevokedError: revoked\n")
 
 
 def test_report_and_bindings_show_the_application(run: Run) -> None:
@@ -210,3 +211,42 @@ def test_periodic_tasks_are_sent(
         process.send_signal(signal.SIGTERM)
     assert [process.wait(30) for process in started] == [0] * len(started)
     assert not (shop / "beat.pid").exists()
+
+
+@pytest.mark.parametrize("pool", ["prefork", "threads"])
+def test_output_and_records_of_tasks_are_in_the_log_of_the_worker(
+    shop: Path, run: Run, start: Start, pool: str
+) -> None:
+    worker = start(
+        *PROGRAM, "-A", "shop", "worker", "-P", pool, "-c", "1", "-l", "INFO", "--logfile=%n.log", "-n", "w1@%h"
+    )
+    assert call_and_stop(run, worker, "shop.tasks.speak", "-a", '["hello"]') == ""
+    log = (shop / "w1.log").read_text()
+    assert re.search(r"WARNING/\w+\] printed hello", log), log
+    assert re.search(r"INFO/\w+\] shop\.tasks\.speak\[[0-9a-f-]+\]: logged hello", log), log
+
+
+def test_modules_limits_and_queues_of_the_command_line_reach_the_processes(shop: Path, run: Run, start: Start) -> None:
+    (shop / "more.py").write_text("from shop.celery import app\n@app.task\ndef extra():\n    return 'extra'\n")
+    worker = start(
+        *PROGRAM,
+        "-A",
+        "shop",
+        "worker",
+        "-c",
+        "2",
+        "-I",
+        "more",
+        "-Q",
+        "celery,mail",
+        "-X",
+        "mail",
+        "--time-limit",
+        "0.5",
+    )
+    task_id = run(*TASKQ, "-A", "shop", "call", "shop.tasks.hang").stdout.strip()
+    assert "TimeLimitExceeded" in run(*TASKQ, "-A", "shop", "result", task_id).stderr
+    assert call_and_stop(run, worker, "more.extra") == "extra"
+    output = (shop / "output").read_text()
+    assert ".> celery " in output
+    assert ".> mail " not in output
