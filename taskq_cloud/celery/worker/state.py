@@ -23,6 +23,7 @@ __all__ = (
     "reserved_requests",
     "revoked",
     "scheduled_requests",
+    "successful_requests",
     "task_accepted",
     "task_ready",
     "task_reserved",
@@ -33,6 +34,8 @@ __all__ = (
 SOFTWARE_INFO: Final = {"sw_ident": "py-celery", "sw_ver": __version__, "sw_sys": platform.system()}
 REVOKES_MAX: Final = 50000
 REVOKE_EXPIRES: Final = 10800.0
+SUCCESSFUL_MAX: Final = 1000
+SUCCESSFUL_EXPIRES: Final = 10800.0
 
 requests: dict[str, Any] = {}
 reserved_requests: WeakSet[Any] = WeakSet()
@@ -42,6 +45,8 @@ total_count: Counter[str] = Counter()
 all_total_count = [0]
 revoked: Any = LimitedSet(maxlen=REVOKES_MAX, expires=REVOKE_EXPIRES)
 revoked_stamps: dict[str, Any] = {}
+successful_requests: Any = LimitedSet(maxlen=SUCCESSFUL_MAX, expires=SUCCESSFUL_EXPIRES)
+"""The ids of tasks that have succeeded, for messages that are delivered again."""
 
 should_stop: Any = None
 """The exit code with which a worker is to stop; None: it goes on."""
