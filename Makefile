@@ -108,6 +108,7 @@ lint: $(STAMP)  ## Check style
 types: $(STAMP)  ## Check types
 	$(BIN)/mypy
 	MYPYPATH=examples $(BIN)/mypy -p demo -p shop
+	MYPYPATH=examples $(BIN)/mypy --allow-untyped-decorators -p news
 	MYPYPATH=benchmarks:benchmarks/apps $(BIN)/mypy benchmarks/run.py benchmarks/aws_requests.py benchmarks/embedded.py \
 	    benchmarks/apps/*.py
 	MYPYPATH=benchmarks:benchmarks/functions $(BIN)/mypy benchmarks/cold_starts.py benchmarks/lambda_batches.py benchmarks/functions/*.py

@@ -21,10 +21,6 @@ PUBLIC = {
         Sleep Step StoreCapabilities TellsOfEnds ThreadedClient Trouble claimed dead_letter_queue file_of is_ordered
         may_replace query_of take_slot without_secrets
     """,
-    "taskq_cloud.celery": """
-        Celery Signature Task bugreport chain chord chunks current_app current_task group local maybe_signature
-        shared_task signature subtask uuid xmap xstarmap
-    """,
     "taskq_cloud.errors": """
         AccessDenied AlreadyRegistered ArgumentsInvalid ArgumentsMismatch BodyPending ChordError
         ClaimError ComponentError ContentDisallowed DecodeError

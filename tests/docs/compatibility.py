@@ -39,7 +39,8 @@ _HIDDEN: Final = frozenset({"beyond_parking"})
 _HEAD: Final = """# What each broker and store can do
 
 Every adapter declares its capabilities, and this page is generated from these declarations:
-`python -m tests.docs.compatibility > docs/compatibility.md`. A test compares the two.
+`python -m tests.docs.compatibility > docs/compatibility.md`. A test compares the two. Celery's URLs for these
+brokers and stores are on the page about [Celery's settings](celery-settings.md#brokers).
 """
 
 

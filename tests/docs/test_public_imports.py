@@ -16,9 +16,6 @@ from tests.test_public_names import PUBLIC
 CONTRACTS = "taskq_cloud.testing.contracts."
 """The beginning of the modules that hold the contract suites; an author of an adapter imports these by their path."""
 
-CELERY = "taskq_cloud.celery."
-"""The beginning of the modules with Celery's paths, which are public as they are in Celery."""
-
 EXAMPLES = sorted((DOCS.parent / "examples").rglob("*.py"))
 
 
@@ -45,11 +42,13 @@ def is_public(module: str, name: str | None = None) -> bool:
 
 def is_celerys(module: str, name: str | None) -> bool:
     """Whether a module, or a name in it, has a public path of Celery's, or is the alias."""
-    if not f"{module}.".startswith(CELERY):
+    path = module.split(".")
+    if path[:2] != ["taskq_cloud", "celery"] or any(part.startswith("_") for part in [*path, name or ""]):
         return False
-    named = f"{module}.{name}" if name is not None and find_spec(f"{module}.{name}") else module
-    theirs = named.removeprefix("taskq_cloud.")
-    return named == f"{CELERY}alias" or (find_spec(theirs) is not None and "._" not in named)
+    if (module, name) == ("taskq_cloud.celery", "alias"):
+        return True
+    theirs = importlib.import_module(".".join(path[1:]))
+    return name is None or hasattr(theirs, name) or find_spec(f"{theirs.__name__}.{name}") is not None
 
 
 @pytest.mark.parametrize("page", sorted(path.name for path in DOCS.glob("*.md")))
@@ -70,6 +69,9 @@ def test_examples_import_public_names_only(path: Path) -> None:
         ("async def f():\n    from taskq_cloud.app import TaskQ", ["taskq_cloud.app.TaskQ"]),
         ("from taskq_cloud import canvas", ["taskq_cloud.canvas"]),
         ("from taskq_cloud.settings import COMMAND_LINE", ["taskq_cloud.settings.COMMAND_LINE"]),
+        ("from taskq_cloud.celery import Celery, alias\nfrom taskq_cloud.celery.signals import task_failure", []),
+        ("from taskq_cloud.celery import native", ["taskq_cloud.celery.native"]),
+        ("from taskq_cloud.celery._state import default_app", ["taskq_cloud.celery._state.default_app"]),
     ],
 )
 def test_private_imports_are_found(code: str, found: list[str]) -> None:

@@ -18,7 +18,7 @@ from taskq_cloud.celery.utils.serialization import (
 )
 from taskq_cloud.core import serializers
 from taskq_cloud.core.serializers import compression as compressions
-from taskq_cloud.core.serializers.registry import Serializer
+from taskq_cloud.core.serializers.registry import AUTH, AUTH_CONTENT_TYPE, Serializer
 
 EXCEPTION_ABLE_CODECS: Final = frozenset({"pickle"})
 """Serializers that can write an exception itself."""
@@ -226,6 +226,8 @@ class Encoding:
 
 
 def _content_type(name: str) -> str:
+    if name == AUTH:  # messages are signed with it, and it has no serializer without the keys
+        return AUTH_CONTENT_TYPE
     return name if "/" in name else serializers.serializer_named(name).content_type
 
 

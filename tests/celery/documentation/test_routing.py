@@ -5,8 +5,8 @@ from __future__ import annotations
 import re
 from typing import Any
 
-import kombu
 import pytest
+from kombu.entity import Exchange, Queue
 
 from tests.celery.documentation.sides import Side, get
 
@@ -72,11 +72,11 @@ def test_worker_serves_the_queues_that_it_is_told(side: Side, app: Any) -> None:
 
 
 def test_queues_are_declared_with_exchanges_and_keys(side: Side, app: Any) -> None:
-    media = kombu.Exchange("media", type="direct")
+    media = Exchange("media", type="direct")
     app.conf.task_queues = (
-        kombu.Queue("default", kombu.Exchange("default"), routing_key="default"),
-        kombu.Queue("videos", media, routing_key="media.video"),
-        kombu.Queue("images", media, routing_key="media.image"),
+        Queue("default", Exchange("default"), routing_key="default"),
+        Queue("videos", media, routing_key="media.video"),
+        Queue("images", media, routing_key="media.image"),
     )
     app.conf.task_default_queue = "default"
     assert set(app.amqp.queues) == {"default", "videos", "images"}
@@ -85,7 +85,7 @@ def test_queues_are_declared_with_exchanges_and_keys(side: Side, app: Any) -> No
 
 
 def test_missing_queues_can_be_forbidden(side: Side, app: Any) -> None:
-    app.conf.task_queues = [kombu.Queue("default")]
+    app.conf.task_queues = [Queue("default")]
     app.conf.update(task_default_queue="default", task_create_missing_queues=False)
     with pytest.raises(side.module("exceptions").QueueNotFound):
         queue_of(app, "anything", {"queue": "unknown"})
@@ -116,7 +116,7 @@ def test_priority_reaches_the_task(side: Side, app: Any) -> None:
 
 
 def test_queues_are_selected_and_added_by_name(app: Any) -> None:
-    app.conf.task_queues = [kombu.Queue("a"), kombu.Queue("b")]
+    app.conf.task_queues = [Queue("a"), Queue("b")]
     app.amqp.queues.select(["a"])
     assert set(app.amqp.queues.consume_from) == {"a"}
     app.amqp.queues.select_add("c")
