@@ -47,7 +47,13 @@ def _stream(seed: int, length: int = 300) -> list[dict[str, Any]]:
         received = {"local_received": now + choose.random()} if choose.random() > 0.05 else {"local_received": None}
         if choose.random() < 0.25:
             kind = choose.choice(("online", "heartbeat", "heartbeat", "offline"))
-            about = {"pid": choose.choice((1, 2)), "freq": 2, "active": clock, "sw_ver": "5.7", "loadavg": (1, 2, 3)}
+            about: dict[str, Any] = {
+                "pid": choose.choice((1, 2)),
+                "freq": 2,
+                "active": clock,
+                "sw_ver": "5.7",
+                "loadavg": (1, 2, 3),
+            }
             events.append({"type": f"worker-{kind}", **common, **received, **about})
             continue
         kind = choose.choice(_TASK_EVENTS)
@@ -119,7 +125,7 @@ def test_state_of_random_stream_is_celerys(seed: int) -> None:
             on_node_join=lambda worker: noted.append(("join", worker.hostname)),
             on_node_leave=(lambda worker: noted.append(("leave", worker.hostname))) if seed % 4 else None,
         )
-        answers = []
+        answers: list[Any] = []
         for event in _stream(seed):
             answer = state.event(event)
             gc.collect()  # Celery's tasks that are forgotten stay in its indexes until then
