@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from taskq_cloud.celery.app.mailbox import INSTEAD
 from taskq_cloud.celery.native.settings import describe
 from tests.celery.documentation import test_differences
 from tests.docs import celery_settings
@@ -31,3 +32,8 @@ def test_difference_has_a_reason_and_no_empty_cell(row: list[str]) -> None:
 def test_differences_of_the_page_are_tested_and_tested_ones_are_on_the_page() -> None:
     page = [row[0].replace("`", "") for row in rows("celery.md", "## Differences")]
     assert page == [*test_differences.SHOWN]
+
+
+def test_commands_of_the_page_are_those_that_have_a_replacement() -> None:
+    table = {row[0].strip("`"): row[1] for row in rows("celery.md", "## Commands to workers")}
+    assert table == INSTEAD
