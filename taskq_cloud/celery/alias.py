@@ -5,6 +5,7 @@
     alias.install()  # before the integration is imported
 
 From then on, ``import celery`` gives ``taskq_cloud.celery``, and ``celery.signals`` is ``taskq_cloud.celery.signals``.
+``billiard`` is an alias, too, as integrations import the class of ``einfo`` from there.
 """
 
 from __future__ import annotations
@@ -19,8 +20,7 @@ from typing import Final
 
 from taskq_cloud.celery.exceptions import ImproperlyConfigured
 
-_NAME: Final = "celery"
-_TARGET: Final = __package__
+_ALIASES: Final = {"celery": __package__, "billiard": f"{__package__}.billiard"}
 
 
 class _AliasLoader(Loader):
@@ -46,9 +46,11 @@ class _AliasFinder(MetaPathFinder):
     def find_spec(
         self, fullname: str, path: Sequence[str] | None = None, target: ModuleType | None = None
     ) -> ModuleSpec | None:
-        if fullname != _NAME and not fullname.startswith(f"{_NAME}."):
+        package, _, rest = fullname.partition(".")
+        if package not in _ALIASES:
             return None
-        return ModuleSpec(fullname, _AliasLoader(f"{_TARGET}{fullname.removeprefix(_NAME)}"), is_package=path is None)
+        module = f"{_ALIASES[package]}.{rest}" if rest else _ALIASES[package]
+        return ModuleSpec(fullname, _AliasLoader(module), is_package=path is None)
 
 
 def install() -> None:
@@ -59,7 +61,7 @@ def install() -> None:
     """
     if any(isinstance(finder, _AliasFinder) for finder in sys.meta_path):
         return
-    if _NAME in sys.modules:
+    if not _ALIASES.keys().isdisjoint(sys.modules):
         raise ImproperlyConfigured(
             "alias.install(): Celery itself is imported in this process already: call it before anything imports celery"
         )
