@@ -79,9 +79,8 @@ class NativeApplication(TaskQ):
 
     @property
     def tasks(self) -> dict[str, Any]:
-        """The tasks that users have declared, by name."""
-        builtin = {*BUILT_IN, *builtin_tasks(self.definitions)}
-        return {name: task for name, task in self.owner._tasks.items() if name not in builtin}
+        """The tasks that users have declared, by name: those that the pipeline or Celery brings aren't deployed."""
+        return {name: task for name, task in self.owner._tasks.items() if not name.startswith("celery.")}
 
     @tasks.setter
     def tasks(self, value: dict[str, Any]) -> None:

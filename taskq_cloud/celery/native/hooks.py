@@ -86,6 +86,26 @@ class _OfTasks(Hooks):
         return task, None if task is None else running.begin(task, run.invocation)
 
 
+class WorkerOfApplication:
+    """A native worker as the sender of signals, which receivers ask for its application.
+
+    Args:
+        app: the application.
+        worker: the worker.
+    """
+
+    def __init__(self, app: Any, worker: RunningWorker) -> None:
+        self.app = app
+        self.hostname = worker.hostname
+        self._worker = worker
+
+    def __repr__(self) -> str:
+        return f"<Worker: {self.hostname}>"
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._worker, name)
+
+
 class Handlers(_OfTasks):
     """Calls the handlers of a task's class, such as ``on_failure``."""
 
@@ -243,14 +263,14 @@ class Signals(_OfTasks):
         """Send ``worker_ready``, unless a ``WorkController`` runs the worker, which sends its signals itself."""
         if self.app._controller is not None:
             return
-        signals.worker_ready.send(sender=worker)
+        signals.worker_ready.send(sender=WorkerOfApplication(self.app, worker))
 
     def worker_stopping(self, worker: RunningWorker) -> None:
         """Send ``worker_shutting_down`` and ``worker_shutdown``, unless a ``WorkController`` does."""
         if self.app._controller is not None:
             return
         signals.worker_shutting_down.send(sender=worker.hostname, sig="SIGTERM", how="Warm", exitcode=0)
-        signals.worker_shutdown.send(sender=worker)
+        signals.worker_shutdown.send(sender=WorkerOfApplication(self.app, worker))
 
     def process_started(self) -> None:
         """Send ``worker_process_init``."""
