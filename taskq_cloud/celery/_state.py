@@ -45,9 +45,9 @@ class LocalStack(Generic[T]):
     def __init__(self, name: str) -> None:
         self._values: ContextVar[tuple[T, ...]] = ContextVar(name, default=())
 
-    def push(self, value: T) -> None:
+    def push(self, obj: T) -> None:
         """Put a value on top."""
-        self._values.set((*self._values.get(), value))
+        self._values.set((*self._values.get(), obj))
 
     def pop(self) -> T | None:
         """Remove the value on top, and return it; None for an empty stack."""

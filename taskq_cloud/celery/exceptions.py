@@ -115,6 +115,9 @@ class Retry(errors.Retry):
         options: the further arguments of the native ``Retry``: ``args``, ``kwargs``, ``max_retries`` and ``options``.
     """
 
+    message: str | None = None
+    exc: Any = None
+    when: Any = None
     is_eager = False
     sig: Any = None
     excs: str | None = None

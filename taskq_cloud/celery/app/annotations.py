@@ -38,9 +38,9 @@ def _annotation(value: Any) -> Any:
     return value
 
 
-def resolve_all(annotations: Iterable[Any], task: Any) -> Iterator[dict[str, Any]]:
+def resolve_all(anno: Iterable[Any], task: Any) -> Iterator[dict[str, Any]]:
     """The attributes that annotations have for a task: for each annotation its own, then those of every task."""
-    for annotation in annotations:
+    for annotation in anno:
         for found in (annotation.annotate(task), annotation.annotate_any()):
             if found:
                 yield found

@@ -17,9 +17,9 @@ from taskq_cloud.celery.utils._encoding import bytes_to_str
 __all__ = ("BaseKeyValueStoreBackend", "KeyValueStoreBackend")
 
 
-def ensure_bytes(value: Any) -> bytes:
+def ensure_bytes(s: Any) -> bytes:
     """Encode a text; bytes stay as they are."""
-    return value if isinstance(value, bytes) else str(value).encode()
+    return s if isinstance(s, bytes) else str(s).encode()
 
 
 class BaseKeyValueStoreBackend(CountedChords, Backend):

@@ -225,7 +225,7 @@ def _not_localized(side: Side) -> Any:
 
 def _receivers_queue(side: Side) -> Any:
     shown = []
-    for options in ({}, {"queue_ttl": 3, "queue_expires": 4}, {"queue_durable": True}, {"queue_exclusive": True}):
+    for options in ({}, {"queue_ttl": 3, "queue_expires": 4}, {"queue_durable": True, "queue_exclusive": False}):
         receiver = side.app.events.Receiver(Mock(), node_id="node", routing_key="task.#", queue_prefix="p", **options)
         queue = receiver.queue
         names = ("name", "routing_key", "auto_delete", "durable", "exclusive", "message_ttl", "expires")

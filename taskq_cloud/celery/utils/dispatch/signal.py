@@ -65,7 +65,7 @@ class Signal:
     """
 
     #: Pairs of a key and a receiver, or a weak reference to it.
-    receivers: list[tuple[Any, Any]]
+    receivers: list[tuple[Any, Any]] = None  # type: ignore[assignment]  # each signal has its own list
 
     def __init__(self, providing_args: Any = None, use_caching: bool = False, name: str | None = None) -> None:
         self.receivers = []
