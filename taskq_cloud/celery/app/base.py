@@ -11,12 +11,11 @@ from typing import Any, ClassVar
 from taskq_cloud.celery import _state
 from taskq_cloud.celery.app import builtins as _builtins  # noqa: F401 - registers the built-in tasks
 from taskq_cloud.celery.app import declaring
-from taskq_cloud.celery.app.annotations import prepare as prepare_annotations
 from taskq_cloud.celery.app.configuring import Configured
 from taskq_cloud.celery.app.parts import Parts
 from taskq_cloud.celery.app.registry import TaskRegistry
 from taskq_cloud.celery.local import maybe_evaluate
-from taskq_cloud.celery.utils import cached_property, gen_task_name, uuid
+from taskq_cloud.celery.utils import gen_task_name, uuid
 from taskq_cloud.celery.utils._logical_clock import LamportClock
 from taskq_cloud.celery.utils.dispatch import Signal
 from taskq_cloud.celery.utils.functional import head_from_fun
@@ -62,6 +61,12 @@ class Celery(Configured, Parts):
     task_cls: Any = "taskq_cloud.celery.app.task:Task"
     registry_cls: Any = TaskRegistry
     builtin_fixups: ClassVar[tuple[str, ...]] = ("taskq_cloud.celery.fixups.django:fixup",)
+    main: str | None = None
+    on_after_configure: Any = None
+    on_after_finalize: Any = None
+    on_after_fork: Any = None
+    steps: Any = None
+    user_options: Any = None
     _fixups: Any = None
     has_handlers = False
     _pool: Any = None
@@ -104,8 +109,8 @@ class Celery(Configured, Parts):
         self.task_cls = task_cls or self.task_cls
         self.set_as_current = set_as_current
         self.registry_cls = symbol_by_name(self.registry_cls)
-        self.user_options: dict[str, set[Any]] = defaultdict(set)
-        self.steps: dict[str, set[Any]] = defaultdict(set)
+        self.user_options = defaultdict(set)
+        self.steps = defaultdict(set)
         self.autofinalize = autofinalize
         self.strict_typing = strict_typing
         self.configured = False
@@ -227,20 +232,6 @@ class Celery(Configured, Parts):
         self.finalize(auto=True)
         return self._tasks
 
-    def create_task_cls(self) -> Any:
-        """Make the base class of the application's tasks."""
-        return self.subclass_with_self(self.task_cls, name="Task", attribute="_app", keep_reduce=True, abstract=True)
-
-    @cached_property
-    def Task(self) -> Any:
-        """The base class of the application's tasks."""
-        return self.create_task_cls()
-
-    @property
-    def annotations(self) -> Any:
-        """The setting ``task_annotations``, in the form in which tasks look theirs up."""
-        return prepare_annotations(self.conf.task_annotations)
-
     def autodiscover_tasks(self, packages: Any = None, related_name: str | None = "tasks", force: bool = False) -> Any:
         """Import the modules of this name from packages, when a worker imports its modules.
 
@@ -315,17 +306,6 @@ class Celery(Configured, Parts):
         }
         route = sending.Route(router, route_name or name, task_type)
         return sending.send_task(self, name, (args, kwargs), route, options, place, result_cls)
-
-    def signature(self, *args: Any, **kwargs: Any) -> Any:
-        """Make a signature of this application: see ``taskq_cloud.celery.signature``."""
-        kwargs["app"] = self
-        return self._canvas.signature(*args, **kwargs)
-
-    @cached_property
-    def _canvas(self) -> Any:
-        from taskq_cloud.celery import canvas  # few processes make workflows
-
-        return canvas
 
     def add_periodic_task(
         self, schedule: Any, sig: Any, args: Any = (), kwargs: Any = (), name: str | None = None, **opts: Any

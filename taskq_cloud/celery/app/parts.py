@@ -9,20 +9,25 @@ import os
 import sys
 import threading
 import uuid
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from typing import Any
 
 from taskq_cloud.celery import _state
+from taskq_cloud.celery.app.annotations import prepare as prepare_annotations
+from taskq_cloud.celery.app.connected import Connected
 from taskq_cloud.celery.exceptions import ImproperlyConfigured
 from taskq_cloud.celery.utils import cached_property, instantiate
 from taskq_cloud.celery.utils.imports import symbol_by_name
 from taskq_cloud.core.flows import Flow
 
 
-class Parts:
+class Parts(Connected):
     """The part of an application that has the others."""
 
+    Pickler = "taskq_cloud.celery.app.utils:AppPickler"
+    IS_WINDOWS = sys.platform == "win32"
+    IS_macOS = sys.platform == "darwin"
+    SYSTEM = {"darwin": "Darwin", "linux": "Linux", "win32": "Windows"}.get(sys.platform, sys.platform)
     conf: Any
     native: Any
     main: str | None
@@ -255,49 +260,30 @@ class Parts:
             )
         return self.start(argv=given)
 
-    # -- connections
+    def create_task_cls(self) -> Any:
+        """Make the base class of the application's tasks."""
+        return self.subclass_with_self(self.task_cls, name="Task", attribute="_app", keep_reduce=True, abstract=True)
 
-    def connection(self, url: Any = None, **options: Any) -> Any:
-        """Return the connection to the broker: see ``taskq_cloud.celery.app.connections``."""
-        from taskq_cloud.celery.app.connections import Connection  # few callers look at connections
-
-        return Connection(self, url or self.conf.broker_url, options)
-
-    def connection_for_read(self, url: Any = None, **kwargs: Any) -> Any:
-        """Return the connection by which messages are received."""
-        return self.connection(url or self.conf.broker_read_url, **kwargs)
-
-    def connection_for_write(self, url: Any = None, **kwargs: Any) -> Any:
-        """Return the connection by which messages are sent."""
-        return self.connection(url or self.conf.broker_write_url, **kwargs)
-
-    broker_connection = connection
-
-    @contextmanager
-    def connection_or_acquire(self, connection: Any = None, pool: bool = True, *_: Any, **__: Any) -> Iterator[Any]:
-        """Give the connection for a ``with`` statement: the given one, or the application's."""
-        yield connection or self.connection_for_write()
-
-    default_connection = connection_or_acquire
-
-    @contextmanager
-    def producer_or_acquire(self, producer: Any = None) -> Iterator[Any]:
-        """Give the object that sends messages for a ``with`` statement: the given one, or the application's."""
-        yield producer or self.amqp.Producer(self.connection_for_write())
-
-    default_producer = producer_or_acquire
+    @cached_property
+    def Task(self) -> Any:
+        """The base class of the application's tasks."""
+        return self.create_task_cls()
 
     @property
-    def pool(self) -> Any:
-        """The pool of connections, which the native application has itself."""
-        from taskq_cloud.celery.app.connections import Pool  # few callers look at connections
+    def annotations(self) -> Any:
+        """The setting ``task_annotations``, in the form in which tasks look theirs up."""
+        return prepare_annotations(self.conf.task_annotations)
 
-        return Pool(self)
+    def signature(self, *args: Any, **kwargs: Any) -> Any:
+        """Make a signature of this application: see ``taskq_cloud.celery.signature``."""
+        kwargs["app"] = self
+        return self._canvas.signature(*args, **kwargs)
 
-    @property
-    def producer_pool(self) -> Any:
-        """The pool of producers."""
-        return self.amqp.producer_pool
+    @cached_property
+    def _canvas(self) -> Any:
+        from taskq_cloud.celery import canvas  # few processes make workflows
+
+        return canvas
 
     # -- identity
 

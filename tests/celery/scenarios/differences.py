@@ -19,6 +19,12 @@ DIFFERENCES: Final[dict[str, str]] = {
     "calls.naive_times": "A naive time is written with its zone; Celery writes it without, and workers add the zone.",
     "eager.callbacks_of_apply": "apply() runs callbacks in place; Celery sends them to workers.",
     "eager.coroutine_tasks": "Coroutine functions are run; Celery returns the coroutine, which nothing awaits.",
+    "interfaces.bases_of_exceptions_that_builtin_ones_catch": (
+        "TimeoutError, SecurityError and InvalidTaskError are caught by the builtin TimeoutError and ValueError, too."
+    ),
+    "processes.task_that_exits": (
+        "A message whose process died is delivered again until its receives run out; Celery gives it up at once."
+    ),
     "retrying.exception_info_after_return": "after_return gets the einfo that Celery documents; Celery passes None.",
     "retrying.in_place_that_throws": (
         "apply(throw=True) retries a task, and raises the exception in which it ends; Celery raises the first Retry."

@@ -3,6 +3,7 @@
 import json
 import os
 import sys
+import time
 import warnings
 from importlib import import_module
 from typing import Any
@@ -63,15 +64,16 @@ with start_worker(app, perform_ping_check=False, pool="solo", loglevel="CRITICAL
 
     with transaction.atomic():
         second = Order.objects.create(title="second")
-        inside = [ship.delay_on_commit(second.pk), ship.apply_async_on_commit((second.pk,), countdown=0)]
+        inside = [
+            ship.delay_on_commit(second.pk),
+            rename_order.apply_async_on_commit((second.pk, "renamed"), countdown=0),
+        ]
         found["on commit, before"] = [inside, len(connection.run_on_commit)]
     for _ in range(1000):
-        if Order.objects.get(pk=second.pk).is_shipped:
+        if Order.objects.filter(pk=second.pk, is_shipped=True, title="renamed").exists():
             break
-        import time
-
         time.sleep(0.01)
-    found["on commit, after"] = Order.objects.get(pk=second.pk).is_shipped
+    found["on commit, after"] = Order.objects.filter(pk=second.pk, is_shipped=True, title="renamed").exists()
 
     def rolled_back() -> None:
         with transaction.atomic():

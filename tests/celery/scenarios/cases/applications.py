@@ -820,3 +820,42 @@ def trace_of_current_application(lib: Library) -> Any:
 
 def address_of_connection(lib: Library) -> Any:
     return lib.app("x").connection().as_uri()
+
+
+def parts_of_connections(lib: Library) -> Any:
+    def shown(app: Any, *args: Any, **given: Any) -> Any:
+        info = dict(app.connection(*args, **given).info())
+        return {name: of for name, of in sorted(info.items()) if name != "failover_strategy"}
+
+    app = lib.bare_app("x")
+    settings = {
+        "broker": "amqp://conf:pw@h/v",
+        "broker_connection_timeout": 7,
+        "broker_transport_options": {"x": 2},
+        "broker_use_ssl": {"a": 1},
+    }
+    urls = (
+        "amqp://u:p@host:1/v",
+        "pyamqp:////value",
+        "amqp://h//",
+        "memory://",
+        "sqs://key:s%2Fecret@",
+        "amqp://a:1//;amqp://b:2//",
+    )
+    return (
+        [shown(app, url) for url in urls],
+        shown(
+            app,
+            "amqp://h",
+            userid="x",
+            password="y",
+            virtual_host="z",
+            port=3,
+            ssl=True,
+            connect_timeout=9,
+            heartbeat=4,
+        ),
+        shown(lib.bare_app("y", **settings)),
+        shown(lib.bare_app("y", **settings), transport_options={"z": 3}),
+        shown(lib.bare_app("z", broker_user="user", broker_password="secret")),
+    )

@@ -11,8 +11,7 @@ shared_task = import_module(os.environ["LIBRARY"]).shared_task
 @shared_task
 def ship(order_id):
     order = Order.objects.get(pk=order_id)
-    order.is_shipped = True
-    order.save()
+    Order.objects.filter(pk=order_id).update(is_shipped=True)
     return order.title
 
 
