@@ -243,9 +243,9 @@ class AlreadyRegistered(TaskError):
 class MaxRetriesExceededError(TaskError):
     """``Task.retry`` was called, but the task, called with ``task_args`` and ``task_kwargs``, has no retries left."""
 
-    def __init__(self, *args: object, task_args: Sequence[Any] = (), task_kwargs: Any = None) -> None:
+    def __init__(self, *args: object, task_args: Sequence[Any] | None = None, task_kwargs: Any = None) -> None:
         super().__init__(*args)
-        self.task_args: Sequence[Any] = task_args or []
+        self.task_args: Sequence[Any] = [] if task_args is None else task_args
         self.task_kwargs: Mapping[str, Any] = task_kwargs or {}
 
 

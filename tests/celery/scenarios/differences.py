@@ -19,6 +19,10 @@ DIFFERENCES: Final[dict[str, str]] = {
     "calls.naive_times": "A naive time is written with its zone; Celery writes it without, and workers add the zone.",
     "eager.callbacks_of_apply": "apply() runs callbacks in place; Celery sends them to workers.",
     "eager.coroutine_tasks": "Coroutine functions are run; Celery returns the coroutine, which nothing awaits.",
+    "errors_on_worker.exception_groups": "An exception group comes back as one; from Celery as an Exception.",
+    "errors_on_worker.exceptions_of_local_classes": (
+        "An exception whose class the reader doesn't have is a RemoteError with the class's full name."
+    ),
     "interfaces.bases_of_exceptions_that_builtin_ones_catch": (
         "TimeoutError, SecurityError and InvalidTaskError are caught by the builtin TimeoutError and ValueError, too."
     ),
@@ -34,6 +38,7 @@ DIFFERENCES: Final[dict[str, str]] = {
     ),
     "retrying.representation_of_retry": "repr(Retry) is that of an exception; Celery's contains itself.",
     "settings_on_worker.exceptions_by_pickle": _NO_CONSTRUCTOR,
+    "settings_on_worker.soft_time_limit_in_threads": "Threads have soft time limits; Celery's have none.",
     "settings_on_worker.values_by_pickle": (
         "Values are stored as JSON, with times, decimals and the like; result_serializer doesn't change that."
     ),
@@ -42,6 +47,10 @@ DIFFERENCES: Final[dict[str, str]] = {
     ),
     "tasks_on_worker.address_for_replies": "Messages have no address for replies: values are in the result store.",
     "tasks_on_worker.attributes_of_custom_exceptions": _NO_CONSTRUCTOR,
+    "tasks_on_worker.state_of_unknown_task": (
+        "A message whose task is unknown is delivered again, as another worker may know it, until it is a dead letter; "
+        "in Celery the task has failed."
+    ),
     "tasks_on_worker.waiting_within_task": (
         "result.get() within a task is an error everywhere; in Celery's solo and threads pools it may wait for ever."
     ),

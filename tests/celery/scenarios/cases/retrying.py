@@ -221,7 +221,7 @@ def in_place_until_exhausted(lib: Library) -> Any:
         raise self.retry(exc=exc)
 
     def shown(result: Any) -> Any:
-        return result.state, repr(result.result), result.id
+        return result.state, repr(result.result), result.id, getattr(result.result, "task_args", None)
 
     return shown(task.apply((KeyError("x"),), task_id="a")), shown(task.apply((None,), task_id="b")), seen
 
@@ -495,6 +495,18 @@ def automatic_when_called_as_function(lib: Library) -> Any:
         raise KeyError("x")
 
     return lib.raised(task)
+
+
+def arguments_of_exhausted_retries(lib: Library) -> Any:
+    error = lib.module("exceptions").MaxRetriesExceededError
+    app = lib.app()
+
+    @app.task(bind=True, shared=False, max_retries=0)
+    def task(self, *args, **kwargs):
+        raise self.retry()
+
+    results = task.apply().result, task.apply((1,), {"a": 2}).result, error(), error(task_args=(), task_kwargs={})
+    return [(each.task_args, each.task_kwargs) for each in results]
 
 
 def retry_exceptions(lib: Library) -> Any:

@@ -60,6 +60,15 @@ def _declare(work: Running) -> None:
         time.sleep(seconds)
         return self.request.id
 
+    @work.task()
+    def softly_limited():
+        try:
+            for _ in range(150):
+                time.sleep(0.01)
+        except work.lib.module("exceptions").SoftTimeLimitExceeded:
+            return "limited"
+        return "slept"
+
     @work.task(bind=True)
     def request_in_thread(self, wait):
         first = self.request.id
@@ -108,6 +117,10 @@ def tasks_side_by_side(work: Running) -> Any:
     results = [work.slow.delay(0.4) for _ in range(4)]
     values = [get(each) == each.id for each in results]
     return values, time.monotonic() - begin < 1.5
+
+
+def soft_time_limit_in_threads(work: Running) -> Any:
+    return run(work.softly_limited.s(), soft_time_limit=0.5)
 
 
 def requests_of_threads(work: Running) -> Any:

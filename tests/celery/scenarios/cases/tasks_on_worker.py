@@ -324,6 +324,12 @@ def unknown_task(work: Running) -> Any:
     return get(work.add.delay(1, 1)), type(result).__name__
 
 
+def state_of_unknown_task(work: Running) -> Any:
+    result = work.app.send_task("work.unknown")
+    get(work.add.delay(1, 1))
+    return result.state
+
+
 def arguments_of_every_kind(work: Running) -> Any:
     moment = datetime(2030, 1, 2, 3, 4, 5, tzinfo=UTC)
     return (
