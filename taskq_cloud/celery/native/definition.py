@@ -92,7 +92,8 @@ def _function(task: Any) -> Callable[..., Any]:
         invocation = current_invocation.get()
         assert invocation is not None  # only the runner calls this function
         request = running.begin(task, invocation)
-        task.before_start(request.id, args, kwargs)
+        if invocation.message.task == task.name:  # and not that of celery.map, which calls the task for each item
+            task.before_start(request.id, args, kwargs)
         return invocation, request
 
     async def arun(*args: Any, **kwargs: Any) -> Any:

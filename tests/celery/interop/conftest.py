@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -35,19 +35,28 @@ class Place:
     def journal(self) -> Path:
         return Path(self.environment["INTEROP_JOURNAL"])
 
-    def worker(self, package: str, *options: str) -> subprocess.Popen[bytes]:
-        """Start a worker of a package, which serves both queues, as a program."""
-        written = write_project(package, self.folder / package)
-        program = ["celery"] if package == CELERY else ["taskq_cloud.cli", "celery"]
-        command = [sys.executable, "-W", "ignore", "-m", *program, "-A", "shop", "worker"]
-        command += ["-P", "threads", "-c", "4", "-l", "INFO", "-Q", f"{self.queue},{self.second_queue}", *options]
-        log = (self.folder / f"{package}.log").open("ab")
-        environment = {**os.environ, **self.environment, "PYTHONPATH": os.pathsep.join([str(written), *sys.path])}
-        environment["INTEROP_WORKER"] = package
-        process = subprocess.Popen(command, stdout=log, stderr=log, cwd=self.folder, env=environment)
-        log.close()
+    def environment_of(self, *folders: Path) -> dict[str, str]:
+        """The environment of a program that imports modules of these folders."""
+        path = os.pathsep.join([*map(str, folders), *sys.path])
+        # Celery's worker refuses to run as root if it accepts pickle, unless it is told to.
+        return {**os.environ, **self.environment, "PYTHONPATH": path, "C_FORCE_ROOT": "1"}
+
+    def run(self, name: str, program: Sequence[str], folder: Path) -> subprocess.Popen[bytes]:
+        """Start a program of Python, which imports modules of a folder, and logs to a file of this name."""
+        environment = {**self.environment_of(folder), "INTEROP_WORKER": name}
+        command = [sys.executable, "-W", "ignore", "-m", *program]
+        with (self.folder / f"{name}.log").open("ab") as log:
+            process = subprocess.Popen(command, stdout=log, stderr=log, cwd=self.folder, env=environment)
         self.processes.append(process)
         return process
+
+    def worker(self, package: str) -> subprocess.Popen[bytes]:
+        """Start a worker of a package, which serves both queues, as a program."""
+        program = ["celery"] if package == CELERY else ["taskq_cloud", "celery"]
+        options = ["-P", "threads", "-c", "4", "-l", "INFO", "-Q", f"{self.queue},{self.second_queue}"]
+        return self.run(
+            package, [*program, "-A", "shop", "worker", *options], write_project(package, self.folder / package)
+        )
 
     def stop_workers(self) -> None:
         """Stop the workers, and wait until they have ended."""
@@ -111,16 +120,26 @@ def place(places: Places) -> Place:
 
 
 @pytest.fixture(scope="module")
-def sides(place: Place) -> Iterator[dict[str, Project]]:
-    """The project of each package in this process, by the package's name."""
-    with pytest.MonkeyPatch.context() as patch:
+def loaded(places: Places) -> Iterator[Callable[[Place], dict[str, Project]]]:
+    """Returns a function that loads the project of each package in this process for a place: name -> project."""
+    with pytest.MonkeyPatch.context() as patch, ExitStack() as stack:
         patch.syspath_prepend(str(PROJECT))
         patch.delitem(sys.modules, "shop_errors", raising=False)
         for name in ("AWS_PROFILE", "AWS_DEFAULT_PROFILE", "AWS_SESSION_TOKEN"):
             patch.delenv(name, raising=False)
-        for name, value in place.environment.items():
-            patch.setenv(name, value)
-        loaded = {package: Project(package, place.folder / package) for package in PACKAGES}
-        yield loaded
-        for project in loaded.values():
-            project.close()
+
+        def load(place: Place) -> dict[str, Project]:
+            for name, value in place.environment.items():
+                patch.setenv(name, value)
+            sides = {package: Project(package, place.folder / package) for package in PACKAGES}
+            for project in sides.values():
+                stack.callback(project.close)
+            return sides
+
+        yield load
+
+
+@pytest.fixture(scope="module")
+def sides(place: Place, loaded: Callable[[Place], dict[str, Project]]) -> dict[str, Project]:
+    """The project of each package in this process, by the package's name."""
+    return loaded(place)

@@ -112,6 +112,18 @@ def note(*args: Any, **kwargs: Any) -> list[Any]:
     return ["noted", *args, kwargs]
 
 
+@app.task(name="shop.told", shared=False)
+def told(task_id: str) -> list[Any]:
+    """An errback that gets the id of the failed task."""
+    return ["told", task_id]
+
+
+@app.task(name="shop.heard", shared=False)
+def heard(request: Any, exc: BaseException, traceback: Any) -> None:
+    """An errback that gets the error itself."""
+    write("heard", "shop.heard", request.id, repr(exc), request.task, bool(traceback))
+
+
 @app.task(name="shop.once", bind=True, shared=False)
 def once(self: Any, number: int) -> int:
     write("once", self.request.id, number, os.environ.get("INTEROP_WORKER"))
@@ -188,19 +200,18 @@ def progress(self: Any, then: Any) -> Any:
 
 @app.task(name="shop.quiet", shared=False, ignore_result=True)
 def quiet(key: str) -> str:
-    write("quiet", key)
+    write("quiet", "shop.quiet", key)
     return key
 
 
 @app.task(name="shop.about", bind=True, shared=False)
 def about(self: Any, *args: Any) -> dict[str, Any]:
-    """What the running task knows of its call."""
+    """What the running task knows of its call. ``reply_to`` is left out: it is for results that are sent back."""
     request = self.request
     return {
         "id": request.id,
         "args": list(request.args),
         "kwargs": request.kwargs,
-        "root_id": request.root_id,
         "parent_id": request.parent_id,
         "group": request.group,
         "group_index": request.group_index,
@@ -209,7 +220,6 @@ def about(self: Any, *args: Any) -> dict[str, Any]:
         "priority": request.delivery_info["priority"],
         "routing_key": request.delivery_info["routing_key"],
         "correlation_id": request.correlation_id,
-        "reply_to": request.reply_to,
         "is_eager": request.is_eager,
         "called_directly": request.called_directly,
         "shadow": request.shadow,
@@ -226,6 +236,7 @@ def about(self: Any, *args: Any) -> dict[str, Any]:
         "errbacks": len(request.errbacks or ()),
         "chained": len(request.chain or ()),
         "has_chord": request.chord is not None,
+        "root_id": request.root_id,
     }
 
 
@@ -267,7 +278,7 @@ def changed_in_place(task_id: str, errback_id: str) -> Any:
     sig.set(countdown=0)
     sig.options["headers"] = {"own": "value"}
     sig.link(note.s(word="good").set(task_id=task_id))
-    sig.link_error(note.s(word="bad").set(task_id=errback_id))
+    sig.link_error(told.s().set(task_id=errback_id))
     return sig
 
 
