@@ -15,6 +15,7 @@ import taskq_cloud.celery
 import taskq_cloud.celery.app.control
 from taskq_cloud.celery.contrib.testing.worker import start_worker
 from taskq_cloud.celery.worker.control import Panel, inspect_command
+from tests.celery.utils.loggers import loggers_as_before
 
 SIDES = (celery, taskq_cloud.celery)
 Scenario = Callable[[Any], Any]
@@ -22,7 +23,8 @@ Scenario = Callable[[Any], Any]
 
 @pytest.fixture(autouse=True)
 def _same_current_app() -> Iterator[None]:
-    yield
+    with loggers_as_before():
+        yield
     celery._state.default_app = None
     for state in (celery._state, taskq_cloud.celery._state):
         state._set_current_app(None)

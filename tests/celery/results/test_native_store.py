@@ -32,6 +32,7 @@ from taskq_cloud.results import group_result as native_groups
 from taskq_cloud.results.result_set import ResultSet as NativeSet
 from taskq_cloud.results.state import TaskState
 from tests.celery.results.sides import SETTINGS
+from tests.celery.utils.loggers import loggers_as_before
 
 
 class Given(Exception):
@@ -71,7 +72,7 @@ def app() -> Iterator[Any]:
     def returns_result() -> Any:
         return add.delay(2, 2)
 
-    with start_worker(made, concurrency=2, perform_ping_check=False):
+    with loggers_as_before(), start_worker(made, concurrency=2, perform_ping_check=False):
         yield made
     made.close()
 
