@@ -7,7 +7,7 @@ import pytest
 from taskq_cloud.celery.app.mailbox import INSTEAD
 from taskq_cloud.celery.native.settings import describe
 from tests.celery.documentation import test_differences
-from tests.docs import celery_settings
+from tests.docs import celery_differences, celery_settings
 from tests.docs.samples import DOCS
 from tests.docs.test_tables import _TICKED, rows
 
@@ -37,3 +37,8 @@ def test_differences_of_the_page_are_tested_and_tested_ones_are_on_the_page() ->
 def test_commands_of_the_page_are_those_that_have_a_replacement() -> None:
     table = {row[0].strip("`"): row[1] for row in rows("celery.md", "## Commands to workers")}
     assert table == INSTEAD
+
+
+def test_page_shows_the_differences_that_tests_list() -> None:
+    page = (DOCS / "celery.md").read_text(encoding="utf-8")
+    assert page.endswith(celery_differences.section()), "run: python -m tests.docs.celery_differences"

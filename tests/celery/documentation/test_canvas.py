@@ -257,3 +257,17 @@ def test_frozen_signature_knows_its_result(side: Side, app: Any) -> None:
     with side.worker(app):
         assert signature.delay().id == frozen.id
         assert get(frozen) == 3
+
+
+def test_signature_is_called_and_waited_for_by_an_operator(side: Side, app: Any) -> None:
+    with side.worker(app):
+        assert ~app.xsum.map([[1, 2], [3, 4]]) == [3, 7]
+        assert ~app.add.s(2, 2) == 4
+
+
+def test_other_members_of_a_failed_chord_still_run(side: Side, app: Any) -> None:
+    with side.worker(app, concurrency=1):
+        side.chord([app.boom.s(), app.tell.si("ran")])(app.xsum.s())
+        get(app.add.delay(1, 1))
+        get(app.add.delay(1, 1))
+    assert ("ran",) in app.told

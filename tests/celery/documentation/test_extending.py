@@ -235,3 +235,35 @@ def test_logging_is_configured_once(side: Side) -> None:
 def test_report_shows_versions_and_settings(side: Side) -> None:
     app = side.app(broker="memory://")
     assert "software" in app.bugreport()
+
+
+def test_step_uses_the_timer_of_its_worker(ours: Side) -> None:
+    """The worker of Celery's tests has no steps of a project in it."""
+    import threading
+
+    bootsteps: Any = ours.module("bootsteps")
+    rang = threading.Event()
+
+    class Alarm(bootsteps.StartStopStep):
+        requires = ("celery.worker.components:Timer",)
+
+        def __init__(self, worker: Any, **kwargs: Any) -> None:
+            self.entry: Any = None
+
+        def start(self, worker: Any) -> None:
+            self.entry = worker.timer.call_repeatedly(0.02, rang.set, (), priority=10)
+
+        def stop(self, worker: Any) -> None:
+            self.entry.cancel()
+
+    app = ours.app()
+    app.steps["worker"].add(Alarm)
+    controller = app.Worker(pool="solo", concurrency=1)
+    thread = threading.Thread(target=controller.start)
+    thread.start()
+    try:
+        assert rang.wait(20)
+    finally:
+        controller.stop()
+        thread.join(20)
+    assert not thread.is_alive()

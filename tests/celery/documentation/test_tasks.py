@@ -498,3 +498,86 @@ def test_models_are_validated_and_returned_as_mappings(side: Side, app: Any) -> 
         assert get(task.delay({"number": "7"})) == {"text": "order 7"}
         refused = get(task.delay({"number": "seven"}), propagate=False)
     assert "number" in str(refused) or "ValidationError" in str(refused)
+
+
+ATTRIBUTES = (
+    "id group chord correlation_id args kwargs origin retries is_eager eta expires hostname delivery_info reply_to "
+    "called_directly timelimit callbacks errbacks utc headers root_id parent_id chain properties replaced_task_nesting"
+)
+
+
+def test_request_has_the_attributes_of_the_guide(side: Side, app: Any) -> None:
+    @app.task(bind=True, time_limit=30, soft_time_limit=20)
+    def shown(self: Any) -> Any:
+        request = self.request
+        missing = [name for name in ATTRIBUTES.split() if not hasattr(request, name)]
+        return [missing, list(request.timelimit), request.correlation_id == request.id, "@" in request.origin]
+
+    with side.worker(app):
+        assert get(shown.delay()) == [[], [30, 20], True, True]
+
+
+def test_representation_of_arguments_is_an_option_of_a_signature(side: Side, app: Any) -> None:
+    @app.task(bind=True)
+    def charge(self: Any, account: str, card: str) -> Any:
+        return self.request.kwargsrepr
+
+    with side.worker(app):
+        signature = charge.s("a1", card="1234 5678").set(kwargsrepr=repr({"card": "**** 5678"}))
+        assert get(signature.delay()) == "{'card': '**** 5678'}"
+
+
+def test_started_task_tells_its_process(side: Side, app: Any) -> None:
+    import os
+
+    @app.task(bind=True, track_started=True)
+    def started(self: Any) -> Any:
+        stored = self.AsyncResult(self.request.id)
+        return [stored.state, sorted(stored.info), stored.info["pid"] == os.getpid()]
+
+    with side.worker(app):
+        assert get(started.delay()) == ["STARTED", ["hostname", "pid"], True]
+
+
+def test_output_of_a_task_goes_to_a_logger(side: Side, app: Any, caplog: pytest.LogCaptureFixture) -> None:
+    import sys
+
+    logger = logging.getLogger("documentation.of.tasks")
+
+    @app.task(bind=True)
+    def chatty(self: Any) -> str:
+        old = sys.stdout, sys.stderr
+        level = self.app.conf.worker_redirect_stdouts_level
+        try:
+            self.app.log.redirect_stdouts_to_logger(logger, level)
+            print("Adding")  # noqa: T201  # what the logger gets
+        finally:
+            sys.stdout, sys.stderr = old
+        return str(level)
+
+    with caplog.at_level(logging.INFO, logger.name):
+        assert chatty() == "WARNING"
+    assert ("documentation.of.tasks", logging.WARNING, "Adding") in caplog.record_tuples
+
+
+def test_group_is_unlocked_by_a_task_that_retries(side: Side, app: Any) -> None:
+    @app.task
+    def add(x: int, y: int) -> int:
+        return x + y
+
+    @app.task
+    def total(values: list[int]) -> int:
+        return sum(values)
+
+    @app.task(bind=True, max_retries=None)
+    def unlock(self: Any, members: Any, body: Any) -> Any:
+        group = side.module("result").result_from_tuple(members, app=app)
+        if not group.ready():
+            raise self.retry(countdown=0.05)
+        with side.module("result").allow_join_result():
+            return side.maybe_signature(body, app=app).delay(group.join()).id
+
+    with side.worker(app):
+        members = side.group(add.s(n, n) for n in range(3)).apply_async()
+        task_id = get(unlock.delay(members.as_tuple(), total.s()))
+        assert get(app.AsyncResult(task_id)) == 6
