@@ -19,7 +19,7 @@ def signature(varies: Any, *args: Any, **kwargs: Any) -> Any:
         kwargs: as for ``Signature``, for a task; the dict of a signature takes ``app`` of them.
     """
     if isinstance(varies, dict):
-        if isinstance(varies, CallableSignature):
+        if isinstance(varies, CallableSignature) and not kinds.is_foreign(varies):
             return varies.clone()
         return kinds.CLASSES["signature"].from_dict(varies, app=kwargs.get("app"))
     return kinds.make("signature", varies, *args, **kwargs)
@@ -38,7 +38,7 @@ def maybe_signature(d: Any, app: Any = None, clone: bool = False) -> Any:
     """
     if d is None:
         return None
-    if not isinstance(d, CallableSignature):
+    if not isinstance(d, CallableSignature) or kinds.is_foreign(d):
         d = signature(d) if isinstance(d, dict) else d
     elif clone:
         d = d.clone()

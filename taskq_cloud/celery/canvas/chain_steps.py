@@ -8,7 +8,7 @@ from functools import reduce
 from operator import or_
 from typing import Any, Final
 
-from taskq_cloud.celery.canvas import kinds
+from taskq_cloud.celery.canvas import foreign, kinds
 from taskq_cloud.celery.canvas.building import maybe_unroll_group
 from taskq_cloud.celery.states import IGNORED, REJECTED
 from taskq_cloud.celery.utils.abstract import CallableSignature
@@ -33,7 +33,7 @@ def fold(tasks: Iterable[Any]) -> Any:
     ``|`` copies all tasks of the chain at each step. Its rules look at the last step alone, so they are applied to a
     list here. All steps but the last are copies in the end, as with ``|``.
     """
-    tasks = list(tasks)
+    tasks = [foreign.adopted(task) for task in tasks]
     steps: list[Any] = []
     for place, task in enumerate(tasks):
         joined = _join(steps, task, copies=place != len(tasks) - 1)

@@ -8,7 +8,7 @@ from operator import or_
 from typing import Any
 
 from taskq_cloud.celery._state import current_app
-from taskq_cloud.celery.canvas import chain_steps, kinds
+from taskq_cloud.celery.canvas import chain_steps, foreign, kinds
 from taskq_cloud.celery.canvas.building import maybe_signature, maybe_unroll_group
 from taskq_cloud.celery.canvas.signatures import Signature
 from taskq_cloud.celery.utils.functional import is_list, maybe_list, regen, seq_concat_item
@@ -59,7 +59,7 @@ class _chain(Signature):
             return reduce(or_, other.unchain_tasks(), self)
         if isinstance(other, Signature):
             return self._or_signature(other)
-        return NotImplemented
+        return self | foreign.adopted(other, self._app) if kinds.is_foreign(other) else NotImplemented
 
     def _or_group(self, other: Any) -> Any:
         if not kinds.is_group(other):

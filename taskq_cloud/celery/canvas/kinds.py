@@ -28,6 +28,11 @@ def is_chord(value: object) -> bool:
     return isinstance(value, CLASSES["chord"])
 
 
+def is_foreign(value: object) -> bool:
+    """Whether a value is a signature of another package's classes, such as Celery's own."""
+    return isinstance(value, dict) and hasattr(value, "subtask_type") and not isinstance(value, CLASSES["signature"])
+
+
 def is_empty_group(value: Any) -> bool:
     """Whether a value is a group that has no member; a generator of members is not read for that."""
     return is_group(value) and isinstance(value.tasks, list | tuple) and not value.tasks

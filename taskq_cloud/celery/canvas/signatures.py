@@ -13,7 +13,7 @@ from functools import partial
 from typing import Any, ClassVar, TypeAlias
 
 from taskq_cloud.celery._state import current_app
-from taskq_cloud.celery.canvas import kinds, stamping
+from taskq_cloud.celery.canvas import foreign, kinds, stamping
 from taskq_cloud.celery.canvas.building import maybe_unroll_group, signature
 from taskq_cloud.celery.canvas.links import Linking
 from taskq_cloud.celery.canvas.reprs import reprcall
@@ -250,7 +250,10 @@ class Signature(Linking, dict[str, Any]):
             return kinds.make("chain", self, maybe_unroll_group(other), app=self.app)
         if isinstance(other, Signature):
             return kinds.make("chain", self, other, app=self._app)
-        return NotImplemented
+        return self | foreign.adopted(other, self._app) if kinds.is_foreign(other) else NotImplemented
+
+    def __ror__(self, other: Any) -> Any:
+        return other | foreign.returned(self, other) if kinds.is_foreign(other) else NotImplemented
 
     def __ior__(self, other: Any) -> Any:  # a dict would be updated
         return self.__or__(other)

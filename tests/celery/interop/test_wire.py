@@ -120,7 +120,7 @@ DIFFERENCES: Final[dict[str, str]] = {
     r"\.chord\.options\.(chord_due|chord_ids)$": "what a worker here needs to count a chord's members",
     r"\.chord\b.*\.options\.(chord_group|group_id|task_id|root_id)$": "no worker reads it: a member's headers have it",
     r"\.chain\[0\]\.options\.task_id$": "a chord has the id of its body",
-    r"^several\[\d\]\.headers\.root_id$": "tasks of one call have one root; in Celery, a group's members have their own",
+    r"^several\[\d\]\.headers\.root_id$": "tasks of one call have one root; in Celery, each member has its own",
     r"\.options\.(root_id|parent_id)$": "the worker that sends the task knows its root and its parent",
     r"\.kwargs\.tasks\[\d\]\.options\.group_index$": "the worker that sends a group numbers its members",
     r"\.group_index$": "members of nested groups have numbers of their own; Celery gives some the same number",

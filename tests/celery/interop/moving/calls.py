@@ -32,6 +32,14 @@ started = {
     "our signature of a kept task": taskq.signature("kept.add", args=(3, 5)).delay(),
     "Celery's chain": celery.chain(kept.add.s(1, 2), moved.mul.s(10), kept.add.s(1)).delay(),
     "our chain": taskq.chain(moved.mul.s(2, 3), kept.add.s(1), moved.mul.s(2)).delay(),
+    "Celery's chain with |": (kept.add.s(1, 2) | moved.mul.s(10) | kept.add.s(1) | moved.mul.s(2)).delay(),
+    "our chain with |": (moved.mul.s(2, 3) | kept.add.s(1) | moved.mul.s(2) | kept.add.s(1)).delay(),
+    "Celery's chain with our group": (
+        kept.add.s(1, 2) | taskq.group(moved.mul.s(2), kept.add.s(1)) | kept.total.s()
+    ).delay(),
+    "our chain with Celery's group": (
+        moved.mul.s(1, 2) | celery.group(moved.mul.s(2), kept.add.s(1)) | moved.total.s()
+    ).delay(),
     "Celery's group": celery.group(kept.add.s(1, 2), moved.mul.s(2, 3)).delay(),
     "our group": taskq.group(moved.mul.s(2, 3), kept.add.s(1, 2)).delay(),
     "Celery's chord": celery.chord([kept.add.s(1, 1), moved.mul.s(2, 3)], moved.total.s()).delay(),

@@ -23,3 +23,5 @@ old = celery.Celery("shop")
 old.conf.update(SETTINGS)
 new = taskq_cloud.celery.Celery("shop")
 new.conf.update(SETTINGS)
+for app in (old, new):
+    app.set_default()  # the application that is made is the current one of this thread only, and tasks run in others
