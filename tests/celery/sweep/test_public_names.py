@@ -22,7 +22,6 @@ INTERNAL = {
     "celery.bin.*": "the functions of commands, which are called by the command line",
     "celery.concurrency.*": "the pools' own code",
     "celery.contrib.migrate": "moves messages between brokers of AMQP; `taskq migrate` moves projects",
-    "celery.contrib.rdb": "a debugger that listens on a port of a worker",
     "celery.contrib.sphinx": "an extension of Sphinx for Celery's own documentation style",
     "celery.events.cursesmon": "a monitor in a terminal, which needs a transport of events",
     "celery.security*": "signed messages are the native serializer's",
