@@ -139,7 +139,9 @@ def test_question_is_celerys(number: int, options: dict[str, Any]) -> None:
         assert ours == theirs
 
 
-@pytest.mark.parametrize("answers", [None, [], [{"a": {"ok": {"1", "2"}}}], [{"a": {"ok": "text"}}]], ids=str)
+@pytest.mark.parametrize(
+    "answers", [None, [], [{"a": {"ok": {"1", "2"}}}], [{"a": {"ok": "text"}}]], ids=["none", "no", "ids", "text"]
+)
 def test_tasks_with_stamps_are_revoked_by_their_ids(answers: Any) -> None:
     made = [_commands(side, lambda control: control.revoke_by_stamped_headers({"a": 1}), answers) for side in SIDES]
     for commands, _ in made:
