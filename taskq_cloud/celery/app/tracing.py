@@ -71,6 +71,11 @@ def _signal_internal_error(task: Any, uuid: str, args: Any, kwargs: Any, request
     traceback_clear(einfo.exception)
 
 
+def _check_mapping(kwargs: Any) -> None:
+    if not hasattr(kwargs, "items"):
+        raise InvalidTaskError("Task keyword arguments is not a mapping")
+
+
 class _End:
     """What is known of a task's end so far."""
 
@@ -120,8 +125,7 @@ class Tracer:
         """Run the task, and return the fields of a ``trace_ok_t``."""
         end, started, context = _End(), self.monotonic(), None
         try:
-            if not hasattr(kwargs, "items"):
-                raise InvalidTaskError("Task keyword arguments is not a mapping")  # noqa: TRY301  # it is an end, too
+            _check_mapping(kwargs)
             context = Context(request or {}, args=args, called_directly=False, kwargs=kwargs)
             if not (self.deduplicates and self._has_succeeded(context, uuid)):
                 self._run_with_request(end, context, uuid, started)

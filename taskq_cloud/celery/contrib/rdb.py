@@ -95,7 +95,7 @@ class Rdb(Pdb):
 
     def say(self, m: str) -> None:
         """Write a line about the session."""
-        print(m, file=self.out)
+        self.out.write(f"{m}\n")
 
     def __enter__(self) -> Self:
         return self

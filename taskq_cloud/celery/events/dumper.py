@@ -39,7 +39,7 @@ class Dumper:
 
     def say(self, msg: str) -> None:
         """Print a line at once."""
-        print(msg, file=self.out)
+        self.out.write(f"{msg}\n")
         flush = getattr(self.out, "flush", None)
         if flush is not None:
             flush()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import time
 from typing import Any, ClassVar, Self
 
@@ -154,7 +155,7 @@ def evcam(
     if pidfile:
         platforms.create_pidlock(pidfile)
     app.log.setup_logging_subsystem(loglevel, logfile)
-    print(f"-> evcam: Taking snapshots with {camera} (every {freq} secs.)")  # noqa: T201  # a program's first line
+    sys.stdout.write(f"-> evcam: Taking snapshots with {camera} (every {freq} secs.)\n")
     state = app.events.State()
     cam = instantiate(camera, state, app=app, freq=freq, maxrate=maxrate, timer=timer)
     cam.install()

@@ -6,6 +6,7 @@ import os
 import platform as _platform
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any, Final
 
 from taskq_cloud.celery.exceptions import SecurityError
@@ -134,7 +135,7 @@ def create_pidlock(pidfile: str) -> Pidfile:
 def _create_pidlock(pidfile: str) -> Pidfile:
     lock = Pidfile(pidfile)
     if lock.is_locked() and not lock.remove_if_stale():
-        print(PIDLOCKED.format(pidfile, lock.read_pid()), file=sys.stderr)  # noqa: T201  # there is no log yet
+        sys.stderr.write(PIDLOCKED.format(pidfile, lock.read_pid()) + "\n")
         raise SystemExit(EX_CANTCREAT)
     lock.acquire()
     return lock
@@ -167,13 +168,13 @@ def detached(
     """
     if not resource:
         raise RuntimeError("This platform does not support detach.")
-    workdir = os.getcwd() if workdir is None else workdir  # noqa: PTH109  # it is kept as text
+    workdir = str(Path.cwd()) if workdir is None else workdir
     signals.reset("SIGCLD")
     maybe_drop_privileges(uid=uid, gid=gid)
 
     def check_files() -> None:
         if logfile:
-            open(logfile, "a").close()  # noqa: PTH123  # a path as text
+            Path(logfile).open("a", encoding="utf-8").close()
         if pidfile:
             _create_pidlock(pidfile).release()
 

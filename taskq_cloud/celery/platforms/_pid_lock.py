@@ -30,7 +30,7 @@ class Pidfile:
     path: Any = None
 
     def __init__(self, path: str) -> None:
-        self.path = os.path.abspath(path)  # noqa: PTH100  # Celery's attribute is text
+        self.path = os.path.normpath(Path(path).absolute())
 
     def acquire(self) -> Self:
         """Write the file.
@@ -48,7 +48,7 @@ class Pidfile:
 
     def is_locked(self) -> bool:
         """Return whether the file exists."""
-        return os.path.exists(self.path)  # noqa: PTH110  # the path is text
+        return Path(self.path).exists()
 
     def release(self, *args: Any) -> None:
         """Remove the file."""
@@ -63,7 +63,7 @@ class Pidfile:
             ValueError: the file isn't complete, or has something else.
         """
         line = None
-        with ignore_errno("ENOENT"), open(self.path) as file:  # noqa: PTH123  # the path is text
+        with ignore_errno("ENOENT"), Path(self.path).open(encoding="utf-8") as file:
             line = file.readline()
         if line is None:
             return None
@@ -77,14 +77,14 @@ class Pidfile:
     def remove(self) -> None:
         """Remove the file, if it exists and may be removed."""
         with ignore_errno(errno.ENOENT, errno.EACCES):
-            os.unlink(self.path)  # noqa: PTH108  # the path is text
+            Path(self.path).unlink()
 
     def remove_if_stale(self) -> bool:
         """Remove the file of a program that doesn't run any more, and return whether it was removed."""
         try:
             pid = self.read_pid()
         except ValueError:
-            print("Broken pidfile found - Removing it.", file=sys.stderr)  # noqa: T201  # there is no log yet
+            sys.stderr.write("Broken pidfile found - Removing it.\n")
             self.remove()
             return True
         # The first process of each container has the same id.
@@ -93,7 +93,7 @@ class Pidfile:
             return True
         if _runs(pid):
             return False
-        print("Stale pidfile exists - Removing it.", file=sys.stderr)  # noqa: T201  # there is no log yet
+        sys.stderr.write("Stale pidfile exists - Removing it.\n")
         self.remove()
         return True
 
