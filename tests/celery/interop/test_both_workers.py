@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import json
-import time
 from collections import Counter
 from typing import Any
 
 import pytest
 
+from taskq_cloud.testing.waiting import until
 from tests.celery.interop.conftest import Place
 from tests.celery.interop.loading import PACKAGES, Project
 
@@ -68,16 +68,15 @@ def test_workflows_have_their_values_whoever_runs_their_tasks(sides: dict[str, P
 
 
 def test_messages_are_all_gone_at_the_end(place: Place, sqs_client: Any) -> None:
-    deadline = time.monotonic() + SECONDS
     names = ("ApproximateNumberOfMessages", "ApproximateNumberOfMessagesNotVisible")
-    while True:
-        left = {}
+
+    def are_gone() -> bool:
+        left = 0
         for queue in (place.queue, place.second_queue):
             url = sqs_client.get_queue_url(QueueName=queue)["QueueUrl"]
             found = sqs_client.get_queue_attributes(QueueUrl=url, AttributeNames=list(names))["Attributes"]
-            left[queue] = sum(int(found[name]) for name in names)
-        if not any(left.values()):
-            break
-        assert time.monotonic() < deadline, left
-        time.sleep(0.1)
+            left += sum(int(found[name]) for name in names)
+        return not left
+
+    until(are_gone, "all messages to be settled", SECONDS)
     assert [process.poll() for process in place.processes] == [None, None]

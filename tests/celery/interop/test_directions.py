@@ -6,13 +6,15 @@ import json
 import re
 import time
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
+from functools import partial
 from typing import Any, Final
 
 import pytest
 
+from taskq_cloud.testing.waiting import until
 from tests.celery.interop.conftest import Place, Places
 from tests.celery.interop.loading import CELERY, OURS, PACKAGES, Project
 from tests.celery.interop.wire import Names, differences
@@ -198,17 +200,18 @@ def _shown(value: Any) -> Any:
     return value
 
 
-def wait_until(is_so: Callable[[], Any], what: str) -> None:
-    deadline = time.monotonic() + SECONDS
-    while not is_so():
-        assert time.monotonic() < deadline, f"waited in vain for {what}"
-        time.sleep(0.05)
+def has_state(result: Any, state: str) -> bool:
+    return bool(result.state == state)
 
 
 def journal_of(place: Place, task_id: str) -> list[Any]:
     """The lines that the handlers of a task's run have written."""
     lines = [json.loads(line) for line in place.journal.read_text().splitlines()]
     return [[name, *rest] for name, _, key, *rest in lines if key == task_id]
+
+
+def _has_run(place: Place, key: str) -> bool:
+    return bool(journal_of(place, key))
 
 
 class Direction:
@@ -237,9 +240,7 @@ class Direction:
 
 
 @pytest.fixture(scope="module")
-def directions(
-    places: Places, loaded: Callable[[Place], dict[str, Project]]
-) -> Iterator[dict[tuple[str, str], Direction]]:
+def directions(places: Places, loaded: Callable[[Place], dict[str, Project]]) -> dict[tuple[str, str], Direction]:
     """Caller and worker -> the started calls. Each worker serves queues of its own."""
     made = {}
     for worker in PACKAGES:
@@ -298,7 +299,7 @@ def test_calls_that_ignore_their_results_run_once(directions: dict[tuple[str, st
     results = {way: directions[way].caller.quiet.delay(key) for way, key in keys.items()}
     for way, key in keys.items():
         place = directions[way].place
-        wait_until(lambda place=place, key=key: journal_of(place, key), f"the run of {key}")
+        until(partial(_has_run, place, key), f"the run of {key}", SECONDS)
         assert directions[way].other.app.AsyncResult(results[way].id).state == "PENDING"
 
 
@@ -307,7 +308,7 @@ def test_ignored_task_keeps_its_state_and_a_rejected_one_fails(directions: dict[
     started = {(way, task): getattr(directions[way].caller, task).delay() for way in directions for task in tasks}
     for (way, task), result in started.items():
         read = directions[way].other.app.AsyncResult(result.id)
-        wait_until(lambda read=read, task=task: read.state == tasks[task], f"the state of {task} for {way}")
+        until(partial(has_state, read, tasks[task]), f"the state of {task} for {way}", SECONDS)
 
 
 def test_each_side_forgets_results_of_the_other(directions: dict[tuple[str, str], Direction]) -> None:

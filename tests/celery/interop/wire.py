@@ -8,6 +8,7 @@ import pickle
 import re
 import time
 import zlib
+from collections.abc import Callable
 from datetime import datetime
 from typing import Any, Final
 
@@ -49,7 +50,8 @@ def messages_of(client: Any, queue: str, count: int | None = None) -> list[dict[
         count: how many messages are waited for; None: those that are there.
     """
     url = client.get_queue_url(QueueName=queue)["QueueUrl"]
-    deadline, found = time.monotonic() + DEADLINE_SECONDS, []
+    deadline = time.monotonic() + DEADLINE_SECONDS
+    found: list[dict[str, Any]] = []
     while True:
         missing = count is not None and len(found) < count
         received = client.receive_message(
@@ -82,7 +84,10 @@ def opened(message: dict[str, Any], thread_oid: str) -> dict[str, Any]:
         body = base64.b64decode(body)
     if headers.get("compression") == "application/x-gzip":
         body = zlib.decompress(body)
-    read = {"application/json": json.loads, "application/x-python-serialize": pickle.loads}
+    loads: dict[str, Callable[[Any], Any]] = {
+        "application/json": json.loads,
+        "application/x-python-serialize": pickle.loads,
+    }
     assert _ORIGIN.fullmatch(headers["origin"])
     for name in ("eta", "expires"):
         if headers[name] is not None:
@@ -90,7 +95,7 @@ def opened(message: dict[str, Any], thread_oid: str) -> dict[str, Any]:
     del headers["origin"]
     headers["stamped_headers"] = sorted(headers["stamped_headers"] or ())
     found = {
-        "body": read[envelope["content-type"]](body),
+        "body": loads[envelope["content-type"]](body),
         "content": (envelope["content-type"], envelope["content-encoding"]),
         "headers": headers,
         "properties": properties,
