@@ -26,6 +26,9 @@ DIFFERENCES: Final[dict[str, str]] = {
     "interfaces.bases_of_exceptions_that_builtin_ones_catch": (
         "TimeoutError, SecurityError and InvalidTaskError are caught by the builtin TimeoutError and ValueError, too."
     ),
+    "nested_on_worker.workflow_8": (
+        "A group after a group gets the values of all its members; Celery loses some where the groups are nested."
+    ),
     "processes.task_that_exits": (
         "A message whose process died is delivered again until its receives run out; Celery gives it up at once."
     ),
