@@ -134,15 +134,19 @@ class Pipelines:
         try:
             with self._protection.run():
                 running = self._pool.run(invocation, place)
-                return await (running if first is None else self._early_acks.outcome_of(running))
+                return await (self._early_acks.outcome_of(running) if self._early_acks.has(delivery) else running)
         finally:
             self._slots.release()
 
     async def _acquire_place(self, delivery: Delivery) -> Place | None:
-        """Wait until the delivery has a slot and a place in the pool; None if it gets none, or has lost its lease."""
-        place = self._places.get(delivery.receipt)
+        """Wait until the delivery has a slot and a place in the pool; None if it gets none, or has lost its lease.
+
+        A delivery that was acknowledged before its run has no lease to lose, and does not come back: its errbacks are
+        called even while the worker stops.
+        """
+        place, acknowledged = self._places.get(delivery.receipt), self._early_acks.has(delivery)
         if place is None:
-            if not await self._slots.acquire(self._level_of(delivery.queue)):
+            if not await self._slots.acquire(self._level_of(delivery.queue), until_free=acknowledged):
                 return None
             try:
                 place = await self._pool.reserve()
@@ -152,7 +156,8 @@ class Pipelines:
             if place is None:
                 return None
             self._places[delivery.receipt] = place
-        if self._leased.has_lost(delivery):  # it was lost during the wait, and another worker runs the task
+        # It was lost during the wait, and another worker runs the task.
+        if self._leased.has_lost(delivery) and not acknowledged:
             self._give_up_place(delivery)
             return None
         return place

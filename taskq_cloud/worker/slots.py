@@ -23,6 +23,7 @@ class Slots:
         self._on_idle = on_idle
         self._weights = weights
         self._waiters: dict[int, deque[asyncio.Future[bool]]] = {}
+        self._lasting: set[asyncio.Future[bool]] = set()
         # Level -> the virtual time of its next slot: a slot takes the level 1/weight of it.
         self._turns: dict[int, float] = {}
         self._time = 0.0
@@ -38,19 +39,23 @@ class Slots:
         """How many slots are taken."""
         return self._count - self._free
 
-    async def acquire(self, level: int = 0) -> bool:
+    async def acquire(self, level: int = 0, *, until_free: bool = False) -> bool:
         """Wait for a slot and return True, or return False once the slots are closed.
 
         Args:
             level: the level of the caller's priority.
+            until_free: whether the caller waits for its slot even if the slots are closed.
         """
-        if self._closed:
+        if self._closed and not until_free:
             return False
         if self._free > 0:
             self._free -= 1
             return True
         waiter: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
         self._waiters.setdefault(level, deque()).append(waiter)
+        if until_free:
+            self._lasting.add(waiter)
+            waiter.add_done_callback(self._lasting.discard)
         try:
             return await waiter
         except asyncio.CancelledError:
@@ -74,12 +79,14 @@ class Slots:
         self._on_idle()
 
     def close(self) -> None:
-        """Let all waiting and future calls of ``acquire`` return False. Slots that are taken remain taken."""
+        """Let calls of ``acquire`` return False, except those that wait ``until_free``. Taken slots remain taken."""
         self._closed = True
         waiting, self._waiters = self._waiters, {}
-        for waiters in waiting.values():
+        for level, waiters in waiting.items():
             for waiter in waiters:
-                if not waiter.done():
+                if waiter in self._lasting:
+                    self._waiters.setdefault(level, deque()).append(waiter)
+                elif not waiter.done():
                     waiter.set_result(False)
 
     def _next_level(self) -> int:

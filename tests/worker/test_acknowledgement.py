@@ -95,6 +95,55 @@ async def test_run_that_is_ended_by_the_workers_stop_is_a_failure(app: TaskQ) ->
     assert depth(app).total == 0
 
 
+@pytest.mark.parametrize("stops", [False, True])
+async def test_errback_of_early_acknowledged_task_is_called(app: TaskQ, stops: bool) -> None:
+    called: list[str] = []
+    began, go_on = threading.Event(), threading.Event()
+
+    @app.task(name="note")
+    def note(_request: object, error: Exception, _traceback: str) -> None:
+        called.append(str(error))
+
+    @app.task(name="fail", acks_late=False)
+    def fail() -> None:
+        began.set()
+        go_on.wait(20)
+        raise ValueError("no such user")
+
+    async with serving(app, concurrency=1) as worker:
+        result = await fail.aapply_async((), link_error=note.s())
+        await auntil(began.is_set, "the task to begin")
+        if stops:
+            worker.stop()
+        go_on.set()
+        with pytest.raises(ValueError, match="no such user"):
+            await result.aget(timeout=10)
+        await auntil(lambda: len(called) == 1, "the errback")
+    assert called == ["no such user"]
+
+
+async def test_errback_of_early_acknowledged_task_that_is_cut_off_is_a_failure(app: TaskQ) -> None:
+    began = threading.Event()
+
+    @app.task(name="note")
+    async def note(_request: object, _error: Exception, _traceback: str) -> None:
+        began.set()
+        await asyncio.sleep(60)
+
+    @app.task(name="fail", acks_late=False)
+    async def fail() -> None:
+        raise ValueError("no such user")
+
+    async with serving(app, pool="asyncio", concurrency=1, shutdown_timeout=2) as worker:
+        result = await fail.aapply_async((), link_error=note.s())
+        await auntil(began.is_set, "the errback to begin")
+        worker.stop(give_up=True)
+    (errback,) = result.children
+    assert errback.state == "FAILURE"
+    with pytest.raises(WorkerLostError, match="the worker stops"):
+        errback.get(timeout=1, disable_sync_subtasks=False)
+
+
 async def test_messages_of_a_group_follow_one_another_without_being_given_back(app: TaskQ) -> None:
     class NotingBroker(MemoryBroker):
         def settle(self, settlements: Sequence[Settlement]) -> Flow[list[Refused | None]]:

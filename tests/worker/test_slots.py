@@ -32,6 +32,20 @@ async def test_slots_are_handed_over_in_turn() -> None:
     assert slots.idle
 
 
+async def test_caller_that_waits_until_a_slot_is_free_gets_one_of_closed_slots() -> None:
+    slots = Slots(1, _ignore)
+    assert await slots.acquire()
+    waiters = [asyncio.create_task(slots.acquire(until_free=True)) for _ in range(2)]
+    await asyncio.sleep(0)
+    slots.close()
+    waiters.append(asyncio.create_task(slots.acquire(until_free=True)))
+    for waiter in waiters:
+        await asyncio.sleep(0)
+        assert not waiter.done()
+        slots.release()
+        assert await waiter
+
+
 async def test_closed_slots_refuse_waiting_and_later_callers() -> None:
     slots = Slots(1, _ignore)
     assert await slots.acquire()

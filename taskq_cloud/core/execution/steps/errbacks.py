@@ -59,11 +59,13 @@ def calls(context: DeliveryContext, error: ErrorInfo) -> list[ErrbackCall]:
 
 
 def check_has_run(context: DeliveryContext, outcome: Outcome) -> None:
-    """Check that an errback has run.
+    """Check that an errback has run, or can't be called again: its failed task's message was acknowledged before.
 
     Raises:
         OperationalError: it could not run now; it is called when the failed task's message is delivered again.
     """
+    if context.acknowledged:
+        return
     if isinstance(outcome, Abandoned) or (isinstance(outcome, Rejected) and outcome.requeue):
         raise OperationalError(
             f"errback {context.message.task} could not run now; it is called when the failed task is delivered again"
@@ -77,7 +79,7 @@ def error_of(outcome: Outcome) -> ErrorInfo:
             return outcome.error
         case TimedOut():
             return ErrorInfo.of(TimeLimitExceeded(outcome.time_limit))
-        case Lost():
+        case Lost() | Abandoned():
             return ErrorInfo.of(WorkerLostError(outcome.reason))
         case Rejected():
             return ErrorInfo.of(Reject(outcome.reason))
