@@ -7,7 +7,7 @@ the pool. The settlement goes to the ``SettlementBatcher``.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from functools import partial
 from typing import Any
 
@@ -40,6 +40,8 @@ class Pipelines:
 
     Attributes:
         running: the pipelines that are under way.
+        recording: those of them whose message was acknowledged before its run, and that run nothing now: they record
+            an end that is known.
     """
 
     def __init__(
@@ -53,6 +55,7 @@ class Pipelines:
         level_of: Callable[[str], int],
     ) -> None:
         self.running: set[asyncio.Task[None]] = set()
+        self.recording: set[asyncio.Task[Any]] = set()
         self._runtime = runtime
         self._pool = pool
         self._slots = slots
@@ -71,6 +74,7 @@ class Pipelines:
             task = asyncio.create_task(self._process(delivery), name=f"message {delivery.message_id}")
             self.running.add(task)
             task.add_done_callback(self.running.discard)
+            task.add_done_callback(self.recording.discard)
 
     async def _process(self, delivery: Delivery) -> None:
         settlement: Settlement | None = None
@@ -134,9 +138,18 @@ class Pipelines:
         try:
             with self._protection.run():
                 running = self._pool.run(invocation, place)
-                return await (self._early_acks.outcome_of(running) if self._early_acks.has(delivery) else running)
+                return await (self._acknowledged_run(running) if self._early_acks.has(delivery) else running)
         finally:
             self._slots.release()
+
+    async def _acknowledged_run(self, running: Coroutine[Any, Any, Outcome]) -> Outcome:
+        pipeline = asyncio.current_task()
+        assert pipeline is not None  # this is a coroutine
+        self.recording.discard(pipeline)
+        try:
+            return await self._early_acks.outcome_of(running)
+        finally:
+            self.recording.add(pipeline)
 
     async def _acquire_place(self, delivery: Delivery) -> Place | None:
         """Wait until the delivery has a slot and a place in the pool; None if it gets none, or has lost its lease.

@@ -239,10 +239,11 @@ class Worker:
             await self._wait_for_pipelines(ends_at - reserve)
         left = [*polls, *self._pipelines.running]
         self._settlements.hurry()
-        # A run whose message was acknowledged before is recorded as failed, as far as there is time.
-        for seconds in (max(0.0, ends_at - loop.time()), None):
+        # The end of a run whose message was acknowledged before is recorded, as far as there is time.
+        for spared, seconds in (self._pipelines.recording.copy(), max(0.0, ends_at - loop.time())), (set(), None):
             for task in left:
-                task.cancel()
+                if task not in spared:
+                    task.cancel()
             await asyncio.wait(left, timeout=seconds)
         try:
             async with asyncio.timeout_at(ends_at):

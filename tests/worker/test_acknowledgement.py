@@ -13,7 +13,7 @@ import pytest
 
 from taskq_cloud import TaskQ
 from taskq_cloud.brokers.memory import MemoryBroker
-from taskq_cloud.core.flows import Flow
+from taskq_cloud.core.flows import Flow, Sleep
 from taskq_cloud.core.model.capabilities import dead_letter_queue
 from taskq_cloud.core.model.message import DEAD_LETTER_REASON, Acknowledge, Refused, Settlement
 from taskq_cloud.core.records.record import Record
@@ -160,6 +160,23 @@ async def test_messages_of_a_group_follow_one_another_without_being_given_back(a
         await auntil(lambda: len(ran) == 6, "all tasks")
     assert ran == list(range(6))
     assert settled == [Acknowledge] * 6
+
+
+async def test_end_of_early_acknowledged_task_is_recorded_while_the_worker_gives_up(app: TaskQ) -> None:
+    class SlowResults(MemoryResults):
+        def save(self, records: Sequence[Record]) -> Flow[list[bool]]:
+            saving.set()
+            yield Sleep(0.5)
+            return (yield from super().save(records))
+
+    saving = threading.Event()
+    vars(app)["store"] = SlowResults()
+    app.task(name="quick", acks_late=False)(lambda: 7)
+    async with serving(app, shutdown_timeout=8) as worker:
+        result = await app.tasks["quick"].adelay()
+        await auntil(saving.is_set, "the result to be saved")
+        worker.stop(give_up=True)
+    assert result.state == "SUCCESS"
 
 
 async def test_end_that_cannot_be_recorded_while_the_worker_stops_is_logged(
