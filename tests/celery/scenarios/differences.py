@@ -26,6 +26,9 @@ DIFFERENCES: Final[dict[str, str]] = {
     "interfaces.bases_of_exceptions_that_builtin_ones_catch": (
         "TimeoutError, SecurityError and InvalidTaskError are caught by the builtin TimeoutError and ValueError, too."
     ),
+    "nested_in_place.replaced_task_that_is_always_eager": (
+        "A task may be replaced under task_always_eager; in Celery, get() within a task forbids it."
+    ),
     "nested_on_worker.workflow_8": (
         "A group after a group gets the values of all its members; Celery loses some where the groups are nested."
     ),

@@ -26,12 +26,15 @@ _TIMEOUT_SECONDS = 110
 
 
 def scenarios(module: ModuleType) -> dict[str, Callable[[Any], Any]]:
-    """The scenarios of a module: its functions, but for ``prepared``, which makes what they are called with."""
+    """The scenarios of a module: its functions with one parameter, but for ``prepared`` and ``declare``."""
     functions = inspect.getmembers(module, inspect.isfunction)
     return {
         name: function
         for name, function in functions
-        if function.__module__ == module.__name__ and not name.startswith("_") and name != "prepared"
+        if function.__module__ == module.__name__
+        and not name.startswith("_")
+        and name not in ("prepared", "declare")
+        and len(inspect.signature(function).parameters) == 1
     }
 
 

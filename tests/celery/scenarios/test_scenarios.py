@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -19,7 +20,16 @@ def folder(tmp_path_factory: pytest.TempPathFactory, worker_id: str) -> Path:
     return shared
 
 
-@pytest.mark.parametrize(("module", "name"), [pytest.param(*each, id=".".join(each)) for each in names()])
+SLOW = frozenset({"processes"})
+"""Modules whose worker is a program."""
+
+
+def parameter(module: str, name: str) -> Any:
+    """The parameters of the test of a scenario."""
+    return pytest.param(module, name, id=f"{module}.{name}", marks=[pytest.mark.slow] if module in SLOW else [])
+
+
+@pytest.mark.parametrize(("module", "name"), [parameter(*each) for each in names()])
 def test_scenario_has_outcome_of_celery(module: str, name: str, folder: Path) -> None:
     theirs = outcomes("celery", module, folder)[name]
     ours = outcomes("taskq_cloud.celery", module, folder)[name]

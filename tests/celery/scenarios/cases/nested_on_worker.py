@@ -17,32 +17,34 @@ _WAIT = 4
 
 @contextmanager
 def prepared(lib: Library) -> Iterator[Running]:
-    with running(lib, _declare) as given:
+    with running(lib, declare) as given:
         yield given
 
 
-def _declare(work: Running) -> None:
+def declare(work: Running) -> None:
+    """Declare tasks whose values have their names, and tasks that are replaced."""
+
     @work.task()
     def label(*values, name="?"):
         return [name, *values]
 
     @work.task(bind=True)
     def relabelled(self, *values, name="?"):
-        raise self.replace(work.label.si(*values, name=f"{name}!"))
+        return self.replace(work.label.si(*values, name=f"{name}!"))
 
     @work.task(bind=True)
     def grouped(self, *values, name="?"):
-        raise self.replace(work.group(work.label.si(*values, name=f"{name}{i}") for i in range(2)))
+        return self.replace(work.group(work.label.si(*values, name=f"{name}{i}") for i in range(2)))
 
 
-def _workflow(work: Running, random: Random, depth: int, names: Iterator[int]) -> Any:
+def workflow(work: Running, random: Random, depth: int, names: Iterator[int]) -> Any:
     """Make a workflow at random; every task in it has a name, which is part of its value."""
     kind = "task" if depth == 0 else random.choice(("task", "chain", "chain", "group", "chord"))
     if kind == "task":
         task = random.choice((work.label, work.label, work.label, work.relabelled, work.grouped))
         sig = task.s(name=str(next(names)))
         return sig.set(immutable=True) if random.random() < 0.2 else sig
-    parts = [_workflow(work, random, depth - 1, names) for _ in range(random.randint(2, 3))]
+    parts = [workflow(work, random, depth - 1, names) for _ in range(random.randint(2, 3))]
     if kind == "chain":
         return work.chain(*parts)
     if kind == "group":
@@ -52,9 +54,7 @@ def _workflow(work: Running, random: Random, depth: int, names: Iterator[int]) -
 
 def _scenario(seed: int) -> Callable[[Running], Any]:
     def scenario(work: Running) -> Any:
-        random = Random(seed)
-        workflow = _workflow(work, random, 1 + seed % 3, iter(range(1000)))
-        result = workflow.apply_async()
+        result = workflow(work, Random(seed), 1 + seed % 3, iter(range(1000))).apply_async()
         return result.get(timeout=_WAIT, interval=0.01)
 
     return scenario
