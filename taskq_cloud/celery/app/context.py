@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from taskq_cloud.celery.native import running
 
 if TYPE_CHECKING:
+    from taskq_cloud.core.model.message import Message
     from taskq_cloud.core.model.outcome import Invocation
 
 
@@ -200,6 +201,11 @@ def context_of(invocation: Invocation) -> Context:
         loglevel=0 if eager else None,
     )
     request.update(headers=own or None, invocation=invocation)
+    _add_what_few_have(request, message, own, eager=eager)
+    return request
+
+
+def _add_what_few_have(request: Context, message: Message, own: dict[str, Any], *, eager: bool) -> None:
     if not eager:  # the headers of a message are attributes of its request, by which tracing finds its own
         request.update({name: value for name, value in own.items() if not hasattr(request, name)})
     if eager:
@@ -208,4 +214,3 @@ def context_of(invocation: Invocation) -> Context:
             request.update(known)
     if message.ignore_result is not None:
         request.ignore_result = message.ignore_result
-    return request

@@ -115,8 +115,6 @@ class Task:
         """The body of the task, which a subclass writes."""
         raise NotImplementedError("Tasks must define the run method.")
 
-    # -- the application
-
     @classmethod
     def bind(cls, app: Any) -> Any:
         """Make the class one of an application: unset attributes get the settings' values, then the annotations'."""
@@ -192,8 +190,6 @@ class Task:
     def check_arguments(self, args: Iterable[Any], kwargs: dict[str, Any]) -> None:
         """Check arguments against the task's parameters; raises ``TypeError``."""
         task_calls.check_arguments(self, args, kwargs)
-
-    # -- calling
 
     def delay(self, *args: Any, **kwargs: Any) -> Any:
         """Call the task with these arguments: ``apply_async`` without options."""
@@ -313,13 +309,11 @@ class Task:
         self.request_stack.pop()
 
     def _get_request(self) -> Any:
-        request = None if self.request_stack is None else self.request_stack.top
-        request = request or running.running_request(self)
-        if request is None:
-            if self._default_request is None:
-                self._default_request = Context()
-            return self._default_request
-        return request
+        pushed = None if self.request_stack is None else self.request_stack.top
+        request = pushed or running.running_request(self)
+        if request is None and self._default_request is None:
+            self._default_request = Context()
+        return request or self._default_request
 
     @property
     def request(self) -> Any:

@@ -53,13 +53,7 @@ def retry(
     when = countdown if countdown is not None or eta else self.default_retry_delay
     sig = self.signature_from_request(request, args, kwargs, countdown=when, eta=eta, retries=retries, **options)
     if most is not None and retries > most:
-        if exc:
-            _raise(exc)
-        raise self.MaxRetriesExceededError(
-            f"Can't retry {self.name}[{request.id}] args:{sig.args} kwargs:{sig.kwargs}",
-            task_args=sig.args,
-            task_kwargs=sig.kwargs,
-        )
+        _raise_exhausted(self, sig, exc)
     asked = Retry(
         exc=exc,
         when=eta or when,
@@ -77,6 +71,17 @@ def retry(
     if throw:
         raise asked
     return asked
+
+
+def _raise_exhausted(self: Any, sig: Any, exc: Any) -> None:
+    """Raise what a task ends with that has no retries left."""
+    if exc:
+        _raise(exc)
+    raise self.MaxRetriesExceededError(
+        f"Can't retry {self.name}[{self.request.id}] args:{sig.args} kwargs:{sig.kwargs}",
+        task_args=sig.args,
+        task_kwargs=sig.kwargs,
+    )
 
 
 def _send_retry(sig: Any) -> None:

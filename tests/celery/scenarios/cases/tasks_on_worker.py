@@ -658,7 +658,7 @@ def argument_representations(work: Running) -> Any:
     return seen[0], len(seen[1][0]) < 3000
 
 
-def messages_in_order(work: Running) -> Any:
+def many_messages(work: Running) -> Any:
     for index in range(20):
         work.note.delay(index)
-    return [each[1][0] for each in work.noted(20)]
+    return sorted(each[1][0] for each in work.noted(20))
