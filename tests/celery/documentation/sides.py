@@ -10,6 +10,8 @@ from itertools import count
 from types import ModuleType
 from typing import Any
 
+from tests.celery.utils.loggers import loggers_as_before
+
 TIMEOUT_SECONDS = 20
 
 _numbers = count()
@@ -44,10 +46,20 @@ class Side:
     def worker(self, app: Any, **options: Any) -> Iterator[Any]:
         """Run a worker in a thread."""
         worker = self.module("contrib.testing.worker")
-        with warnings.catch_warnings():
+        with warnings.catch_warnings(), loggers_as_before():
             warnings.simplefilter("ignore")
             with worker.start_worker(app, **{"perform_ping_check": False, "loglevel": "critical"} | options) as started:
-                yield started
+                try:
+                    yield started
+                finally:
+                    if not self.is_ours:
+                        self._end(app, options.get("queues") or [app.conf.task_default_queue])
+
+    def _end(self, app: Any, queues: list[str]) -> None:
+        """Tell Celery's worker to end, and send it a message, since it looks after a message or after two seconds."""
+        self.module("worker.state").should_terminate = 0
+        for queue in queues:
+            app.send_task("celery.accumulate", queue=queue)
 
     def close(self) -> None:
         self._stack.close()
