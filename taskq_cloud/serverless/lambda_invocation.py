@@ -97,10 +97,9 @@ class LambdaInvocation:
             self.stopped = True
             return Abandoned(f"it may take {needed:g} s, and the invocation has {max(left, 0):.1f} s left for tasks")
         if step.acknowledge_first is not None:
-            try:
-                self.run(early_acks.acknowledge(self._runtime.broker, step.acknowledge_first))
-            except Exception as error:  # whatever the error is, the message comes back
-                return early_acks.not_begun(error)
+            not_begun = self.run(early_acks.acknowledge(self._runtime.broker, step.acknowledge_first))
+            if not_begun is not None:
+                return not_begun
         outcome = self._run_task(step, left)
         if step.acknowledge_first is not None:
             outcome = early_acks.begun(outcome)

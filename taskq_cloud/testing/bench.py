@@ -256,10 +256,7 @@ class Bench:
         """Answer one step of a flow. A pause moves the clock."""
         match step:
             case Invocation():
-                if step.acknowledge_first is None:
-                    return (self.run_task or self.runner.run)(step)
-                self.connections.run(early_acks.acknowledge(self.broker, step.acknowledge_first))
-                return early_acks.begun((self.run_task or self.runner.run)(step))
+                return early_acks.run(step, self.broker, self.connections.run, self.run_task or self.runner.run)
             case Admission():
                 if self.meanwhile is not None:
                     self.meanwhile()
@@ -307,4 +304,5 @@ class RunningDelivery:
         else:
             self.invocation = step
             if step.acknowledge_first is not None:
-                self._bench.connections.run(early_acks.acknowledge(self._bench.broker, step.acknowledge_first))
+                flow = early_acks.acknowledge(self._bench.broker, step.acknowledge_first)
+                assert self._bench.connections.run(flow) is None

@@ -36,16 +36,41 @@ class EarlyAcks:
         self._leased = leased
         self._acknowledged: set[tuple[str, str]] = set()
 
-    async def acknowledge(self, settlement: Acknowledge) -> Exception | None:
-        """Acknowledge a delivery, and return None; or the error because of which it could not be acknowledged."""
+    async def acknowledge(self, settlement: Acknowledge) -> Outcome | None:
+        """Acknowledge a delivery, and return None; or the outcome of its run, which does not begin.
+
+        If the worker gives up meanwhile, the answer of the broker is still waited for: it decides whether the message
+        goes back to its queue.
+        """
         delivery = settlement.delivery
-        try:
-            await self._run(early_acks.acknowledge(self._broker, settlement))
-        except Exception as error:  # whatever the error is, the task doesn't begin
-            return error
+        asking = asyncio.ensure_future(self._run(early_acks.acknowledge(self._broker, settlement)))
+        not_begun, stopped = await self._answer(asking, delivery)
+        if not_begun is not None:
+            return not_begun
         self._acknowledged.add((delivery.queue, delivery.receipt))
         self._leased.remove([delivery])
-        return None
+        return early_acks.begun(Abandoned("the worker stops")) if stopped else None
+
+    @staticmethod
+    async def _answer(asking: asyncio.Future[Outcome | None], delivery: Delivery) -> tuple[Outcome | None, bool]:
+        """Wait for the answer of the broker; it comes with whether the worker has given up meanwhile.
+
+        Raises:
+            asyncio.CancelledError: the worker has no time left.
+        """
+        stopped = False
+        try:
+            await asyncio.shield(asking)
+        except asyncio.CancelledError:
+            stopped = True
+        try:
+            return await asking, stopped
+        finally:
+            if asking.cancelled():
+                extra = {"action": "task.may_be_lost", "queue": delivery.queue, "message_id": delivery.message_id}
+                text = "message %s of queue %s is lost if the broker has forgotten it: the worker stopped while it "
+                text += "waited for the answer to its acknowledgement before the run"
+                logger.error(text, delivery.message_id, delivery.queue, extra=extra)
 
     @staticmethod
     async def outcome_of(run: Coroutine[Any, Any, Outcome]) -> Outcome:

@@ -11,7 +11,6 @@ from collections.abc import Callable, Coroutine
 from functools import partial
 from typing import Any
 
-from taskq_cloud.core.execution import early_acks
 from taskq_cloud.core.flows import arun, retrying
 from taskq_cloud.core.lazy.values import replace
 from taskq_cloud.core.model.message import Delivery, Release, Settlement
@@ -130,9 +129,9 @@ class Pipelines:
             return Abandoned()
         first = invocation.acknowledge_first
         if first is not None:
-            error = await self._early_acks.acknowledge(first)
-            if error is not None:
-                return early_acks.not_begun(error)
+            not_run = await self._early_acks.acknowledge(first)
+            if not_run is not None:
+                return not_run
             invocation = replace(invocation, acknowledge_first=None)
         del self._places[delivery.receipt]
         try:

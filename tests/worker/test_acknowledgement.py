@@ -230,10 +230,67 @@ async def test_task_does_not_run_before_its_message_is_acknowledged(
     broker = vars(app)["broker"] = DenyingBroker(app.broker)
     async with serving(app, concurrency=1):
         await app.tasks["note"].adelay()
-        await auntil(lambda: broker.asked >= 2, "two attempts")
-    assert runs == []
-    assert depth(app).total == 1
+        await auntil(lambda: broker.asked >= 1, "an attempt")
+    assert (runs, broker.asked) == ([], 1)
+    assert depth(app).delayed == 1  # so that its receives don't run out at once
     assert "the message could not be acknowledged before the run: no permission" in caplog.text
+
+
+class SlowBroker(MemoryBroker):
+    """Settles at once, and answers half a second later."""
+
+    def __init__(self, error: Exception | None = None) -> None:
+        super().__init__()
+        self.settling = threading.Event()
+        self._error = error
+
+    def settle(self, settlements: Sequence[Settlement]) -> Flow[list[Refused | None]]:
+        answer = yield from super().settle(settlements)
+        self.settling.set()
+        yield Sleep(0.5)
+        if self._error is not None:
+            raise self._error
+        return answer
+
+
+async def test_run_is_a_failure_if_the_worker_gives_up_during_the_acknowledgement_before_it(app: TaskQ) -> None:
+    ran: list[int] = []
+    broker = vars(app)["broker"] = SlowBroker()
+    app.task(name="note", acks_late=False)(lambda: ran.append(1))
+    async with serving(app, shutdown_timeout=8) as worker:
+        result = await app.tasks["note"].adelay()
+        await auntil(broker.settling.is_set, "the acknowledgement")
+        worker.stop(give_up=True)
+    assert (ran, result.state) == ([], "FAILURE")
+    with pytest.raises(WorkerLostError, match="after its message was acknowledged: the worker stops"):
+        result.get(timeout=1, disable_sync_subtasks=False)
+
+
+async def test_worker_without_time_for_the_answer_to_an_acknowledgement_says_so(
+    app: TaskQ, caplog: pytest.LogCaptureFixture
+) -> None:
+    broker = vars(app)["broker"] = SlowBroker()
+    app.task(name="note", acks_late=False)(lambda: None)
+    async with serving(app, shutdown_timeout=0.2) as worker:
+        await app.tasks["note"].adelay()
+        await auntil(broker.settling.is_set, "the acknowledgement")
+        worker.stop(give_up=True)
+    assert "task.may_be_lost" in [vars(each).get("action") for each in caplog.records]
+
+
+async def test_task_may_be_lost_if_its_acknowledgement_gets_no_answer(
+    app: TaskQ, caplog: pytest.LogCaptureFixture
+) -> None:
+    ran: list[int] = []
+    vars(app)["broker"] = SlowBroker(Unreachable("no answer within 5 s"))
+    app.task(name="note", acks_late=False)(lambda: ran.append(1))
+    async with serving(app, shutdown_timeout=2):
+        await app.tasks["note"].adelay()
+        await auntil(lambda: "is lost if the broker has forgotten its message" in caplog.text, "the log line")
+    (line,) = [each for each in caplog.records if vars(each).get("action") == "task.may_be_lost"]
+    assert line.levelname == "ERROR"
+    assert "no answer within 5 s" in line.getMessage()
+    assert ran == []
 
 
 APP = """

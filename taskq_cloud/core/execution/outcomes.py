@@ -245,8 +245,12 @@ def _end_without_state(context: DeliveryContext, outcome: Ignored | Abandoned) -
         error = WorkerLostError(f"the run was ended after its message was acknowledged: {outcome.reason}")
         return (yield from fail(context, ErrorInfo.of(error)))
     if isinstance(outcome, Abandoned):
-        context.log(logging.WARNING, "task.given_back", "given back: %s", outcome.reason)
-        return Release(context.delivery)
+        if outcome.uncertain:
+            text = "has not run, and is lost if the broker has forgotten its message; else it comes back: %s"
+            context.log(logging.ERROR, "task.may_be_lost", text, outcome.reason)
+        else:
+            context.log(logging.WARNING, "task.given_back", "given back: %s", outcome.reason)
+        return Release(context.delivery, outcome.after_seconds)
     context.log(logging.INFO, "task.ignored", "ignored")
     yield from consequences.end_in_chord(context, IGNORED)
     return Acknowledge(context.delivery)

@@ -296,9 +296,17 @@ class Lost(Timed):
 
 @dataclass(frozen=True, slots=True)
 class Abandoned(Timed):
-    """The run was ended, or didn't begin, for a ``reason`` of the runtime's; the message goes back to its queue."""
+    """The run was ended, or didn't begin; the message goes back to its queue.
+
+    Args:
+        reason: why the runtime has ended it, or not begun.
+        after_seconds: how long the message is held back.
+        uncertain: whether the broker may have forgotten the message: its acknowledgement before the run got no answer.
+    """
 
     reason: str = "the worker stops, or has lost its lease"
+    after_seconds: float = field(default=0.0, kw_only=True)
+    uncertain: bool = field(default=False, kw_only=True)
 
 
 Outcome: TypeAlias = Succeeded | Failed | Retrying | Replaced | Ignored | Rejected | TimedOut | Lost | Abandoned
