@@ -49,8 +49,27 @@ _NAMES: Final = {
     "xstarmap": "canvas",
 }
 _MODULES: Final = frozenset(
-    "_state app apps backends beat bin bootsteps canvas contrib exceptions fixups loaders messaging result schedules "
-    "signals states utils worker".split()
+    {
+        "_state",
+        "app",
+        "apps",
+        "backends",
+        "beat",
+        "bin",
+        "bootsteps",
+        "canvas",
+        "contrib",
+        "exceptions",
+        "fixups",
+        "loaders",
+        "messaging",
+        "result",
+        "schedules",
+        "signals",
+        "states",
+        "utils",
+        "worker",
+    }
 )
 
 __all__ = (

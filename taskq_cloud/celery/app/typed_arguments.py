@@ -130,8 +130,8 @@ def _without_none(annotation: Any) -> Any:
     """The type in ``Optional[...]``; None for any other annotation."""
     if typing.get_origin(annotation) not in (typing.Union, types.UnionType):
         return None
-    match [each for each in typing.get_args(annotation) if each is not types.NoneType]:
-        case [only] if len(typing.get_args(annotation)) == 2:
+    match typing.get_args(annotation):
+        case (types.NoneType, only) | (only, types.NoneType):
             return only
     return None
 

@@ -147,7 +147,7 @@ def bugreport(app: Any) -> str:
         connection = app.connection()
         transport, driver = connection.transport_cls, getattr(connection, "transport", None)
         driver_v = f"{driver.driver_name}:{driver.driver_version()}" if driver else ""
-    except Exception as error:  # noqa: BLE001 - a report is made most of all where something is broken
+    except Exception as error:
         transport, driver_v = "", f"({type(error).__name__}: {error})"
     return BUGREPORT_INFO.format(
         system=_platform.system(),

@@ -48,7 +48,7 @@ class PersistentScheduler(Scheduler):
             self._store = self._open_schedule()
             # Some databases open a corrupt file, and fail only once its keys are read.
             self._store.keys()
-        except Exception as error:  # noqa: BLE001 - each database has errors of its own
+        except Exception as error:
             self._store = self._destroy_open_corrupted_schedule(error)
         self._create_schedule()
         self._reset_if_zone_changed()

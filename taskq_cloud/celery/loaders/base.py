@@ -245,7 +245,7 @@ def autodiscover_tasks(packages: Iterable[str], related_name: str | None = "task
 
     An import that discovers tasks in turn discovers nothing.
     """
-    global _RACE_PROTECTION  # noqa: PLW0603 - Celery's name
+    global _RACE_PROTECTION
     if _RACE_PROTECTION:
         return ()
     _RACE_PROTECTION = True

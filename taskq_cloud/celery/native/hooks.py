@@ -70,10 +70,7 @@ class HookTable(dict[str, tuple[Hooks, ...]]):
 
 
 def _has_receivers(listed: tuple[Any, ...]) -> bool:
-    for signal in listed:  # not any(), whose generator costs more than the loop: each message asks
-        if signal.receivers:
-            return True
-    return False
+    return any(signal.receivers for signal in listed)
 
 
 class _OfTasks(Hooks):

@@ -28,7 +28,7 @@ def safe_repr(value: Any, errors: str = "replace") -> str:
     """Return ``repr(value)``, or a description of the value if its ``__repr__`` raises."""
     try:
         return repr(value)
-    except Exception:  # noqa: BLE001 - no object's __repr__ gets through
+    except Exception:
         return _unrepresentable(value)
 
 

@@ -167,7 +167,7 @@ class ColorFormatter(logging.Formatter):
         exception = sys.exc_info() if given == 1 else given
         try:
             return str(color(safe_str(text))) if isinstance(text, str) else safe_str(color(text))
-        except Exception as error:  # noqa: BLE001 - a log line must not stop the program that logs it
+        except Exception as error:
             return self._describe(record, f"<Unrepresentable {type(text)!r}: {error!r}>", exception)
 
     def _describe(self, record: Any, description: str, exception: Any) -> str:

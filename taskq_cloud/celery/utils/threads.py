@@ -55,7 +55,7 @@ class bgThread(threading.Thread):
             while not self._stopping.is_set():
                 try:
                     self.body()
-                except Exception as error:  # noqa: BLE001 - whatever the service raises
+                except Exception as error:
                     try:
                         self.on_crash("{0!r} crashed: {1!r}", self.name, error)
                         self._ended.set()

@@ -77,7 +77,7 @@ class Timer(threading.Thread):
                         self.on_tick(delay)
                     time.sleep(delay)
             self._ended.set()
-        except Exception:  # noqa: BLE001 - nobody would see that the timer is gone
+        except Exception:
             logger.exception("Thread Timer crashed")
             sys.stderr.flush()
             os._exit(1)

@@ -129,7 +129,7 @@ def test_application_without_a_name_has_no_ticker() -> None:
 class Once(beat.Service):
     """A service that only notes that it runs."""
 
-    started: list[Any] = []  # noqa: RUF012 - shared on purpose
+    started: list[Any] = []
 
     def start(self, embedded_process: bool = False) -> None:
         self.started.append(self)

@@ -190,7 +190,7 @@ def test_random_use_of_buffers_has_celerys_outcomes() -> None:
                 case 2:
                     trace.append((buffers.take(key, None), one.take("none")))
                 case _:
-                    trace.append((outcome(module, lambda _: buffers.take(key)), outcome(module, lambda _: one.take())))  # noqa: B023
+                    trace.append((outcome(module, lambda _: buffers.take(key)), outcome(module, lambda _: one.take())))
             trace.append((repr(buffers), list(buffers), repr(one), len(one), list(reversed(one)), step in one))
         return trace
 

@@ -33,7 +33,7 @@ def test_steps_run_when_a_worker_starts_and_stops(ours: Side) -> None:
     app, told = ours.app(), []
 
     class Told(bootsteps.StartStopStep):
-        requires = {"celery.worker.components:Timer"}  # noqa: RUF012  # the attribute of Celery's guide
+        requires = {"celery.worker.components:Timer"}  # the attribute of Celery's guide
 
         def __init__(self, worker: Any, **kwargs: Any) -> None:
             told.append("init")
@@ -66,7 +66,7 @@ def test_blueprint_orders_steps_by_their_requirements(side: Side) -> None:
 
     class Plan(bootsteps.Blueprint):
         name = "Plan"
-        default_steps = {Second, First}  # noqa: RUF012  # the attribute of Celery's guide
+        default_steps = {Second, First}  # the attribute of Celery's guide
 
     parent = type("Parent", (), {"steps": []})()
     plan = Plan()

@@ -550,7 +550,7 @@ def test_output_of_a_task_goes_to_a_logger(side: Side, app: Any, caplog: pytest.
         level = self.app.conf.worker_redirect_stdouts_level
         try:
             self.app.log.redirect_stdouts_to_logger(logger, level)
-            print("Adding")  # noqa: T201  # what the logger gets
+            print("Adding")  # what the logger gets
         finally:
             sys.stdout, sys.stderr = old
         return str(level)

@@ -25,7 +25,7 @@ from tests.celery.results.sides import Side
 D = {"a": ["b", {"c": {"d": [1, 2, {"e": "f"}]}}], 3: (1,), (1, 2): "it's", "é": b"bytes", "n": None}
 RECURSIVE: list[Any] = [1]
 RECURSIVE.append({"self": RECURSIVE})
-Pair = namedtuple("Pair", "one two")  # noqa: PYI024 - an untyped one
+Pair = namedtuple("Pair", "one two")
 
 
 class Words(dict[str, Any]):
