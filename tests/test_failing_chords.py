@@ -54,7 +54,8 @@ def alter(app: TaskQ, change: Callable[[dict[str, Any]], None]) -> None:
 
 
 @pytest.mark.parametrize(
-    ("task", "said"), [("unknown", r"raised Task of kind 'unknown' never registered"), ("reject", r"raised Reject\('not mine'\)")]
+    ("task", "said"),
+    [("unknown", r"raised Task of kind 'unknown' never registered"), ("reject", r"raised Reject\('not mine'\)")],
 )
 def test_dead_lettered_member_fails_its_chord(app: TaskQ, bench: Bench, task: str, said: str) -> None:
     member = chain(app.signature("double", (1,), immutable=True), app.signature(task, immutable=True))
