@@ -100,6 +100,8 @@ class NativeRun:
             loop.call_soon_threadsafe(worker.stop, give_up)
 
         self._stop = stop
+        if self._stopped_early:  # since the run began; it would not be told again
+            stop(give_up=False)
         await worker.serve()
         return 1 if worker.crashed else 0
 
