@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
+from functools import partial
 from typing import Any, Final
 
 from taskq_cloud.app import TaskQ
 from taskq_cloud.calling.eager import run_here_and_now
+from taskq_cloud.core.execution import early_acks
 from taskq_cloud.core.flows import retrying, run
 from taskq_cloud.core.model.message import Refused
 from taskq_cloud.core.model.outcome import Admission, Admitted, Invocation
@@ -38,7 +40,8 @@ def run_tasks(app: TaskQ, queues: Sequence[str] | None = None) -> int:
     def perform(step: Any) -> Any:
         match step:
             case Invocation():
-                return run_here_and_now(runtime.runner, step)
+                run_task = partial(run_here_and_now, runtime.runner)
+                return early_acks.run(step, runtime.broker, runtime.connections.run, run_task)
             case Admission():  # nothing else runs here that the task would have to wait for
                 return Admitted(os.getpid())
         return runtime.connections.perform(step)

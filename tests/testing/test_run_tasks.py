@@ -86,6 +86,21 @@ def test_rejected_message_goes_to_the_dead_letter_queue(app: TaskQ) -> None:
     assert depth(app, "celery-dead").waiting == 1
 
 
+@pytest.mark.parametrize("requeue", [True, False])
+def test_message_that_is_acknowledged_before_its_run_is_gone_when_it_is_rejected(app: TaskQ, requeue: bool) -> None:
+    left: list[int] = []
+
+    @app.task(name="early", acks_late=False)
+    def early() -> None:
+        left.append(depth(app, "celery").total)
+        raise Reject("a bad file", requeue=requeue)
+
+    result = early.delay()
+    assert run_tasks(app) == 1
+    assert (left, result.state) == ([0], "FAILURE")
+    assert (depth(app, "celery").total, depth(app, "celery-dead").total) == (0, 0)
+
+
 def test_rate_limit_of_a_worker_sends_the_rest_back(app: TaskQ) -> None:
     results = [app.tasks["limited"].delay() for _ in range(3)]
     run_tasks(app)
