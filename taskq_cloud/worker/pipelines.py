@@ -13,7 +13,7 @@ from typing import Any
 
 from taskq_cloud.core.flows import arun, retrying
 from taskq_cloud.core.lazy.values import replace
-from taskq_cloud.core.model.message import Delivery, Release, Settlement
+from taskq_cloud.core.model.message import Acknowledge, Delivery, Release, Settlement
 from taskq_cloud.core.model.outcome import Abandoned, Admission, Admitted, Invocation, Outcome
 from taskq_cloud.pools.base import Place, Pool
 from taskq_cloud.runtime.runtime import Runtime
@@ -93,7 +93,7 @@ class Pipelines:
             pass  # the worker is giving up, so the message goes back to its queue
         finally:
             if self._early_acks.has(delivery):
-                self._early_acks.end(delivery, recorded=settlement is not None)
+                self._early_acks.end(delivery, recorded=isinstance(settlement, Acknowledge))
             else:
                 # If it was cancelled once it had begun, something may have been done.
                 self._settle(Release(delivery, counts=begun) if settlement is None else settlement)

@@ -36,7 +36,7 @@ task, and calls errbacks. ``crashes`` settles the message if any of it fails.
 from __future__ import annotations
 
 import logging
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from taskq_cloud.core import serializers
 from taskq_cloud.core.backoff import growing_delay
@@ -291,6 +291,9 @@ def _run(context: DeliveryContext, tick_policy: TickPolicy | None, admitted: Adm
     times = outcome.times or RunTimes(began, context.now - began)
     if shows_start:
         context = replace(context, started_at=times.started_at)
+    if outcome.acknowledged:
+        context = replace(context, acknowledged=True)
+        return (yield from _end_acknowledged(context, tick_policy, outcome, times.seconds))
     if tick_policy is not None:
         yield from tick_policy.block_next_tick(outcome)
     settlement = yield from _carry_out(context, outcome, times.seconds)  # 7
@@ -300,8 +303,6 @@ def _run(context: DeliveryContext, tick_policy: TickPolicy | None, admitted: Adm
 
 
 def _carry_out(context: DeliveryContext, outcome: Outcome, runtime_seconds: float) -> PipelineFlow[Settlement]:
-    if outcome.acknowledged:
-        return (yield from _carry_out_acknowledged(replace(context, acknowledged=True), outcome, runtime_seconds))
     try:
         settlement = yield from outcomes.carry_out(context, outcome, runtime_seconds)
     except Exception:
@@ -312,16 +313,28 @@ def _carry_out(context: DeliveryContext, outcome: Outcome, runtime_seconds: floa
     return settlement
 
 
-def _carry_out_acknowledged(
-    context: DeliveryContext, outcome: Outcome, runtime_seconds: float
+def _end_acknowledged(
+    context: DeliveryContext, tick_policy: TickPolicy | None, outcome: Outcome, runtime_seconds: float
 ) -> PipelineFlow[Settlement]:
-    """Carry out the outcome of a run whose message was acknowledged before: nothing brings it back."""
+    """End a run whose message was acknowledged before. Nothing brings it back, so that no step may cost a later one."""
+    settlement = Acknowledge(context.delivery)
+    lock_text = "the lock of its schedule could not be changed, so that a tick may run too early or too late: %r"
+    if tick_policy is not None:
+        yield from _logged(context, tick_policy.block_next_tick(outcome), "tick.lock_failed", lock_text)
+    text = "has ended, but its end could not be recorded: %r; its message was acknowledged before the run"
+    ending = outcomes.carry_out(context, outcome, runtime_seconds)
+    yield from _logged(context, ending, "task.state_not_recorded", text)
+    if tick_policy is not None:
+        yield from _logged(context, tick_policy.after_run(outcome, settlement), "tick.lock_failed", lock_text)
+    return settlement
+
+
+def _logged(context: DeliveryContext, step: PipelineFlow[Any], action: str, text: str) -> PipelineFlow[None]:
+    """Carry out a step whose message is gone: the log is the only place for its error."""
     try:
-        yield from outcomes.carry_out(context, outcome, runtime_seconds)
-    except Exception as error:  # as the message is gone, the log is the only place for it
-        text = "has ended, but its end could not be recorded: %r; its message was acknowledged before the run"
-        context.log(logging.ERROR, "task.state_not_recorded", text, error)
-    return Acknowledge(context.delivery)
+        yield from step
+    except Exception as error:
+        context.log(logging.ERROR, action, text, error)
 
 
 def _invocation(context: DeliveryContext) -> Invocation:

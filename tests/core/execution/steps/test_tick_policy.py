@@ -19,6 +19,7 @@ from taskq_cloud.core.model.task_definition import TaskDefinition
 from taskq_cloud.core.records.record import version_of
 from taskq_cloud.core.schedules import ticks
 from taskq_cloud.core.schedules.entry import ScheduleEntry, Timing
+from taskq_cloud.errors import Unreachable
 from taskq_cloud.schedules import Schedule, crontab, schedule
 from taskq_cloud.testing.bench import Bench, RunningDelivery
 from taskq_cloud.testing.clock import FakeClock
@@ -30,8 +31,8 @@ MINUTE = timedelta(minutes=1)
 class World:
     """A bench whose runs end as a test says, and the ticks that it sends."""
 
-    def __init__(self, at: datetime = NOON, *, track_started: bool = False) -> None:
-        report = TaskDefinition("report", lambda: None, TaskOptions(time_limit=300), None)
+    def __init__(self, at: datetime = NOON, *, track_started: bool = False, acks_late: bool | None = None) -> None:
+        report = TaskDefinition("report", lambda: None, TaskOptions(time_limit=300, acks_late=acks_late), None)
         tasks = {"report": report, "longer": replace(report, name="longer")}
         policy = Policy(track_started=track_started)
         self.bench = Bench.in_memory(tasks, FakeClock(at.timestamp()), policy=policy, queue="q")
@@ -215,6 +216,28 @@ def test_tick_is_skipped_while_the_previous_one_waits_for_its_retry() -> None:
     world.work()
     assert world.states(after(0)) == ["SUCCESS"]
     assert world.ran == ["12:00:00", "12:00:00"]
+
+
+def test_retry_of_a_tick_acknowledged_before_its_run_is_sent_though_its_lock_fails(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def claim(*_: Any) -> Flow[int | None]:
+        yield from ()
+        raise Unreachable("the store gives no answer")
+
+    world = World(acks_late=False)
+    world.send(crontab(), after(0), overlap="skip")
+    (delivery,) = world.deliveries()
+    running = world.begin(delivery)
+    assert running
+    with monkeypatch.context() as outage:
+        outage.setattr(world.store, "claim", claim)
+        running.end(Retrying(ErrorInfo("ValueError", ["no"], "builtins"), 90))
+    assert world.states(after(0)) == ["RETRY"]
+    assert "tick.lock_failed" in [vars(each).get("action") for each in caplog.records]
+    world.clock.advance(91)
+    world.work()
+    assert world.states(after(0)) == ["SUCCESS"]
 
 
 @pytest.mark.parametrize(
