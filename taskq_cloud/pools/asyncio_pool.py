@@ -12,6 +12,7 @@ import logging
 from dataclasses import dataclass
 from weakref import WeakSet
 
+from taskq_cloud.core.execution.run_context import ended_runs
 from taskq_cloud.core.model.outcome import Abandoned, Invocation, Outcome, TimedOut
 from taskq_cloud.pools.base import GRACE_SECONDS, Place, Runner
 from taskq_cloud.pools.own_tasks import keep_tasks_apart, start_run
@@ -81,8 +82,9 @@ class AsyncioPool:
                 return self._outcome_of(task)
             if limit is None or not self._runs:
                 return Abandoned()
+            known = ended_runs.get(id(invocation))
             await self._end({task})
-            return TimedOut(limit)
+            return known or TimedOut(limit)
         except asyncio.CancelledError:
             await self._end({task})
             raise

@@ -15,6 +15,7 @@ import os
 import queue
 import threading
 
+from taskq_cloud.core.execution.run_context import ended_runs
 from taskq_cloud.core.model.outcome import Abandoned, Invocation, Outcome, TimedOut
 from taskq_cloud.errors import SoftTimeLimitExceeded, TimeLimitExceeded
 from taskq_cloud.pools.base import GRACE_SECONDS, Place, Runner
@@ -73,7 +74,7 @@ class ThreadPool:
         limit, soft_limit = invocation.time_limit, invocation.soft_time_limit
         timers: list[asyncio.TimerHandle] = []
         if limit is not None:
-            timers.append(asyncio.get_running_loop().call_later(limit, thread.answer, TimedOut(limit)))
+            timers.append(asyncio.get_running_loop().call_later(limit, thread.end_in_time, limit))
         if soft_limit is not None and not self._runner.is_async(invocation.message.task):
             timers.append(asyncio.get_running_loop().call_later(soft_limit, thread.raise_soft_limit))
         try:
@@ -175,6 +176,10 @@ class _TaskThread:
         """Answer for the task, unless it has ended: its time is over, or the pool is stopping."""
         if not self._answer.done():
             self._answer.set_result(outcome)
+
+    def end_in_time(self, limit: float) -> None:
+        """Answer for the task at its hard time limit: what the function has come to if only hooks still run."""
+        self.answer(ended_runs.get(id(self.invocation)) or TimedOut(limit))
 
     def retire(self) -> None:
         """End the thread, after its task if it has one."""

@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 
 from taskq_cloud import Hooks, TaskQ
-from taskq_cloud.hooks import Received, RunningWorker
-from taskq_cloud.testing.waiting import until
+from taskq_cloud.hooks import Received, Run, RunningWorker
+from taskq_cloud.testing.waiting import auntil, until
 from tests.worker.commands import Command
 from tests.worker.serving import serving
 
@@ -198,6 +198,50 @@ async def test_worker_s_own_hooks_are_awaited(app: TaskQ) -> None:
         assert await result.aget(timeout=10) == 3
         name = worker.hostname
     assert watching.calls == [("started", name, True), ("received", "add", name), "stopping"]
+
+
+@pytest.mark.parametrize("pool", ["threads", "asyncio"])
+async def test_outcome_stays_though_the_hard_limit_comes_in_a_hook_after_the_function(app: TaskQ, pool: str) -> None:
+    ends: list[str] = []
+
+    class Ends(Hooks):
+        def after_run(self, run: Run, state: str, result: Any) -> None:
+            ends.append(state)
+
+    class Slow(Hooks):
+        async def on_success(self, run: Run, value: Any) -> None:
+            await asyncio.sleep(20)
+
+    app.add_hooks([Ends(), Slow()])
+
+    @app.task(name="add", time_limit=0.5)
+    async def add(x: int, y: int) -> int:
+        return x + y
+
+    async with serving(app, pool=pool):
+        result = await add.adelay(1, 2)
+        assert await result.aget(timeout=10) == 3
+        await auntil(lambda: ends == ["SUCCESS"], "the other hook")
+
+
+async def test_worker_whose_hook_exits_goes_on(app: TaskQ, caplog: pytest.LogCaptureFixture) -> None:
+    class Exits(Hooks):
+        async def worker_started(self, worker: RunningWorker) -> None:
+            raise SystemExit(3)
+
+        def task_received(self, received: Received) -> None:
+            raise SystemExit(5)
+
+    app.add_hooks(Exits())
+
+    @app.task(name="add")
+    def add(x: int, y: int) -> int:
+        return x + y
+
+    async with serving(app):
+        assert await (await add.adelay(1, 2)).aget(timeout=10) == 3
+    assert "Exits.worker_started failed: SystemExit(3)" in caplog.text
+    assert "Exits.task_received failed" in caplog.text
 
 
 async def test_worker_hook_that_hangs_or_raises_does_not_keep_the_worker(

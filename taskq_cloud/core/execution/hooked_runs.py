@@ -7,14 +7,14 @@ each. They are called in the thread, or on the event loop, and in the context of
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable, Callable, Generator
-from contextlib import suppress
 from functools import partial
 from inspect import isawaitable
 from typing import Any, Final, TypeAlias
 
 from taskq_cloud.core.execution.retry import Describe
-from taskq_cloud.core.execution.run_context import current_invocation
+from taskq_cloud.core.execution.run_context import current_invocation, ended_runs
 from taskq_cloud.core.model.hook_calls import Complete, guarded, hooks_of
 from taskq_cloud.core.model.hooks import INTERRUPTED, REPLACED, Hooks, HookTable, Run
 from taskq_cloud.core.model.outcome import (
@@ -143,13 +143,14 @@ class HookedRun:
             yield from self._interrupted(error)
             raise
         finally:
+            ended_runs.pop(id(self.run.invocation), None)
             current_invocation.reset(token)
         return outcome
 
     def _before(self) -> Generator[Awaitable[Any], Any, None]:
         for hooks in self._hooks:
             self._begun.insert(0, hooks)
-            with guarded(hooks, "before_run", self.run.task, self.run.id, through=_ENDS_RUN):
+            with guarded(hooks, "before_run", self.run.task, self.run.id, through=(*_ENDS_RUN, SystemExit)):
                 given = hooks.before_run(self.run)
                 if isawaitable(given):
                     yield given
@@ -158,23 +159,37 @@ class HookedRun:
         run = self.run
         run.outcome, run.state = outcome, _STATES.get(type(outcome), INTERRUPTED)
         result = run.value if run.state == SUCCESS else self._error or run.exception
+        ended_runs[id(run.invocation)] = outcome
+        interruption = None
         method = _METHODS.get(run.state)
-        # A soft limit that comes between two hooks is too late to change the outcome.
-        with suppress(SoftTimeLimitExceeded):
-            for hooks in self._begun if method is not None else ():
-                yield from self._call(hooks, str(method), result)
-            for hooks in self._begun:
-                yield from self._call(hooks, "after_run", run.state, result)
+        if method is not None:
+            interruption = yield from self._call_each(method, result)
+        interruption = (yield from self._call_each("after_run", run.state, result)) or interruption
+        if interruption is not None and not isinstance(interruption, TimeLimitExceeded):
+            raise interruption
 
     def _interrupted(self, error: BaseException) -> Generator[Awaitable[Any], Any, None]:
         if self.run.state:
             return  # the hooks know of the end, and one of them was interrupted
         self.run.state, self.run.exception = INTERRUPTED, error
-        for hooks in self._begun:
-            yield from self._call(hooks, "after_run", INTERRUPTED, error)
+        yield from self._call_each("after_run", INTERRUPTED, error)
 
-    def _call(self, hooks: Hooks, method: str, *args: Any) -> Generator[Awaitable[Any], Any, None]:
-        with guarded(hooks, method, self.run.task, self.run.id):
-            given = getattr(hooks, method)(self.run, *args)
-            if isawaitable(given):
-                yield given
+    def _call_each(self, method: str, *args: Any) -> Generator[Awaitable[Any], Any, BaseException | None]:
+        """Call a method of all hooks that have begun; returns the hard limit or the cancellation that has come.
+
+        An interruption ends the hook that it comes in. ``after_run``, which cleans up, is still called of the others.
+        """
+        interruption: BaseException | None = None
+        for hooks in self._begun:
+            try:
+                with guarded(hooks, method, self.run.task, self.run.id):
+                    given = getattr(hooks, method)(self.run, *args)
+                    if isawaitable(given):
+                        yield given
+            except SoftTimeLimitExceeded:
+                pass  # between two hooks; it is too late to change the outcome
+            except (TimeLimitExceeded, asyncio.CancelledError) as error:
+                interruption = error
+                if method != "after_run":
+                    break
+        return interruption

@@ -15,7 +15,7 @@ from taskq_cloud.core.records.record import MOST_CHILDREN
 
 if TYPE_CHECKING:
     from taskq_cloud.core.model.message import Signature
-    from taskq_cloud.core.model.outcome import Invocation
+    from taskq_cloud.core.model.outcome import Invocation, Outcome
 
 current_invocation: Final[ContextVar[Invocation | None]] = ContextVar("taskq_current_invocation", default=None)
 """The run of a task that is under way in this context; None outside a task."""
@@ -33,3 +33,7 @@ def note_called(task_ids: Iterable[str]) -> None:
     called = called_within.get()
     if called is not None:
         called.extend(islice(task_ids, MOST_CHILDREN - len(called)))
+
+
+ended_runs: Final[dict[int, Outcome]] = {}
+"""The identity of an invocation -> its outcome, while hooks are called after its function."""

@@ -70,7 +70,9 @@ class guarded:
         method: the name of the method.
         task: the task's name; None: the method is not about a task.
         task_id: the task's id.
-        through: exceptions that leave the block all the same. The hard time limit always does.
+        through: exceptions that leave the block all the same. The hard time limit always does, and so does what ends a
+            thread or a process from outside, such as a cancellation or ``KeyboardInterrupt``. ``SystemExit`` is an
+            error of the hook: it must not decide about the task, or end the process.
     """
 
     def __init__(
@@ -80,7 +82,7 @@ class guarded:
         task: str | None = None,
         task_id: str | None = None,
         *,
-        through: tuple[type[Exception], ...] = (),
+        through: tuple[type[BaseException], ...] = (),
     ) -> None:
         self._hooks = hooks
         self._method = method
@@ -92,10 +94,12 @@ class guarded:
         pass
 
     def __exit__(self, _kind: object, error: BaseException | None, _traceback: object) -> bool:
+        if error is None or isinstance(error, self._through):
+            return False
         if isinstance(error, asyncio.CancelledError):
             if _is_cancelled():
                 return False
-        elif not isinstance(error, Exception) or isinstance(error, self._through):
+        elif not isinstance(error, (Exception, SystemExit)):
             return False
         self._log(error)
         return True
@@ -121,14 +125,17 @@ def call_quick(hooks: Iterable[Hooks], method: str, about: Call | Received, *mor
 def notify(table: HookTable, method: str, *args: Any, complete: Complete) -> None:
     """Call a method about a process or a function of all hooks; a task's own ones are asked, too.
 
+    A process that a hook ends by ``SystemExit`` when it starts does not start.
+
     Args:
         table: the application's hooks.
         method: the name of the method.
         args: its arguments.
         complete: runs what a coroutine function has returned to its end.
     """
+    through = (SystemExit,) if method == "process_started" else ()
     for each in _all(table, method):
-        with guarded(each, method):
+        with guarded(each, method, through=through):
             given = getattr(each, method)(*args)
             if isawaitable(given):
                 complete(given)

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from taskq_cloud.core.execution import hooked_runs
 from taskq_cloud.core.execution.runner import TaskRunner
 from taskq_cloud.core.model.hooks import Hooks, Run
 from taskq_cloud.core.model.message import Message
@@ -81,11 +82,13 @@ async def test_cancellation_during_a_hook_leaves_the_hook() -> None:
     async def add() -> int:
         return 1
 
-    run = asyncio.create_task(runner_of(add, Waiting()).arun(invocation()))
+    ends = Ends()
+    run = asyncio.create_task(runner_of(add, ends, Waiting()).arun(invocation()))
     await begun.wait()
     run.cancel()
     with pytest.raises(asyncio.CancelledError):
         await run
+    assert ends.ends == [("SUCCESS", 1)]
 
 
 @pytest.mark.parametrize("coroutine", [False, True])
@@ -107,24 +110,77 @@ def test_hook_that_raises_a_cancellation_of_its_own_has_failed(
     assert [vars(each)["action"] for each in caplog.records] == ["hook.failed", "hook.failed"]
 
 
-def test_hard_limit_in_a_hook_leaves_the_run() -> None:
+@pytest.mark.parametrize("method", ["on_success", "after_run"])
+def test_hard_limit_in_a_hook_after_the_function_ends_the_hook_alone(method: str) -> None:
+    def slow(*_: Any) -> None:
+        raise TimeLimitExceeded(1)
+
+    ends, hooks = Ends(), Hooks()
+    setattr(hooks, method, slow)
+    assert runner_of(lambda: 1, ends, hooks).run(invocation()) == Succeeded("1")
+    assert ends.ends == [("SUCCESS", 1)]
+
+
+def test_hard_limit_in_a_hook_before_the_function_leaves_the_run() -> None:
+    class Slow(Hooks):
+        def before_run(self, run: Run) -> None:
+            raise TimeLimitExceeded(1)
+
+    ends = Ends()
+    with pytest.raises(TimeLimitExceeded):
+        runner_of(lambda: 1, ends, Slow()).run(invocation())
+    assert [state for state, _ in ends.ends] == ["INTERRUPTED"]
+
+
+def test_hard_limit_in_a_hook_of_an_interrupted_run_keeps_no_other_hook() -> None:
     class Slow(Hooks):
         def after_run(self, run: Run, state: str, result: Any) -> None:
             raise TimeLimitExceeded(1)
 
-    with pytest.raises(TimeLimitExceeded):
-        runner_of(lambda: 1, Slow()).run(invocation())
+    ends, error = Ends(), TimeLimitExceeded(3)
+    with pytest.raises(TimeLimitExceeded) as raised:
+        runner_of(raising(error), ends, Slow()).run(invocation())
+    assert raised.value is error
+    assert ends.ends == [("INTERRUPTED", error)]
+
+
+@pytest.mark.parametrize("coroutine", [False, True])
+def test_exit_in_a_hook_after_the_function_changes_nothing(coroutine: bool, caplog: pytest.LogCaptureFixture) -> None:
+    class Wrong(Hooks):
+        async def on_success(self, run: Run, value: Any) -> None:
+            raise SystemExit(3)
+
+        def after_run(self, run: Run, state: str, result: Any) -> None:
+            raise SystemExit(4)
+
+    async def waits() -> int:
+        return 1
+
+    ends = Ends()
+    outcome = runner_of(waits if coroutine else lambda: 1, ends, Wrong()).run(invocation())
+    assert outcome == Succeeded("1")
+    assert ends.ends == [("SUCCESS", 1)]
+    assert [vars(each)["action"] for each in caplog.records] == ["hook.failed", "hook.failed"]
+
+
+def test_exit_in_a_hook_before_the_function_leaves_the_run() -> None:
+    class Exits(Hooks):
+        def before_run(self, run: Run) -> None:
+            raise SystemExit(3)
+
+    with pytest.raises(SystemExit):
+        runner_of(lambda: pytest.fail("called"), Exits()).run(invocation())
 
 
 def test_soft_limit_between_two_hooks_changes_no_outcome(monkeypatch: pytest.MonkeyPatch) -> None:
-    runner = runner_of(lambda: 1, Hooks())
-    hooked = runner._hooked(invocation(), lambda error: pytest.fail(repr(error)))
-
     def interrupted(*_: Any) -> Any:
         raise SoftTimeLimitExceeded
 
-    monkeypatch.setattr(hooked, "_call", interrupted)
-    assert hooked.carry_out(lambda: Succeeded("1"), runner.complete) == Succeeded("1")
+    class Late(Hooks):
+        def before_run(self, run: Run) -> None:
+            monkeypatch.setattr(hooked_runs, "guarded", interrupted)
+
+    assert runner_of(lambda: 1, Hooks(), Late()).run(invocation()) == Succeeded("1")
 
 
 def test_task_that_is_not_registered_fails_and_its_hooks_are_told() -> None:
