@@ -43,6 +43,7 @@ def test_worker_with_pool_runs_task_and_ends_in_order(shop: Path, run: Run, star
     ]
 
 
+@pytest.mark.slow
 def test_prefork_worker_runs_task_in_process_of_its_own(run: Run, start: Start) -> None:
     worker = start(*PROGRAM, "-A", "shop.celery:app", "worker", "-c", "1", "-n", "two@host")
     assert call_and_stop(run, worker, "shop.tasks.where") == "['two@host', True]"
@@ -54,6 +55,7 @@ def test_native_worker_takes_celery_application(run: Run, start: Start) -> None:
     assert worker.returncode == 0
 
 
+@pytest.mark.slow
 def test_worker_main_of_script_runs_its_tasks(shop: Path, run: Run, start: Start) -> None:
     (shop / "script.py").write_text(
         "import sys\n"
@@ -72,6 +74,7 @@ def test_worker_main_of_script_runs_its_tasks(shop: Path, run: Run, start: Start
     assert called.stdout.split() == ["42", "small.double"], called.stderr
 
 
+@pytest.mark.slow
 def test_detached_worker_writes_its_pid_and_log(shop: Path, run: Run) -> None:
     pid_file, log = shop / "w.pid", shop / "w.log"
     started = run(*PROGRAM, "-A", "shop", "worker", "--detach", "--pidfile=w.pid", "--logfile=w.log", "-l", "INFO")
@@ -90,6 +93,7 @@ def test_detached_worker_writes_its_pid_and_log(shop: Path, run: Run) -> None:
     assert "ready." in log.read_text()
 
 
+@pytest.mark.slow
 def test_options_without_effect_are_named_in_one_line(shop: Path, run: Run, start: Start) -> None:
     worker = start(
         *PROGRAM, "-A", "shop", "worker", "-P", "solo", "-O", "fair", "-E", "--without-gossip", "--without-mingle"
@@ -163,6 +167,7 @@ def test_shell_has_application_and_tasks(run: Run) -> None:
     assert "5 shop <class" in ran.stdout, ran.stderr
 
 
+@pytest.mark.slow
 def test_options_of_the_project_reach_its_bootsteps(shop: Path, run: Run, start: Start) -> None:
     (shop / "shop" / "celery.py").write_text(
         (shop / "shop" / "celery.py").read_text() + "import click\n"
@@ -188,6 +193,7 @@ def tick():
 """
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("worker_options", "beat_options"),
     [
@@ -213,6 +219,7 @@ def test_periodic_tasks_are_sent(
     assert not (shop / "beat.pid").exists()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("pool", ["prefork", "threads"])
 def test_output_and_records_of_tasks_are_in_the_log_of_the_worker(
     shop: Path, run: Run, start: Start, pool: str
@@ -226,6 +233,7 @@ def test_output_and_records_of_tasks_are_in_the_log_of_the_worker(
     assert re.search(r"INFO/\w+\] shop\.tasks\.speak\[[0-9a-f-]+\]: logged hello", log), log
 
 
+@pytest.mark.slow
 def test_modules_limits_and_queues_of_the_command_line_reach_the_processes(shop: Path, run: Run, start: Start) -> None:
     (shop / "more.py").write_text("from shop.celery import app\n@app.task\ndef extra():\n    return 'extra'\n")
     worker = start(

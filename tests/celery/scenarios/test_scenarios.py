@@ -20,8 +20,8 @@ def folder(tmp_path_factory: pytest.TempPathFactory, worker_id: str) -> Path:
     return shared
 
 
-SLOW = frozenset({"processes"})
-"""Modules whose worker is a program."""
+SLOW = frozenset({"errors_on_worker", "nested_on_worker", "processes", "settings_on_worker"})
+"""Modules whose worker is a program, or whose subject two shorter ones have: tasks and workflows on a worker."""
 
 
 def parameter(module: str, name: str) -> Any:
