@@ -446,6 +446,29 @@ def test_hooks_that_are_added_late_are_called(calls: list[Any]) -> None:
     assert calls[:2] == ["late.before_run", "own.before_run"]
 
 
+def test_hooks_that_are_added_before_their_task_is_declared_are_called(calls: list[Any]) -> None:
+    app, added = make_app(), Recording("added", calls)
+    app.add_hooks(added, task="add")
+
+    def add() -> int:
+        return 1
+
+    app.task(name="add", hooks=[Recording("old", calls)])(add)
+    app.task(name="add", hooks=[Recording("own", calls), added])(add).apply()
+    assert [each for each in calls if isinstance(each, str) and "before" in each] == [
+        *["own.before_run", "added.before_run", "added.before_run"]
+    ]
+
+
+def test_hooks_for_a_task_that_is_not_declared_are_logged_when_tasks_run(caplog: pytest.LogCaptureFixture) -> None:
+    app = make_app()
+    app.add_hooks(Hooks(), task="ad")
+    app.add_hooks(Hooks(), task="add")
+    app.task(name="add")(lambda: None)
+    app.runtime()
+    assert [(vars(each)["action"], vars(each)["task"]) for each in caplog.records] == [("hook.task_unknown", "ad")]
+
+
 def test_task_that_is_declared_again_has_the_hooks_of_its_last_declaration(calls: list[Any]) -> None:
     app = make_app()
 

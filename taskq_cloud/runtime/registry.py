@@ -61,6 +61,8 @@ class Registry(Resources):
     ) -> None:
         super().__init__(settings)
         self.components: list[Component] = []
+        self._added_hooks: dict[str, tuple[Hooks, ...]] = {}
+        self._declared_hooks: dict[str, tuple[Hooks, ...]] = {}
         if hooks:
             self.add_hooks(hooks)
         for component in components:
@@ -92,7 +94,8 @@ class Registry(Resources):
         given = hooks if isinstance(hooks, Iterable) else [hooks]
         added = checked(given, f"task {task}" if task else "add_hooks()")
         if added:
-            self.hooks[task] = self.hooks.get(task, ()) + added
+            self._added_hooks[task] = self._added_hooks.get(task, ()) + added
+            self._join_hooks(task)
 
     def add_component(self, component: Component) -> None:
         """Add a service to the application's workers: see docs/workers.md.
@@ -126,11 +129,26 @@ class Registry(Resources):
                 f"task {name!r} is already {known.function.__module__}.{known.function.__qualname__}; give one of the "
                 "two its own name=... (a wrapper keeps its function's name with functools.wraps)"
             )
-        self.hooks.pop(name, None)
-        if hooks:
-            self.add_hooks(hooks, task=name)
+        if hooks or name in self._declared_hooks:
+            from taskq_cloud.core.model.hook_calls import checked  # few tasks have hooks
+
+            given = hooks if isinstance(hooks, Iterable) else [hooks]
+            self._declared_hooks[name] = checked(given, f"task {name}")
+            self._join_hooks(name)
         self.definitions[name] = task.definition
         self.tasks[name] = task
+
+    def _join_hooks(self, task: str) -> None:
+        """Write the hooks of a task into the table: those of its declaration, and then those added by ``add_hooks``."""
+        joined = self._declared_hooks.get(task, ()) + self._added_hooks.get(task, ())
+        if joined:
+            self.hooks[task] = joined
+        else:
+            self.hooks.pop(task, None)
+
+    def unknown_tasks_with_hooks(self) -> list[str]:
+        """Return the names that ``add_hooks`` was given for tasks that are not declared on this application."""
+        return [name for name in self._added_hooks if name != EVERY_TASK and name not in self.definitions]
 
     def import_modules(self) -> None:
         """Import the modules that the ``imports`` setting names, so that their tasks are declared."""

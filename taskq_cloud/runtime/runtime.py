@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import socket
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -22,6 +23,8 @@ from taskq_cloud.runtime.registry import Registry
 if TYPE_CHECKING:
     from taskq_cloud.runtime.components import Component
     from taskq_cloud.settings import Settings
+
+logger = logging.getLogger("taskq_cloud.hooks")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -93,6 +96,9 @@ def make_runtime(app: Registry, hostname: str | None, patience_seconds: float | 
         from taskq_cloud.core.execution.steps import rate_limits  # few applications have rate limits
 
         rate_limits.check(limited, policy, app.store.capabilities, app.broker.capabilities)
+    for name in app.unknown_tasks_with_hooks():
+        text = "add_hooks() has hooks for task %r, which is not declared here: check the name, or import its module"
+        logger.warning(text, name, extra={"action": "hook.task_unknown", "task": name})
     environment = make_environment(app, policy, hostname)
     return Runtime(
         settings=app.conf,
