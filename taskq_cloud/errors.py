@@ -233,7 +233,13 @@ class ArgumentsMismatch(TaskError, TypeError):
 
 
 class ArgumentsInvalid(TaskError, TypeError, ValueError):
-    """An argument of a task with ``typed=True`` doesn't have the type of its parameter; the text names both."""
+    """An argument of a task with ``typed=True`` doesn't have the type of its parameter; the text names both.
+
+    Attributes:
+        received_by: the id of the task that has received the argument; None: the task was to be called with it.
+    """
+
+    received_by: str | None = None
 
 
 class AlreadyRegistered(TaskError):

@@ -27,7 +27,7 @@ from taskq_cloud.core.lazy.values import replace
 from taskq_cloud.core.model.options import TaskOptions
 from taskq_cloud.core.model.outcome import ErrorInfo, Failed, Invocation, Outcome, Retrying, RunTimes, Succeeded
 from taskq_cloud.core.model.task_definition import TaskDefinition
-from taskq_cloud.errors import EncodeError, NotRegistered, TaskQError, TimeLimitExceeded
+from taskq_cloud.errors import ArgumentsInvalid, EncodeError, NotRegistered, TaskQError, TimeLimitExceeded
 
 if TYPE_CHECKING:  # few applications have hooks
     from taskq_cloud.core.execution.hooked_runs import HookedRun
@@ -149,8 +149,8 @@ class TaskRunner:
                 value = self._run_to_end(value, copy_context())
             if run is not None:
                 run.value = value
-            value = value if conversion is None else conversion.dump_value(value)
-            return self._succeeded(definition, value, RunTimes(started_at, self._timer() - began), describe, encode)
+            times = RunTimes(started_at, self._timer() - began)
+            return self._succeeded(definition, value, times, describe, encode, conversion)
         except TimeLimitExceeded:
             raise
         except Exception as error:  # every error of a task has an outcome
@@ -184,8 +184,8 @@ class TaskRunner:
                 value = await value
             if run is not None:
                 run.value = value
-            value = value if conversion is None else conversion.dump_value(value)
-            return self._succeeded(definition, value, RunTimes(started_at, self._timer() - began), describe, encode)
+            times = RunTimes(started_at, self._timer() - began)
+            return self._succeeded(definition, value, times, describe, encode, conversion)
         except TimeLimitExceeded:
             raise
         except Exception as error:  # every error of a task has an outcome
@@ -239,8 +239,17 @@ class TaskRunner:
 
     @staticmethod
     def _succeeded(
-        definition: TaskDefinition, value: Any, times: RunTimes, describe: Describe, encode: Encode
+        definition: TaskDefinition,
+        value: Any,
+        times: RunTimes,
+        describe: Describe,
+        encode: Encode,
+        conversion: Conversion | None,
     ) -> Outcome:
+        try:
+            value = value if conversion is None else conversion.dump_value(value)
+        except EncodeError as error:  # another attempt would do the work again, for another such value
+            return Failed(describe(error), called=_called(), times=times)
         try:
             return Succeeded(encode(value), tuple(added_to_chord.get() or ()), _called(), times=times)
         except EncodeError as error:
@@ -257,6 +266,8 @@ class TaskRunner:
             error = mismatch.explained(error, definition, *_arguments(definition, invocation))
         if run is not None:
             run.exception = error
+        if isinstance(error, ArgumentsInvalid) and error.received_by == message.id:
+            options = replace(options, autoretry_for=())  # another attempt would have the same arguments
         outcome = retry.decide(error, message.task, message.id, message.retries, options, describe=describe)
         if isinstance(outcome, Retrying) and definition is not None:
             outcome = self._plain_retry(outcome, definition)
@@ -296,7 +307,11 @@ def _arguments(
 ) -> tuple[list[Any], dict[str, Any]]:
     args, kwargs = list(invocation.message.args), dict(invocation.message.kwargs)
     if conversion is not None and invocation.failed is None:
-        loaded, named = conversion.load(args, kwargs)
+        try:
+            loaded, named = conversion.load(args, kwargs)
+        except ArgumentsInvalid as invalid:
+            invalid.received_by = invocation.message.id
+            raise
         args, kwargs = list(loaded), dict(named)
     if invocation.failed is not None:
         from taskq_cloud.core.records.exceptions import rebuild  # few tasks are errbacks

@@ -101,6 +101,37 @@ def test_value_that_does_not_fit_its_annotation_is_a_failure(app: TaskQ) -> None
         result.get(timeout=1)
 
 
+def test_value_that_does_not_fit_its_annotation_is_not_retried(app: TaskQ) -> None:
+    runs: list[int] = []
+
+    @app.task(name="counted", typed=True, autoretry_for=(Exception,), default_retry_delay=0)
+    def counted() -> int:
+        runs.append(1)
+        return converted_tasks.wrong()
+
+    result = counted.delay()
+    run_tasks(app)
+    assert (runs, result.state) == ([1], "FAILURE")
+
+
+def test_argument_of_another_type_is_not_retried(app: TaskQ) -> None:
+    app.task(name="tag", typed=True, autoretry_for=(Exception,), default_retry_delay=0)(converted_tasks.tag)
+    result = app.send_task("tag", ["no photo", []])
+    assert run_tasks(app) == 1
+    with pytest.raises(ArgumentsInvalid, match="argument 'photo' is not valid"):
+        result.get(timeout=1)
+
+
+def test_task_that_calls_another_one_wrongly_is_retried(app: TaskQ) -> None:
+    @app.task(name="calling", autoretry_for=(ArgumentsInvalid,), default_retry_delay=0, max_retries=1)
+    def calling() -> None:
+        app.tasks["tag"].delay("no photo", [])
+
+    result = calling.delay()
+    assert run_tasks(app) == 2
+    assert result.state == "FAILURE"
+
+
 def test_annotation_that_cannot_be_resolved_is_an_error_that_names_the_way_out(app: TaskQ) -> None:
     with pytest.raises(ImproperlyConfigured, match=r"task unusable: .*'Unknown' is not defined.*import the name"):
         app.tasks["unusable"].delay(1)
