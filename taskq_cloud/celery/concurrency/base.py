@@ -37,3 +37,11 @@ class BasePool:
     def num_processes(self) -> int | None:
         """How many tasks run at a time."""
         return self.limit
+
+    def restart(self) -> None:
+        """Start the processes anew, which the native pools can't.
+
+        Raises:
+            NotImplementedError: always.
+        """
+        raise NotImplementedError(f"{type(self)} does not implement restart")

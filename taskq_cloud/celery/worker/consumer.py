@@ -157,6 +157,12 @@ class Consumer:
         self.controller.stop_native()
         self.blueprint.stop(self)
 
+    def update_strategies(self) -> None:
+        """Do nothing: the native worker looks a task up when its message comes."""
+
+    def reset_rate_limits(self) -> None:
+        """Do nothing: the native worker reads a task's rate limit when its message comes."""
+
     def close(self) -> None:
         """Do nothing: the native worker receives no more once it is told to stop."""
 

@@ -101,7 +101,7 @@ class NativeRun:
 
         self._stop = stop
         if self._stopped_early:  # since the run began; it would not be told again
-            stop(give_up=False)
+            worker.stop()
         await worker.serve()
         return 1 if worker.crashed else 0
 
@@ -138,6 +138,7 @@ def worker_options(controller: Any) -> WorkerOptions:
     overrides: dict[str, Any] = {"pool": pool, "concurrency": controller.max_concurrency}
     if controller.prefetch_multiplier > 0:
         overrides["prefetch_multiplier"] = controller.prefetch_multiplier
+    overrides |= controller.native_options
     in_processes = pool == "processes"
     options = WorkerOptions.from_settings(settings, controller.queue_names, **overrides)
     return replace(
@@ -154,6 +155,9 @@ def _variables(controller: Any) -> dict[str, str]:
     limits = {"task_time_limit": controller.time_limit, "task_soft_time_limit": controller.soft_time_limit}
     given = json.loads(os.environ.get(COMMAND_LINE, "{}"))
     given |= {name: value for name, value in limits.items() if value is not None}
+    variables = {COMMAND_LINE: json.dumps(given)} if given else {}
+    if controller.pool_cls.native_name != "processes":
+        return variables
     about = child.describe(
         hostname=controller.hostname,
         loglevel=controller.loglevel,
@@ -162,7 +166,7 @@ def _variables(controller: Any) -> dict[str, str]:
         logs=controller.logs,
         redirect_level=controller.redirect_stdouts_level if controller.redirect_stdouts else None,
     )
-    return {COMMAND_LINE: json.dumps(given), child.VARIABLE: about}
+    return {**variables, child.VARIABLE: about}
 
 
 @contextmanager

@@ -18,6 +18,7 @@ from taskq_cloud.celery.utils.log import get_logger, mlevel
 from taskq_cloud.celery.utils.nodenames import default_nodename, worker_direct
 from taskq_cloud.celery.utils.text import str_to_list
 from taskq_cloud.celery.worker.facts import Facts
+from taskq_cloud.celery.worker.reloading import Reloading
 from taskq_cloud.pools.factory import usable_cpus
 
 __all__ = ("WorkController",)
@@ -48,7 +49,7 @@ _OWN_MESSAGES = {
 _COMPONENTS = "taskq_cloud.celery.worker.components"
 
 
-class WorkController(Facts):
+class WorkController(Facts, Reloading):
     """A worker.
 
     Args:
@@ -73,6 +74,10 @@ class WorkController(Facts):
     redirect_stdouts: Any = False
     redirect_stdouts_level: Any = None
     _stopping = False
+    native_options: ClassVar[dict[str, Any]] = {}
+    """Options of the native worker for which Celery has none."""
+    error: Exception | None = None
+    """The exception with which the worker has ended."""
     logs = False
     """Whether processes of the pool set up their log as the worker does."""
     ticker: Any = None
@@ -250,6 +255,7 @@ class WorkController(Facts):
             self.terminate()
         except Exception as error:
             logger.critical("Unrecoverable error: %r", error, exc_info=True)
+            self.error = error
             self.stop(exitcode=EX_FAILURE)
         except SystemExit as error:
             self.stop(exitcode=error.code)

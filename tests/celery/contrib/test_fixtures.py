@@ -108,8 +108,16 @@ def task():
 """
 
 
-@pytest.mark.parametrize("package", ["celery", "taskq_cloud.celery"])
-@pytest.mark.parametrize(("suite", "passed"), [(SUITE, 7), (TRAPPED, 1)], ids=["suite", "trap"])
+@pytest.mark.parametrize(
+    ("package", "suite", "passed"),
+    [
+        # The workers of Celery's fixtures take seconds to end.
+        pytest.param("celery", SUITE, 7, marks=pytest.mark.slow, id="suite-celery"),
+        pytest.param("celery", TRAPPED, 1, id="trap-celery"),
+        pytest.param("taskq_cloud.celery", SUITE, 7, id="suite-ours"),
+        pytest.param("taskq_cloud.celery", TRAPPED, 1, id="trap-ours"),
+    ],
+)
 def test_suite_passes_with_plugin(package: str, suite: str, passed: int, tmp_path: Path) -> None:
     (tmp_path / "pytest.ini").write_text("[pytest]\n")
     (tmp_path / "conftest.py").write_text(f'pytest_plugins = ("{package}.contrib.pytest",)\n')

@@ -3,8 +3,11 @@
 import importlib
 import io
 import json
+import logging
+import os
 from collections.abc import Iterator
 from datetime import UTC, datetime
+from queue import SimpleQueue
 from types import ModuleType
 from typing import Any
 
@@ -14,6 +17,7 @@ import pytest
 import taskq_cloud.celery
 from taskq_cloud.celery.contrib.testing import worker as workers
 from taskq_cloud.celery.contrib.testing.app import TestApp, setup_default_app
+from taskq_cloud.celery.worker import WorkController
 from taskq_cloud.errors import ImproperlyConfigured
 from tests.celery.utils.loggers import loggers_as_before
 
@@ -104,13 +108,36 @@ def test_worker_runs_tasks_of_its_application(app: Any) -> None:
     ]
 
 
-def test_worker_consumes_from_chosen_queues(app: Any) -> None:
+@pytest.mark.parametrize(
+    ("options", "queues"),
+    [
+        ({}, ("celery", "one", "two")),
+        ({"exclude_queues": "one"}, ("celery", "two")),
+        ({"queues": "one,new"}, ("new", "one")),
+        ({"queues": ["two"]}, ("two",)),
+    ],
+)
+def test_worker_consumes_from_chosen_queues(app: Any, options: dict[str, Any], queues: tuple[str, ...]) -> None:
     app.conf.task_queues = {"celery": {}, "one": {}, "two": {}}
-    controller = workers.TestWorkController
-    assert controller(app).queues == ["celery", "one", "two"]
-    assert controller(app, exclude_queues="one").queues == ["celery", "two"]
-    assert controller(app, queues="one,new").queues == ["one", "new"]
-    assert controller(app, queues=["two"]).queues == ["two"]
+    assert workers.TestWorkController(app, **options).queue_names == queues
+
+
+def test_worker_of_tests_is_a_work_controller(app: Any) -> None:
+    worker = workers.TestWorkController(app)
+    assert isinstance(worker, WorkController)
+    assert (worker.app, worker.exitcode, worker.logger_queue) == (app, None, None)
+    assert worker.blueprint.human_state() == "initializing"
+    with workers.start_worker(app) as running:
+        assert running.state.total_count is not None
+        assert running.stats()["pid"] == os.getpid()
+
+
+def test_handler_of_a_queue_marks_records() -> None:
+    queued: SimpleQueue[logging.LogRecord] = SimpleQueue()
+    handler = workers.TestWorkController.QueueHandler(queued)
+    handler.handle(logging.makeLogRecord({"msg": "a %s", "args": ("task",)}))
+    record = queued.get(timeout=1)
+    assert (record.msg, record.args, record.__dict__["from_queue"]) == ("a %s", ("task",), True)
 
 
 @pytest.mark.parametrize("pool", ["solo", "threads", "asyncio"])
@@ -121,7 +148,7 @@ def test_worker_has_the_chosen_pool(app: Any, pool: str) -> None:
 
 def test_error_of_start_is_raised_in_the_test(app: Any) -> None:
     with (
-        pytest.raises(ImproperlyConfigured, match="no pool is named 'gevent'"),
+        pytest.raises(ImproperlyConfigured, match="the pool gevent is not supported"),
         workers.start_worker(app, pool="gevent"),
     ):
         pytest.fail("a worker without a pool has started")

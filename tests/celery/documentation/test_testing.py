@@ -72,6 +72,17 @@ def test_worker_runs_in_a_thread_of_the_test(side: Side, app: Any) -> None:
         assert worker is not None
 
 
+def test_worker_is_reloaded_after_a_task_was_declared(side: Side, app: Any) -> None:
+    with side.worker(app) as worker:
+
+        @app.task(name="shop.mul")
+        def mul(x: int, y: int) -> int:
+            return x * y
+
+        worker.reload()
+        assert get(mul.delay(4, 4)) == 16
+
+
 def test_application_for_tests_keeps_all_in_memory(side: Side) -> None:
     app = side.module("contrib.testing.app").TestApp(set_as_current=False)
     assert app.conf.broker_url == "memory://"

@@ -1,19 +1,19 @@
 """Workers in a thread of the test's process."""
 
-import asyncio
+import logging
+import logging.handlers
 import os
+import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import replace
 from typing import Any
 
 from taskq_cloud.celery._state import _set_task_join_will_block
 from taskq_cloud.celery.result import allow_join_result
 from taskq_cloud.celery.utils.dispatch import Signal
 from taskq_cloud.celery.utils.nodenames import anon_nodename
-from taskq_cloud.celery.utils.text import str_to_list
-from taskq_cloud.errors import TaskQError
+from taskq_cloud.celery.worker import WorkController
 
 __all__ = (
     "TestWorkController",
@@ -33,98 +33,50 @@ test_worker_stopped = Signal(name="test_worker_stopped", providing_args={"worker
 _WAIT_SECONDS = 0.2  # how long a receive waits for messages: stopping a worker takes as long
 
 
-class TestWorkController:
-    """A native worker, whose start can be waited for.
+class TestWorkController(WorkController):
+    """A worker whose start can be waited for.
 
     Args:
-        app: the application.
-        hostname: the worker's name.
+        args: the application, and the worker's name.
         pool: the pool, by its name in Celery or here.
-        concurrency: how many tasks run at a time; the pool ``solo`` runs one.
-        queues: the queues that it consumes from, as a list or with commas between them; None: all.
-        exclude_queues: the queues that it doesn't consume from.
-        prefetch_multiplier: how many messages are taken for each of the tasks that run at a time.
         shutdown_timeout: how long running tasks may go on after ``stop``, in seconds.
-        kwargs: Celery's other options, which are kept in ``options`` and change nothing.
+        kwargs: further options of ``WorkController``.
     """
 
     __test__ = False  # pytest takes it for a test otherwise
 
-    def __init__(
-        self,
-        app: Any,
-        hostname: str | None = None,
-        pool: Any = None,
-        concurrency: int | None = None,
-        queues: Any = None,
-        exclude_queues: Any = None,
-        prefetch_multiplier: int | None = None,
-        shutdown_timeout: float = 10.0,
-        **kwargs: Any,
-    ) -> None:
-        self.app = app
-        self.hostname = hostname or anon_nodename()
-        self.pool_cls = pool or "solo"
-        self.concurrency = 1 if self.pool_cls == "solo" else concurrency
-        self.prefetch_multiplier = prefetch_multiplier
-        self.shutdown_timeout = shutdown_timeout
-        self.options = kwargs
-        self.queues = self._chosen_queues(queues, exclude_queues)
-        self._on_started = threading.Event()
-        self._error: Exception | None = None
-        self._ready = False
-        self._loop: asyncio.AbstractEventLoop | None = None
-        self._native: Any = None
+    logger_queue: Any = None
+    """Celery's queue for the log of child processes, which write their log themselves here."""
 
-    def _chosen_queues(self, include: Any, exclude: Any) -> list[str]:
-        queues = self.app.amqp.queues
-        if include:
-            queues.select(str_to_list(include))
-        if exclude:
-            queues.deselect(str_to_list(exclude))
-        if include or exclude:
-            return [str(queue.name) for queue in queues.consume_from.values()]
-        return list(self.app.native.queues())
+    class QueueHandler(logging.handlers.QueueHandler):
+        """Passes records on as they are, marked as those of a queue."""
+
+        def prepare(self, record: logging.LogRecord) -> logging.LogRecord:
+            """Mark the record, and return it."""
+            record.from_queue = True
+            return record
+
+        def handleError(self, record: logging.LogRecord) -> None:
+            """Raise the error of a queue that takes no record, unless the errors of logging are switched off."""
+            error = sys.exception()
+            if logging.raiseExceptions and error is not None:
+                raise error
+
+    def __init__(self, *args: Any, pool: Any = None, shutdown_timeout: float = 10.0, **kwargs: Any) -> None:
+        self._on_started = threading.Event()
+        self._ready = False
+        self.native_options = {"shutdown_timeout": shutdown_timeout, "wait_time_seconds": _WAIT_SECONDS}
+        super().__init__(*args, pool=pool or "solo", **kwargs)
 
     def start(self) -> None:
         """Run the worker until it is stopped; its end is the end of this call."""
-        from taskq_cloud.celery.worker import local  # it knows the commands of remote control
-
         try:
-            with local.running(self):
-                asyncio.run(self._serve())
-        except (TaskQError, OSError) as error:
-            self._error = error
+            super().start()
         finally:
             self._on_started.set()
 
-    async def _serve(self) -> None:
-        from taskq_cloud.worker.options import WorkerOptions  # only a running worker needs the native one
-        from taskq_cloud.worker.supervisor import Worker
-
-        native = self.app.native
-        options = WorkerOptions.from_settings(
-            native.conf,
-            self.queues,
-            pool=self.pool_cls,
-            concurrency=self.concurrency,
-            prefetch_multiplier=self.prefetch_multiplier,
-            shutdown_timeout=self.shutdown_timeout,
-            wait_time_seconds=_WAIT_SECONDS,
-        )
-        if options.pool not in {"prefork", "processes"}:  # as in Celery, no other pool has limits of its children
-            options = replace(options, max_tasks_per_child=None, max_memory_per_child=None)
-        self._loop = asyncio.get_running_loop()
-        self._native = Worker(native.runtime(hostname=self.hostname), options, self._wait_while_ready)
-        await self._native.serve()
-
-    async def _wait_while_ready(self, stopping: asyncio.Event) -> None:
-        """Run beside the pollers: the native worker starts this as soon as it consumes."""
-        self.on_consumer_ready(self)
-        await stopping.wait()
-
     def on_consumer_ready(self, consumer: Any) -> None:
-        """Tell those who wait that messages are consumed, and send the signal ``test_worker_started``."""
+        """Tell the threads that wait that messages are consumed, and send the signal ``test_worker_started``."""
         self._ready = True
         self._on_started.set()
         test_worker_started.send(sender=self.app, worker=self, consumer=consumer)
@@ -133,26 +85,15 @@ class TestWorkController:
         """Wait until messages are consumed; the worker must run in another thread.
 
         Raises:
-            TaskQError: the worker couldn't start.
+            Exception: the one for which the worker couldn't start.
             RuntimeError: the worker has crashed.
         """
         self._on_started.wait()
-        if self._error is not None:
-            raise self._error
-        if not self._ready:
-            raise RuntimeError("the worker has ended before it could consume messages: see the error of its thread")
-
-    def stop(self, in_sighandler: bool = False, exitcode: int | None = None) -> None:
-        """Let running tasks finish, and consume no more messages."""
-        self._end(give_up=False)
-
-    def terminate(self, in_sighandler: bool = False) -> None:
-        """Give back the messages of running tasks, and consume no more."""
-        self._end(give_up=True)
-
-    def _end(self, *, give_up: bool) -> None:
-        if self._loop is not None and self._native is not None and not self._loop.is_closed():
-            self._loop.call_soon_threadsafe(self._native.stop, give_up)
+        if self._ready:
+            return
+        if self.error is not None:
+            raise self.error
+        raise RuntimeError("the worker has ended before it could consume messages: see the error of its thread")
 
 
 @contextmanager
@@ -239,7 +180,7 @@ def _start_worker_thread(
     try:
         yield worker
     finally:
-        worker.stop()
+        worker.stop_native()  # the thread stops the rest
         thread.join(shutdown_timeout)
         if thread.is_alive():
             raise RuntimeError(
