@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import importlib
 import operator
+import threading
 from collections import deque
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any, Final
 
 __all__ = ("PromiseProxy", "Proxy", "maybe_evaluate", "try_import")
@@ -182,7 +184,8 @@ for _each, _function in _UNARY.items():
 class PromiseProxy(Proxy):
     """A proxy whose object is made when it is first used, and kept.
 
-    ``__then__(callback, ...)`` calls a function with the object as soon as there is one.
+    ``__then__(callback, ...)`` calls a function with the object as soon as there is one. Threads that use the proxy for
+    the first time at the same moment get one object: see ``guard``.
     """
 
     def _get_current_object(self) -> Any:
@@ -193,15 +196,16 @@ class PromiseProxy(Proxy):
 
     def __then__(self, fun: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
         """Call a function, whose arguments follow, once the object is made: at once if it is there already."""
-        if self.__evaluated__():
-            return fun(*args, **kwargs)
-        try:
-            pending = object.__getattribute__(self, "__pending__")
-        except AttributeError:
-            pending = deque()
-            object.__setattr__(self, "__pending__", pending)
-        pending.append((fun, args, kwargs))
-        return None
+        with _lock_of(self):
+            if not self.__evaluated__():
+                try:
+                    pending = object.__getattribute__(self, "__pending__")
+                except AttributeError:
+                    pending = deque()
+                    object.__setattr__(self, "__pending__", pending)
+                pending.append((fun, args, kwargs))
+                return None
+        return fun(*args, **kwargs)
 
     def __evaluated__(self) -> bool:
         """Whether the object is made."""
@@ -216,22 +220,43 @@ class PromiseProxy(Proxy):
         return self._get_current_object()
 
     def __evaluate__(self, _clean: tuple[str, ...] = ("_Proxy__local", "_Proxy__args", "_Proxy__kwargs")) -> Any:
-        """Make the object, and call the functions that wait for it."""
-        thing = Proxy._get_current_object(self)
-        object.__setattr__(self, "__thing", thing)
-        for name in _clean:
-            object.__delattr__(self, name)
-        try:
-            pending = object.__getattribute__(self, "__pending__")
-        except AttributeError:
+        """Make the object, unless another thread has just made it, and call the functions that wait for it."""
+        with _lock_of(self):
+            if self.__evaluated__():
+                return object.__getattribute__(self, "__thing")
+            thing = Proxy._get_current_object(self)
+            object.__setattr__(self, "__thing", thing)
+            for name in _clean:
+                with suppress(AttributeError):  # making the object may have used the proxy
+                    object.__delattr__(self, name)
+            try:
+                pending = object.__getattribute__(self, "__pending__")
+            except AttributeError:
+                return thing
+            while pending:
+                function, args, kwargs = pending.popleft()
+                if isinstance(function, Proxy):
+                    function = function._get_current_object()
+                function(*args, **kwargs)
+            with suppress(AttributeError):
+                object.__delattr__(self, "__pending__")
             return thing
-        while pending:
-            function, args, kwargs = pending.popleft()
-            if isinstance(function, Proxy):
-                function = function._get_current_object()
-            function(*args, **kwargs)
-        object.__delattr__(self, "__pending__")
-        return thing
+
+
+def guard(promise: PromiseProxy, lock: Any) -> None:
+    """Have the object of a promise made under a lock that its maker may take itself, so that there is one lock only."""
+    object.__setattr__(promise, "__lock", lock)
+
+
+def _lock_of(promise: PromiseProxy) -> Any:
+    try:
+        return object.__getattribute__(promise, "__lock")
+    except AttributeError:
+        return _LOCK
+
+
+_LOCK: Final = threading.RLock()
+"""The lock of promises that have none of their own."""
 
 
 def maybe_evaluate(obj: Any) -> Any:

@@ -10,7 +10,7 @@ from typing import Any
 from taskq_cloud.celery import _state
 from taskq_cloud.celery.app.autoretry import add_autoretry_behaviour
 from taskq_cloud.celery.exceptions import DuplicateTaskNameWarning
-from taskq_cloud.celery.local import PromiseProxy
+from taskq_cloud.celery.local import PromiseProxy, guard
 from taskq_cloud.celery.utils.imports import symbol_by_name
 
 
@@ -36,6 +36,7 @@ def declare(
         task = app._task_from_fun(fun, **options)
     else:
         task = PromiseProxy(app._task_from_fun, (fun,), options, __doc__=fun.__doc__)
+        guard(task, app._finalize_mutex)
         app._pending.append(task)
     return filter(task) if filter else task
 
@@ -135,9 +136,7 @@ def autodiscover(app: Any, packages: Any, related_name: str | None, *, force: bo
         return discover(app, packages, related_name)
     from taskq_cloud.celery import signals  # the signal of a worker that imports its modules
 
-    signals.import_modules.connect(
-        lambda **_: discover(app, packages, related_name), weak=False, sender=app, dispatch_uid=(id(app), str(packages))
-    )
+    signals.import_modules.connect(lambda **_: discover(app, packages, related_name), weak=False, sender=app)
     return None
 
 

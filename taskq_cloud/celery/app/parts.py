@@ -15,13 +15,14 @@ from typing import Any
 from taskq_cloud.celery import _state
 from taskq_cloud.celery.app.annotations import prepare as prepare_annotations
 from taskq_cloud.celery.app.connected import Connected
+from taskq_cloud.celery.app.serving import Served
 from taskq_cloud.celery.exceptions import ImproperlyConfigured
 from taskq_cloud.celery.utils import cached_property, instantiate
 from taskq_cloud.celery.utils.imports import symbol_by_name
 from taskq_cloud.core.flows import Flow
 
 
-class Parts(Connected):
+class Parts(Connected, Served):
     """The part of an application that has the others."""
 
     Pickler = "taskq_cloud.celery.app.utils:AppPickler"
@@ -238,27 +239,7 @@ class Parts(Connected):
         conf.update(accept_content=["auth", *(allowed_serializers or ())], event_serializer="auth")
         self.conf["security_serializer"] = serializer
 
-    # -- programs
-
-    def start(self, argv: Sequence[str] | None = None) -> Any:
-        """Run the command line of ``taskq celery``, by default with the arguments of this process."""
-        from taskq_cloud.celery.bin.celery import main  # few processes are the program
-
-        return main(sys.argv if argv is None else argv, app=self)
-
-    def worker_main(self, argv: Sequence[str] | None = None) -> Any:
-        """Run the command ``worker``.
-
-        Raises:
-            ValueError: ``worker`` isn't among the arguments.
-        """
-        given = sys.argv if argv is None else argv
-        if "worker" not in given:
-            raise ValueError(
-                "The worker sub-command must be specified in argv.\n"
-                "Use app.start() to programmatically start other commands."
-            )
-        return self.start(argv=given)
+    # -- tasks
 
     def create_task_cls(self) -> Any:
         """Make the base class of the application's tasks."""

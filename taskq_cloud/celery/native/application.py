@@ -13,6 +13,8 @@ from taskq_cloud.core.model.task_names import BUILT_IN
 
 if TYPE_CHECKING:
     from taskq_cloud.core.model.options import TaskOptions
+    from taskq_cloud.deploy.topology.model import Topology
+    from taskq_cloud.runtime.runtime import Runtime
     from taskq_cloud.settings import Settings
 
 _OPENED_FROM = {
@@ -28,11 +30,11 @@ class Definitions(Mapping[str, TaskDefinition]):
     """The definitions of an application's tasks and of the built-in ones, made when they are asked for.
 
     Args:
-        tasks: the registry of the application's tasks.
+        owner: Celery's application.
     """
 
-    def __init__(self, tasks: Mapping[str, Any]) -> None:
-        self._tasks = tasks
+    def __init__(self, owner: Any) -> None:
+        self._owner = owner
         self._builtin = builtin_tasks(self)
 
     def __getitem__(self, name: str) -> TaskDefinition:
@@ -41,21 +43,34 @@ class Definitions(Mapping[str, TaskDefinition]):
             return builtin
         if name in BUILT_IN:
             raise KeyError(name)
-        task = dict.get(self._tasks, name) if isinstance(self._tasks, dict) else self._tasks.get(name)
+        task = dict.get(self._owner._tasks, name)
+        if task is None:  # the application may have tasks that aren't made yet
+            task = dict.get(finalized_tasks(self._owner), name)
         if task is None:
             raise KeyError(name)
         definition: TaskDefinition = task.definition
         return definition
 
     def __contains__(self, name: object) -> bool:
-        return name in self._builtin or (name in self._tasks and name not in BUILT_IN)
+        if name in self._builtin or name in BUILT_IN:
+            return name in self._builtin
+        return name in self._owner._tasks or name in finalized_tasks(self._owner)
 
     def __iter__(self) -> Iterator[str]:
         yield from self._builtin
-        yield from (name for name in self._tasks if name not in self._builtin and name not in BUILT_IN)
+        tasks = finalized_tasks(self._owner)
+        yield from (name for name in tasks if name not in self._builtin and name not in BUILT_IN)
 
     def __len__(self) -> int:
         return sum(1 for _ in self)
+
+
+def finalized_tasks(owner: Any) -> dict[str, Any]:
+    """Return the tasks of Celery's application, which is finalized first unless only its program may do that."""
+    if owner.finalized or owner.autofinalize:
+        owner.finalize(auto=True)  # which waits for a thread that is at it
+    tasks: dict[str, Any] = owner._tasks
+    return tasks
 
 
 class NativeApplication(TaskQ):
@@ -70,9 +85,10 @@ class NativeApplication(TaskQ):
     def __init__(self, owner: Any) -> None:
         super().__init__(owner.main)
         self.owner = owner
-        self.definitions = cast("dict[str, TaskDefinition]", Definitions(owner._tasks))
+        self.definitions = cast("dict[str, TaskDefinition]", Definitions(owner))
         self.hooks = HookTable(owner)
         self._generation = -1
+        self._has_imported = False
 
     def __repr__(self) -> str:
         return f"<native application of {self.owner!r}>"
@@ -80,7 +96,7 @@ class NativeApplication(TaskQ):
     @property
     def tasks(self) -> dict[str, Any]:
         """The tasks that users have declared, by name: those that the pipeline or Celery brings aren't deployed."""
-        return {name: task for name, task in self.owner._tasks.items() if not name.startswith("celery.")}
+        return {name: task for name, task in finalized_tasks(self.owner).items() if not name.startswith("celery.")}
 
     @tasks.setter
     def tasks(self, value: dict[str, Any]) -> None:
@@ -116,8 +132,35 @@ class NativeApplication(TaskQ):
 
     def import_modules(self) -> None:
         """Import the modules that the owner's settings name, and those that it discovers."""
+        self._has_imported = True
         self.owner.loader.import_default_modules()
         self.owner.finalize()
+
+    def runtime(
+        self, *, hostname: str | None = None, patience_seconds: float | None = None, app_path: str | None = None
+    ) -> Runtime:
+        """Make the part of the application that a worker or a handler needs: its modules are imported first.
+
+        Args:
+            hostname: the worker's name; None: a name that is made from the machine's.
+            patience_seconds: how long a finished run waits for a silent store; None: ``worker_patience``.
+            app_path: the path from which the children of a process pool import the application.
+        """
+        if self._has_imported or self.owner.loader.worker_initialized:
+            self.owner.finalize()
+        else:
+            self.import_modules()
+        return super().runtime(hostname=hostname, patience_seconds=patience_seconds, app_path=app_path)
+
+    def topology(self, *, app_path: str | None = None) -> Topology:
+        """Describe the cloud resources that this application needs: its modules are imported first.
+
+        Args:
+            app_path: the path from which functions and containers import the application.
+        """
+        if not self._has_imported:
+            self.import_modules()
+        return super().topology(app_path=app_path)
 
     def prepare_process(self) -> None:
         """Prepare a process of a worker's pool: see ``worker.child``."""
