@@ -175,22 +175,15 @@ class Outbox:
         scheduled_at = self.scheduled_at(queue, due, now)
         largest_bytes = self._largest_bytes(scheduled=scheduled_at is not None) - _attributes_bytes(attributes)
         packed = self._pack(message, queue, largest_bytes, now, transport)
-        outgoing = Outgoing(
-            body=packed.body,
-            group=transport.group,
-            deduplication=transport.deduplication or f"{message.id}:{message.attempt}",
-            attributes={**attributes, **packed.attributes},
-            trace_header=transport.trace_header,
-        )
+        outgoing = _outgoing(message, packed, transport, attributes)
         if (
             scheduled_at is not None
             and self.scheduler is not None
             and late_delivery.fits(outgoing, self.scheduler.capabilities)
         ):
             at = math.floor(min(scheduled_at, now + self._kept_seconds(packed, message)))
-            return Addressed(
-                queue, outgoing, packed.payload, schedule=late_delivery.one_off(message, queue, at), call=call
-            )
+            schedule = late_delivery.one_off(message, queue, at)
+            return Addressed(queue, outgoing, packed.payload, schedule=schedule, call=call)
         delayed = replace(outgoing, delay_seconds=self._delay_seconds(message, queue, due, now))
         return Addressed(queue, delayed, packed.payload, call=call)
 
@@ -316,6 +309,16 @@ def total_bytes(addressed: Addressed) -> int:
 def size_bytes(message: Outgoing) -> int:
     """The bytes that a broker counts against its largest message: the body and the attributes."""
     return utf8_bytes(message.body) + _attributes_bytes(message.attributes)
+
+
+def _outgoing(message: Message, packed: Packed, transport: Transport, attributes: Mapping[str, str]) -> Outgoing:
+    return Outgoing(
+        body=packed.body,
+        group=transport.group,
+        deduplication=transport.deduplication or f"{message.id}:{message.attempt}",
+        attributes={**attributes, **packed.attributes},
+        trace_header=transport.trace_header,
+    )
 
 
 def _attributes_bytes(attributes: Mapping[str, str]) -> int:
