@@ -94,7 +94,7 @@ class Call:
 
     Args:
         message: the message.
-        queue: the queue that it goes to.
+        queue: the queue that it is routed to; with levels of priority, it goes to the queue of its level.
         options: the options of the call that were given, by the names that ``apply_async`` gives them.
 
     Attributes:

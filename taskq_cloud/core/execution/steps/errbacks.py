@@ -90,7 +90,7 @@ def _invocation(context: DeliveryContext, failed: FailedCall) -> Invocation:
     delivery, options, policy = context.delivery, context.options, context.environment.policy
     return Invocation(
         message=context.message,
-        queue=delivery.queue,
+        queue=context.environment.outbox.routed_queue(delivery.queue),
         message_id=delivery.message_id,
         receive_count=delivery.receive_count,
         time_limit=first_given(options.time_limit, policy.time_limit),

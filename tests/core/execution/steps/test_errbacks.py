@@ -26,8 +26,8 @@ WHY = ErrorInfo("KeyError", ["no such thing", 7], "builtins", "Traceback ...")
 class Shop:
     """An application whose messages a test processes, and the arguments that its errbacks were given."""
 
-    def __init__(self) -> None:
-        self.app = TaskQ("shop", broker="memory://", results="memory://")
+    def __init__(self, **settings: Any) -> None:
+        self.app = TaskQ("shop", broker="memory://", results="memory://", **settings)
         self.bench, self.heard = Bench.of(self.app), list[Any]()
         heard = self.heard
 
@@ -98,6 +98,16 @@ def test_errback_gets_request_exception_and_traceback(shop: Shop, name: str) -> 
     assert isinstance(exc, KeyError)
     assert exc.args == ("no such thing", 7)
     assert "in fail" in traceback
+
+
+def test_errback_is_told_the_queue_of_the_failed_task_without_its_level() -> None:
+    shop = Shop(task_queue_max_priority=9)
+    shop.fail.s().link_error(shop.called.s()).apply_async(priority=9)
+    (delivery,) = shop.app.run(shop.app.broker.receive("celery-p2", 10, 0, 30))
+    processed(shop, delivery, shop.app.runner.run)
+    ((request, *_),) = shop.heard
+    assert request.delivery_info["routing_key"] == "celery"
+    shop.app.close()
 
 
 def test_own_arguments_of_an_errback_come_last(shop: Shop) -> None:
