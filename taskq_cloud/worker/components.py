@@ -47,7 +47,7 @@ class Components:
                 given = component.start(worker)
                 if isawaitable(given):
                     await given
-            except Exception as error:
+            except (Exception, SystemExit) as error:
                 text = f"component {name!r} could not start, so the worker ends: {type(error).__name__}: {error}"
                 raise ComponentError(text) from error
             self._started.append(component)
@@ -76,7 +76,7 @@ async def _stop(component: Component, worker: RunningWorker, seconds: float) -> 
             given = component.stop(worker)
             if isawaitable(given):
                 await given
-    except Exception:
+    except (Exception, SystemExit):
         extra = {"action": "component.stop_failed", "component": name}
         logger.exception("component %s has not stopped in order; it had %.1f s", name, seconds, extra=extra)
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Callable, Coroutine
+from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any, Final, TypeAlias
 
 from taskq_cloud.core.model.message import Delivery
@@ -118,6 +118,7 @@ class Worker:
         """
         health = HealthServer(self._options.health_port, self.health) if self._options.health_port is not None else None
         services: list[asyncio.Task[None]] = []
+        served = False
         try:
             if health is not None:
                 await health.start()
@@ -128,15 +129,24 @@ class Worker:
                     asyncio.create_task(self._watch("task protection", self._protection.check_forever())),
                 ]
                 await self._serve()
+            served = True
         finally:
             for service in services:
                 service.cancel()
             await asyncio.gather(*services, return_exceptions=True)
-            await asyncio.gather(self._pool.stop(), self._protection.stop())
-            await self._components.stop(self)
-            if health is not None:
-                await health.stop()
-            await self._runtime.async_connections.close()
+            error = await self._end(health)
+            if served and error is not None:
+                raise error
+
+    async def _end(self, health: HealthServer | None) -> Exception | None:
+        """End all parts of the worker, and return the first error: a part that fails keeps no other from its end."""
+        pool, protection = _ended("the pool", self._pool.stop()), _ended("task protection", self._protection.stop())
+        errors = [*await asyncio.gather(pool, protection)]
+        errors.append(await _ended("the components", self._components.stop(self)))
+        if health is not None:
+            errors.append(await _ended("the health endpoint", health.stop()))
+        errors.append(await _ended("the connections", self._runtime.async_connections.close()))
+        return next(filter(None, errors), None)
 
     def stop(self, give_up: bool = False) -> None:
         """Receive no more messages, let running tasks finish, and give back the other messages.
@@ -284,3 +294,12 @@ class Worker:
             logger.critical(text, part, exc_info=True, extra={"action": "worker.crashed"})
             self.crashed = True
             self.stop()
+
+
+async def _ended(part: str, ending: Awaitable[None]) -> Exception | None:
+    try:
+        await ending
+    except Exception as error:
+        logger.exception("%s could not be ended", part, extra={"action": "worker.end_failed"})
+        return error
+    return None

@@ -11,6 +11,7 @@ import pytest
 from taskq_cloud import Component, TaskQ
 from taskq_cloud.errors import ComponentError, ImproperlyConfigured
 from taskq_cloud.hooks import RunningWorker
+from taskq_cloud.pools.threads import ThreadPool
 from taskq_cloud.worker import components as worker_components
 from taskq_cloud.worker.options import WorkerOptions
 from taskq_cloud.worker.supervisor import Worker
@@ -156,6 +157,52 @@ async def test_component_can_stop_the_worker(app: TaskQ) -> None:
     app.add_component(Ending())
     async with serving(app) as worker:
         await worker._stopping.wait()
+
+
+async def test_components_are_stopped_though_the_pool_fails_to(
+    app: TaskQ, notes: list[str], monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def fail(_: ThreadPool) -> None:
+        raise OSError("no such process")
+
+    monkeypatch.setattr(ThreadPool, "stop", fail)
+    app.add_component(Noting("a", notes))
+    with pytest.raises(OSError, match="no such process"):
+        async with serving(app):
+            pass
+    assert notes == ["a starts", "a stops"]
+    assert "the pool could not be ended" in caplog.text
+
+
+async def test_error_that_ends_the_worker_is_not_replaced_by_one_of_its_end(
+    app: TaskQ, notes: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def refuse(_: ThreadPool) -> None:
+        raise RuntimeError("no threads")
+
+    async def fail(_: ThreadPool) -> None:
+        raise OSError("no such process")
+
+    monkeypatch.setattr(ThreadPool, "start", refuse)
+    monkeypatch.setattr(ThreadPool, "stop", fail)
+    app.add_component(Noting("a", notes))
+    with pytest.raises(RuntimeError, match="no threads"):
+        async with serving(app):
+            pass
+    assert notes == ["a starts", "a stops"]
+
+
+async def test_component_that_exits_is_one_that_fails(app: TaskQ, notes: list[str]) -> None:
+    class Exits(Component):
+        async def start(self, worker: RunningWorker) -> None:
+            raise SystemExit(4)
+
+    app.add_component(Noting("a", notes))
+    app.add_component(Exits())
+    with pytest.raises(ComponentError, match="component 'Exits' could not start, so the worker ends: SystemExit: 4"):
+        async with serving(app):
+            pass
+    assert notes == ["a starts", "a stops"]
 
 
 async def test_worker_without_components_has_none_in_its_health(app: TaskQ) -> None:
