@@ -64,6 +64,9 @@ class Place:
 class Pool(Protocol):
     """Runs tasks, up to ``concurrency`` of them at a time.
 
+    A pool in whose child processes tasks run has the attribute ``runs_here``, which is False. The hooks
+    ``process_started`` and ``process_stopping`` are then left to the pool, which calls them in each child process.
+
     A pool never raises because of a task: an exception, a process that died and a time limit that passed are outcomes.
     """
 

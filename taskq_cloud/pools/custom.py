@@ -7,7 +7,7 @@ in the group ``taskq_cloud.pools``, or by its path.
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from importlib import import_module
 from importlib.metadata import entry_points
 from typing import Any, Final
@@ -17,6 +17,8 @@ from taskq_cloud.pools.base import Pool, Runner
 
 GROUP: Final = "taskq_cloud.pools"
 """The group of entry points by which packages name their pools."""
+
+_METHODS: Final = ("start", "reserve", "free", "run", "stop")
 
 
 def names() -> list[str]:
@@ -44,12 +46,22 @@ def make(name: str, runner: Runner, concurrency: int, options: Mapping[str, Any]
     if refused:
         option = refused[0].removesuffix("_kib")
         raise ImproperlyConfigured(f"pool {name!r} doesn't take {option}: remove the option, or use --pool processes")
-    pool = kind(runner, concurrency, **taken)
-    missing = [each for each in ("start", "reserve", "free", "run", "stop", "concurrency") if not hasattr(pool, each)]
+    if isinstance(kind, type) and not hasattr(kind, "__getattr__"):  # it must not start anything in vain
+        _check(f"pool {name!r} is {kind!r:.100}", kind, _METHODS)
+    pool: Pool = kind(runner, concurrency, **taken)
+    _check(f"pool {name!r} has made {pool!r:.100}", pool, (*_METHODS, "concurrency"))
+    return pool
+
+
+def _check(text: str, pool: object, names: Iterable[str]) -> None:
+    """Check that a pool, or its class, has the attributes of a pool.
+
+    Raises:
+        ImproperlyConfigured: some of them are missing.
+    """
+    missing = [each for each in names if not hasattr(pool, each)]
     if missing:
-        raise ImproperlyConfigured(f"pool {name!r} has made {pool!r:.100}, which lacks {', '.join(missing)}")
-    made: Pool = pool
-    return made
+        raise ImproperlyConfigured(f"{text}, which lacks {', '.join(missing)}")
 
 
 def _find(name: str) -> Callable[..., Any]:

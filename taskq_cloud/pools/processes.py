@@ -41,7 +41,12 @@ class ProcessPool:
         max_memory_per_child_kib: a process retires after a task that leaves more than this resident, in KiB; None:
             never.
         runner_factory: ``module:callable``; each process calls it with ``app_path`` to get its runner.
+
+    Attributes:
+        runs_here: False: tasks run in child processes.
     """
+
+    runs_here = False
 
     def __init__(
         self,

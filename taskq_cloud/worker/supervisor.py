@@ -18,7 +18,6 @@ from taskq_cloud.core.model.message import Delivery
 from taskq_cloud.core.serializers import json_text
 from taskq_cloud.pools.base import GRACE_SECONDS
 from taskq_cloud.pools.factory import make_pool
-from taskq_cloud.pools.processes import ProcessPool
 from taskq_cloud.runtime.runtime import Runtime
 from taskq_cloud.worker import burst
 from taskq_cloud.worker.components import STOP_SECONDS, Components
@@ -105,7 +104,7 @@ class Worker:
     @property
     def runs_tasks(self) -> bool:
         """Whether the worker's own process runs tasks, and not its child processes."""
-        return not isinstance(self._pool, ProcessPool)
+        return getattr(self._pool, "runs_here", True)
 
     async def serve(self) -> None:
         """Serve the queues until told to stop, or, in a burst, until they are empty.

@@ -34,6 +34,25 @@ class Nested:
 def no_pool(runner, concurrency):
     return object()
 
+made = []
+
+class Half:
+    def __init__(self, runner, concurrency):
+        made.append(self)
+
+    async def start(self): ...
+    async def stop(self): ...
+
+class Wrapping:
+    def __init__(self, runner, concurrency):
+        self._pool = ThreadPool(runner, concurrency)
+
+    def __getattr__(self, name):
+        return getattr(self._pool, name)
+
+class Apart(ThreadPool):
+    runs_here = False
+
 number = 7
 """
 METADATA = "Metadata-Version: 2.1\nName: brought-pools\nVersion: 1.0\n"
@@ -85,11 +104,29 @@ def test_function_that_takes_any_option_is_given_all() -> None:
         ("no_such_module:Pool", {}, "No module named 'no_such_module'"),
         ("brought_pools:number", {}, "is 7, and not a class or function that makes a pool"),
         ("brought_pools:no_pool", {}, "which lacks start, reserve, free, run, stop, concurrency"),
+        ("brought_pools:Half", {}, "which lacks reserve, free, run"),
     ],
 )
 def test_pool_that_can_t_be_made_is_an_error(name: str, options: dict[str, Any], text: str) -> None:
     with pytest.raises(ImproperlyConfigured, match=text):
         make(name, **options)
+
+
+def test_class_that_lacks_a_method_is_not_made() -> None:
+    with pytest.raises(ImproperlyConfigured, match="pool 'brought_pools:Half' is <class"):
+        make("brought_pools:Half")
+    assert sys.modules["brought_pools"].made == []
+
+
+def test_pool_may_have_its_methods_from_another_one() -> None:
+    assert make("brought_pools:Wrapping").concurrency == 3
+
+
+@pytest.mark.parametrize(("pool", "here"), [("Quiet", True), ("Wrapping", True), ("Apart", False)])
+async def test_pool_says_whether_its_tasks_run_in_the_worker_s_process(pool: str, here: bool) -> None:
+    app = TaskQ("tests", broker="memory://", results="memory://")
+    async with serving(app, pool=f"brought_pools:{pool}") as worker:
+        assert worker.runs_tasks is here
 
 
 async def test_worker_runs_tasks_in_a_pool_that_a_setting_names() -> None:
