@@ -16,7 +16,7 @@ from taskq_cloud.beat.apply import carry_out, live_schedules, make_plan, set_ena
 from taskq_cloud.beat.plan import Change, to_write
 from taskq_cloud.beat.run import make_ticker, tick_until_signal
 from taskq_cloud.cli.application import check_reachable, open_app
-from taskq_cloud.cli.options import common_options
+from taskq_cloud.cli.options import common_options, log_level
 from taskq_cloud.cli.output import as_table, echo, json_text, say
 from taskq_cloud.core import serializers
 from taskq_cloud.core.schedules.entry import ScheduleEntry
@@ -183,6 +183,11 @@ def run(context: click.Context, /) -> None:
     app = open_app(context, loglevel="info")
     check_reachable(app, "this ticker")
     ticker = make_ticker(app, app.schedule_entries())
+    owner = getattr(app, "owner", None)
+    if owner is not None:
+        from taskq_cloud.celery.apps.beat import announce  # native applications don't need it
+
+        announce(owner, log_level(context, "info"))
     asyncio.run(tick_until_signal(ticker, app.arun, app.aclose))
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import logging
 import os
 import re
 import socket
@@ -11,8 +12,9 @@ from typing import Any, Final
 import click
 
 from taskq_cloud.app import TaskQ
+from taskq_cloud.bootstrap import logs
 from taskq_cloud.cli.application import check_reachable, open_app
-from taskq_cloud.cli.options import Seconds, app_path, common_options, log_format, queues_option
+from taskq_cloud.cli.options import Seconds, app_path, common_options, log_format, log_level, queues_option
 from taskq_cloud.cli.output import echo, say
 from taskq_cloud.core.urls import without_secrets
 from taskq_cloud.errors import ImproperlyConfigured
@@ -139,12 +141,21 @@ def command(
         raise click.UsageError("a worker needs an application: add -A shop (or -A shop.tasks:app)")
     check_reachable(app, "this worker")
     name = worker_name(hostname)
-    worker_options = WorkerOptions.from_settings(app.conf, queues or app.queues(), **options)
+
+    def options_of() -> WorkerOptions:
+        return WorkerOptions.from_settings(app.conf, queues or app.queues(), **options)
+
+    program = _program_of_celery(context, app, name, options_of=options_of, app_path=path, beat=beat)
+    worker_options = options_of()
     if log_format(context) == "text":
         say(context, banner(app, path, name, worker_options))
-    side_service = _ticker(app) if beat else None
     try:
-        code = run_worker(app.runtime(hostname=name, app_path=path), worker_options, side_service)
+        if program is None:
+            service = _ticker(app) if beat else None
+            code = run_worker(app.runtime(hostname=name, app_path=path), worker_options, service)
+        else:
+            program.start()
+            code = program.exitcode or 0
     except OSError as error:
         if worker_options.health_port is None or error.errno not in (errno.EADDRINUSE, errno.EACCES):
             raise
@@ -154,6 +165,19 @@ def command(
         ) from error
     signals.end_with(code)
     context.exit(code)
+
+
+def _program_of_celery(context: click.Context, app: TaskQ, name: str, **options: Any) -> Any:
+    """Return the program that sends the signals of Celery's workers; None: the application is a native one."""
+    owner = getattr(app, "owner", None)
+    if owner is None:
+        return None
+    from taskq_cloud.celery.apps.native_worker import NativeWorker  # native applications don't need it
+
+    level = logging.getLevelNamesMapping()[log_level(context, "info").upper()]
+    program = NativeWorker(owner, name, loglevel=level, **options)
+    logs.keep_handlers_from_waiting()  # receivers of a signal may have added some
+    return program
 
 
 def _ticker(app: TaskQ) -> SideService:

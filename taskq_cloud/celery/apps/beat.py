@@ -206,6 +206,20 @@ class Beat:
         return "\n".join(line for line in lines if line)
 
 
+def announce(app: Any, loglevel: str) -> None:
+    """Send the signals of Celery's program before the native command runs a ticker.
+
+    Args:
+        app: the application.
+        loglevel: the name of the level of the log, which the native command has set up.
+    """
+    from taskq_cloud.celery.apps.native_worker import announce_logging  # it imports the worker
+
+    program = Beat(app=app, loglevel=loglevel, quiet=True)
+    announce_logging(app, program.loglevel)
+    signals.beat_init.send(sender=program)
+
+
 @contextmanager
 def _logged() -> Iterator[None]:
     """Log an error before it ends the program."""

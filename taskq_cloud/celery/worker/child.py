@@ -14,7 +14,7 @@ VARIABLE: Final = "TASKQ_CELERY_WORKER"
 
 
 def describe(
-    *, hostname: str, loglevel: Any, logfile: Any, include: Any, logs: bool, redirect_level: Any = None
+    *, hostname: str, loglevel: Any, logfile: Any, include: Any, logs: bool | str, redirect_level: Any = None
 ) -> str:
     """Return the value of the environment variable.
 
@@ -23,7 +23,7 @@ def describe(
         loglevel: the level of its log.
         logfile: the file of its log; None: standard error.
         include: modules to import beside those of the settings.
-        logs: whether the worker has set up its log; otherwise the project does.
+        logs: whether the worker has set up its log; otherwise the project does. "native": a native command has done so.
         redirect_level: the level at which what tasks print is logged; None: it is printed.
     """
     given = {"hostname": hostname, "loglevel": loglevel, "logfile": logfile, "include": list(include or ())}
@@ -40,7 +40,11 @@ def prepare(app: Any) -> None:
     if given is None:
         return
     app.set_default()
-    if given["logs"]:
+    if given["logs"] == "native":
+        from taskq_cloud.celery.apps.native_worker import announce_logging  # other workers don't need it
+
+        announce_logging(app, given["loglevel"])
+    elif given["logs"]:
         level = given["redirect_level"]
         app.log.setup(given["loglevel"], given["logfile"], level is not None, level, hostname=given["hostname"])
     for module in given["include"]:

@@ -48,7 +48,7 @@ class NativeRun:
         controller = self._controller
         if self._stopped_early:
             return 0
-        options, path = worker_options(controller), None
+        options, path = controller.worker_options(), None
         if options.pool == "processes":
             path = controller.app_path or path_of(controller.app)
             if path is None:
@@ -118,6 +118,8 @@ class NativeRun:
             if controller.ticker is not None:
                 from taskq_cloud.beat.run import tick_until  # few workers send periodic tasks
 
+                signals.beat_init.send(sender=controller)
+                signals.beat_embedded_init.send(sender=controller)
                 await tick_until(stopping, controller.ticker, controller.app.native.arun)
             await stopping.wait()
             self._stop = None
@@ -138,7 +140,6 @@ def worker_options(controller: Any) -> WorkerOptions:
     overrides: dict[str, Any] = {"pool": pool, "concurrency": controller.max_concurrency}
     if controller.prefetch_multiplier > 0:
         overrides["prefetch_multiplier"] = controller.prefetch_multiplier
-    overrides |= controller.native_options
     in_processes = pool == "processes"
     options = WorkerOptions.from_settings(settings, controller.queue_names, **overrides)
     return replace(

@@ -74,12 +74,10 @@ class WorkController(Facts, Reloading):
     redirect_stdouts: Any = False
     redirect_stdouts_level: Any = None
     _stopping = False
-    native_options: ClassVar[dict[str, Any]] = {}
-    """Options of the native worker for which Celery has none."""
     error: Exception | None = None
     """The exception with which the worker has ended."""
-    logs = False
-    """Whether processes of the pool set up their log as the worker does."""
+    logs: bool | str = False
+    """Whether processes of the pool set up their log as the worker does; "native": as the native worker does."""
     ticker: Any = None
     timer: Any
     consumer: Any
@@ -264,6 +262,12 @@ class WorkController(Facts, Reloading):
         else:
             if not self._stopping:  # otherwise another thread stops the steps
                 self.stop()
+
+    def worker_options(self) -> Any:
+        """Return the options of the native worker."""
+        from taskq_cloud.celery.worker.native_run import worker_options  # it imports the native worker
+
+        return worker_options(self)
 
     def run_native(self, on_ready: Callable[[], Any]) -> None:
         """Run the native worker until it is told to stop."""

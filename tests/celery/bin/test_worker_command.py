@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.celery.bin.conftest import Run, Start
+from tests.celery.bin.conftest import CELERY, Run, Start
 
 TASKQ = ("-m", "taskq_cloud", "celery")
 PROGRAM = ("-m", "taskq_cloud.celery")
@@ -53,6 +53,86 @@ def test_native_worker_takes_celery_application(run: Run, start: Start) -> None:
     worker = start("-m", "taskq_cloud", "worker", "-A", "shop", "-c", "1")
     assert call_and_stop(run, worker, "shop.tasks.add", "-a", "[4, 5]") == "9"
     assert worker.returncode == 0
+
+
+SIGNALS = """
+import logging
+from taskq_cloud.celery import bootsteps, signals
+from shop.celery import app
+from shop.tasks import note
+
+
+@signals.celeryd_init.connect
+def configured(sender=None, instance=None, conf=None, options=None, **kwargs):
+    conf.worker_concurrency = 3
+    note(f"celeryd_init {sender} {instance.app.main}")
+
+
+@signals.setup_logging.connect
+def logging_is_set_up(sender=None, loglevel=None, **kwargs):
+    note(f"setup_logging {loglevel}")
+
+
+@signals.celeryd_after_setup.connect
+def set_up(sender=None, instance=None, **kwargs):
+    instance.app.amqp.queues.select_add("of-worker")
+    note(f"celeryd_after_setup {sender}")
+
+
+@signals.beat_init.connect
+def beats(sender=None, **kwargs):
+    note("beat_init")
+
+
+class Step(bootsteps.StartStopStep):
+    def start(self, worker):
+        note(f"step {worker.hostname}")
+
+
+app.steps["worker"].add(Step)
+"""
+
+
+def test_native_worker_sends_signals_of_celerys_program(shop: Path, run: Run, start: Start) -> None:
+    (shop / "shop" / "celery.py").write_text(CELERY.replace('"shop.tasks"', '"shop.tasks", "shop.hooked"'))
+    (shop / "shop" / "hooked.py").write_text(SIGNALS)
+    worker = start("-m", "taskq_cloud", "worker", "-A", "shop", "-P", "threads", "--beat", "-n", "one@here")
+    task_id = run(*TASKQ, "-A", "shop", "call", "shop.tasks.add", "-a", "[2, 3]", "--queue", "of-worker").stdout.strip()
+    assert run(*TASKQ, "-A", "shop", "result", task_id).stdout.strip() == "5"
+    worker.send_signal(signal.SIGTERM)
+    assert worker.wait(30) == 0
+    assert (shop / "noted").read_text().splitlines() == [
+        "celeryd_init one@here shop",
+        "init",
+        "setup_logging 20",
+        "celeryd_after_setup one@here",
+        "step one@here",
+        "ready one@here shop",
+        "beat_init",
+        "shutting down one@here Warm",
+        "shutdown one@here",
+    ]
+    assert "threads, 3 tasks at a time" in (shop / "output").read_text()
+
+
+def test_native_beat_sends_signals_of_celerys_program(shop: Path, start: Start) -> None:
+    (shop / "shop" / "celery.py").write_text(CELERY.replace('"shop.tasks"', '"shop.tasks", "shop.hooked"'))
+    (shop / "shop" / "hooked.py").write_text(SIGNALS)
+    beat = start("-m", "taskq_cloud", "beat", "run", "-A", "shop")
+    noted, until = shop / "noted", time.monotonic() + 30
+    while time.monotonic() < until and not (noted.exists() and "beat_init" in noted.read_text()):
+        time.sleep(0.05)
+    beat.send_signal(signal.SIGTERM)
+    beat.wait(30)
+    assert noted.read_text().splitlines() == ["setup_logging 20", "beat_init"]
+
+
+def test_prefork_children_of_native_worker_are_logged_by_receivers(shop: Path, run: Run, start: Start) -> None:
+    (shop / "shop" / "celery.py").write_text(CELERY.replace('"shop.tasks"', '"shop.tasks", "shop.hooked"'))
+    (shop / "shop" / "hooked.py").write_text(SIGNALS)
+    worker = start("-m", "taskq_cloud", "worker", "-A", "shop", "-c", "1")
+    assert call_and_stop(run, worker, "shop.tasks.add", "-a", "[4, 5]") == "9"
+    assert (shop / "noted").read_text().splitlines().count("setup_logging 20") > 1
 
 
 @pytest.mark.slow

@@ -7,6 +7,7 @@ import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import Any
 
 from taskq_cloud.celery._state import _set_task_join_will_block
@@ -65,8 +66,13 @@ class TestWorkController(WorkController):
     def __init__(self, *args: Any, pool: Any = None, shutdown_timeout: float = 10.0, **kwargs: Any) -> None:
         self._on_started = threading.Event()
         self._ready = False
-        self.native_options = {"shutdown_timeout": shutdown_timeout, "wait_time_seconds": _WAIT_SECONDS}
+        self.shutdown_timeout = shutdown_timeout
         super().__init__(*args, pool=pool or "solo", **kwargs)
+
+    def worker_options(self) -> Any:
+        """Return the options of the native worker, which is to be stopped without a wait for messages."""
+        options = super().worker_options()
+        return replace(options, shutdown_timeout=self.shutdown_timeout, wait_time_seconds=_WAIT_SECONDS)
 
     def start(self) -> None:
         """Run the worker until it is stopped; its end is the end of this call."""
