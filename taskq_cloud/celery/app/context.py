@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Mapping, Sequence
 from socket import gethostname
 from typing import TYPE_CHECKING, Any
 
 from taskq_cloud.celery.native import running
+from taskq_cloud.celery.utils.functional import maybe_list
 
 if TYPE_CHECKING:
-    from taskq_cloud.core.model.message import Message
+    from taskq_cloud.core.model.message import Embed, Message
     from taskq_cloud.core.model.outcome import Invocation
 
 
@@ -164,19 +166,15 @@ def context_of(invocation: Invocation) -> Context:
     Args:
         invocation: the run, with the message that was received.
     """
-    message, embed = invocation.message, invocation.message.embed
+    message = invocation.message
     eager = invocation.queue is None
     own = {name: value for name, value in message.headers.items() if not name.startswith("taskq_")}
     request = Context(
         args=tuple(message.args) if eager else list(message.args),
         **({} if eager else {"argsrepr": message.argsrepr, "kwargsrepr": message.kwargsrepr}),
         called_directly=False,
-        callbacks=list(embed.callbacks) if embed.callbacks else None,
-        chain=list(embed.chain) if embed.chain else None,
-        chord=embed.chord,
         correlation_id=None if eager else message.id,
         delivery_info=_IN_PLACE.copy() if eager else _delivery_of(invocation),
-        errbacks=list(embed.errbacks) if embed.errbacks else None,
         eta=None if message.eta is None else message.eta.isoformat(),
         expires=None if message.expires is None else message.expires.isoformat(),
         group=message.group,
@@ -199,10 +197,76 @@ def context_of(invocation: Invocation) -> Context:
         time_limit=invocation.time_limit,
         soft_time_limit=invocation.soft_time_limit,
         loglevel=0 if eager else None,
+        **_following(message),
     )
     request.update(headers=own or None, invocation=invocation)
     _add_what_few_have(request, message, own, eager=eager)
     return request
+
+
+def _following(message: Message) -> dict[str, Any]:
+    """The signatures that follow a call, under the names that they have in its request."""
+    embed = message.embed
+    return {
+        "callbacks": list(embed.callbacks) if embed.callbacks else None,
+        "chain": list(embed.chain) if embed.chain else None,
+        "chord": embed.chord,
+        "errbacks": list(embed.errbacks) if embed.errbacks else None,
+    }
+
+
+def changed_arguments(request: Context) -> tuple[list[Any] | None, dict[str, Any] | None]:
+    """The positional and the keyword arguments of a request, each None if it is that of the message still."""
+    invocation: Invocation | None = request.get("invocation")
+    if invocation is None:
+        return None, None
+    message, args, kwargs = invocation.message, list(request.args or ()), dict(request.kwargs or {})
+    return (
+        None if _are_same(args, list(message.args)) else args,
+        None if _are_same(kwargs, dict(message.kwargs)) else kwargs,
+    )
+
+
+def arguments_of_retry(request: Context, args: Any, kwargs: Any) -> tuple[Any, Any]:
+    """The arguments of a retry: those given, or those of the request if they have been changed, or None."""
+    own_args, own_kwargs = changed_arguments(request)
+    return (own_args if args is None else tuple(args)), (own_kwargs if kwargs is None else kwargs)
+
+
+def _are_same(one: Any, other: Any) -> bool:
+    """Whether two collections have the same objects in them."""
+    if len(one) != len(other):
+        return False
+    if isinstance(one, dict):
+        return all(name in other and other[name] is value for name, value in one.items())
+    return all(map(operator.is_, one, other))
+
+
+def changed_embed_of(request: Context, message: Message, task: Any) -> Embed | None:
+    """What follows a run after its task has changed its request; None if that is what the message says.
+
+    Args:
+        request: the request, after the run.
+        message: the message of the run.
+        task: the task.
+    """
+    before = _following(message)
+    if all(getattr(request, name) == of for name, of in before.items()):
+        return None
+    from taskq_cloud.core.model.message import Embed  # few tasks change what follows them
+
+    known = {id(each) for of in before.values() for each in (of if isinstance(of, list) else [of])}
+
+    def written(each: Any) -> Any:
+        from taskq_cloud.celery.canvas.native_form import plain  # which needs this package's application
+
+        return plain(each, task.app) if id(each) not in known and type(each) is not dict else each
+
+    lists = {name: [*map(written, maybe_list(getattr(request, name)) or ())] or None for name in _LISTS}
+    return Embed(chord=None if request.chord is None else written(request.chord), **lists)
+
+
+_LISTS = ("callbacks", "errbacks", "chain")
 
 
 def _add_what_few_have(request: Context, message: Message, own: dict[str, Any], *, eager: bool) -> None:

@@ -6,6 +6,7 @@ import sys
 from collections.abc import Mapping
 from typing import Any, Final
 
+from taskq_cloud.celery.app.context import arguments_of_retry
 from taskq_cloud.celery.exceptions import Ignore, ImproperlyConfigured, Reject, Retry
 from taskq_cloud.celery.utils.functional import maybe_list
 from taskq_cloud.core.model.option_values import RETRY
@@ -54,6 +55,7 @@ def retry(
     sig = self.signature_from_request(request, args, kwargs, countdown=when, eta=eta, retries=retries, **options)
     if most is not None and retries > most:
         _raise_exhausted(self, sig, exc)
+    args, kwargs = arguments_of_retry(request, args, kwargs)
     asked = Retry(
         exc=exc,
         when=eta or when,

@@ -145,3 +145,5 @@ def _signature(task: Any, *, bound: bool) -> Signature:
     except (TypeError, ValueError):  # functions of C need not have a signature
         own = [Parameter("args", Parameter.VAR_POSITIONAL), Parameter("kwargs", Parameter.VAR_KEYWORD)]
     return Signature([run, *own] if bound else own)
+        args, kwargs = running.arguments_of(task, request, args, kwargs)
+        args, kwargs = running.arguments_of(task, request, args, kwargs)

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any, Final
 
-from taskq_cloud.core.execution.run_context import current_invocation
+from taskq_cloud.core.execution.run_context import changed_embed, current_invocation
 
 if TYPE_CHECKING:
     from taskq_cloud.celery.app.context import Context
@@ -44,11 +44,44 @@ def begin(task: Any, invocation: Invocation) -> Context:
 
 @contextmanager
 def function_of(invocation: Invocation) -> Iterator[None]:
-    """Note when the function of a run has ended. The hooks that are called after it still find the run."""
+    """Note when the function of a run has ended, and what its task has changed of what follows it.
+
+    The hooks that are called after it still find the run.
+    """
     try:
         yield
     finally:
-        end(invocation)
+        run = _run_of(invocation)
+        if run is not None:
+            run.has_ended = True
+            _note_changes(run)
+
+
+def _note_changes(run: _Run) -> None:
+    """Let the native pipeline know of the request's signatures that the task has changed."""
+    from taskq_cloud.celery.app.context import changed_embed_of  # a process that only calls tasks runs none
+
+    embed = changed_embed_of(run.request, run.invocation.message, run.task)
+    if embed is not None:
+        changed_embed.set((run.invocation, embed))
+
+
+def arguments_of(task: Any, request: Context, args: Any, kwargs: Any) -> tuple[Any, Any]:
+    """Return the arguments that a task's function gets.
+
+    Args:
+        task: the task.
+        request: the request, whose arguments a receiver of ``task_prerun`` or ``before_start`` may have changed.
+        args: the positional arguments that the native runner passes.
+        kwargs: the keyword arguments that it passes.
+    """
+    from taskq_cloud.celery.app.context import changed_arguments  # a process that only calls tasks runs none
+
+    run = _current()
+    if run is None or run.invocation.failed is not None or run.invocation.message.task != task.name:
+        return args, kwargs
+    changed = changed_arguments(request)
+    return (args if changed[0] is None else changed[0]), (kwargs if changed[1] is None else changed[1])
 
 
 def end(invocation: Invocation) -> None:

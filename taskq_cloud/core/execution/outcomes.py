@@ -25,7 +25,7 @@ from taskq_cloud.core.execution.steps.duplicates import AlreadyDone
 from taskq_cloud.core.flows import Flow
 from taskq_cloud.core.lazy.values import replace
 from taskq_cloud.core.messages.sending import UNSENDABLE
-from taskq_cloud.core.model.message import Acknowledge, Release, Settlement
+from taskq_cloud.core.model.message import Acknowledge, Embed, Release, Settlement
 from taskq_cloud.core.model.outcome import (
     Abandoned,
     ErrorInfo,
@@ -65,6 +65,7 @@ def carry_out(context: DeliveryContext, outcome: Outcome, runtime_seconds: float
         runtime_seconds: how long the run took.
     """
     context = context if isinstance(outcome, Succeeded) else replace(context, runtime_seconds=runtime_seconds)
+    context = context if outcome.embed is None else _followed_by(context, outcome.embed)
     match outcome:
         case Succeeded():
             settlement = yield from _succeed(context, outcome, runtime_seconds)
@@ -86,6 +87,10 @@ def carry_out(context: DeliveryContext, outcome: Outcome, runtime_seconds: float
     if isinstance(settlement, Release):
         yield from give_up_lock(context)
     return settlement
+
+
+def _followed_by(context: DeliveryContext, embed: Embed) -> DeliveryContext:
+    return replace(context, message=replace(context.message, embed=embed))
 
 
 def fail(context: DeliveryContext, error: ErrorInfo, *, expected: bool = False) -> PipelineFlow[Settlement]:

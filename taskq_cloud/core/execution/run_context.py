@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Final
 from taskq_cloud.core.records.record import MOST_CHILDREN
 
 if TYPE_CHECKING:
-    from taskq_cloud.core.model.message import Signature
+    from taskq_cloud.core.model.message import Embed, Signature
     from taskq_cloud.core.model.outcome import Invocation, Outcome
 
 current_invocation: Final[ContextVar[Invocation | None]] = ContextVar("taskq_current_invocation", default=None)
@@ -26,6 +26,10 @@ added_to_chord: Final[ContextVar[list[Signature] | None]] = ContextVar("taskq_ad
 called_within: Final[ContextVar[list[str] | None]] = ContextVar("taskq_called_within", default=None)
 """The ids of the tasks that the run under way in this context has called; None outside a task, and for a task that is
 declared with ``trail=False``."""
+
+
+changed_embed: Final[ContextVar[tuple[Invocation, Embed] | None]] = ContextVar("taskq_changed_embed", default=None)
+"""A run, and what follows it in place of what its message says; set by a function that lets its task change that."""
 
 
 def note_called(task_ids: Iterable[str]) -> None:

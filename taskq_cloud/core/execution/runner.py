@@ -22,7 +22,12 @@ from taskq_cloud.core import serializers
 from taskq_cloud.core.execution import retry
 from taskq_cloud.core.execution.conversion import Conversion, Conversions, is_wanted
 from taskq_cloud.core.execution.retry import Describe
-from taskq_cloud.core.execution.run_context import added_to_chord, called_within, current_invocation
+from taskq_cloud.core.execution.run_context import (
+    added_to_chord,
+    called_within,
+    changed_embed,
+    current_invocation,
+)
 from taskq_cloud.core.lazy.values import replace
 from taskq_cloud.core.model.options import TaskOptions
 from taskq_cloud.core.model.outcome import ErrorInfo, Failed, Invocation, Outcome, Retrying, RunTimes, Succeeded
@@ -150,12 +155,13 @@ class TaskRunner:
             if run is not None:
                 run.value = value
             times = RunTimes(started_at, self._timer() - began)
-            return self._succeeded(definition, value, times, describe, encode, conversion)
+            ended = self._succeeded(definition, value, times, describe, encode, conversion)
+            return _with_changes(ended, invocation)
         except TimeLimitExceeded:
             raise
         except Exception as error:  # every error of a task has an outcome
             ended = self._ended(error, invocation, describe, run)
-            return replace(ended, times=RunTimes(started_at, self._timer() - began))
+            return _with_changes(replace(ended, times=RunTimes(started_at, self._timer() - began)), invocation)
         finally:
             called_within.reset(calling)
             added_to_chord.reset(adding)
@@ -185,12 +191,13 @@ class TaskRunner:
             if run is not None:
                 run.value = value
             times = RunTimes(started_at, self._timer() - began)
-            return self._succeeded(definition, value, times, describe, encode, conversion)
+            ended = self._succeeded(definition, value, times, describe, encode, conversion)
+            return _with_changes(ended, invocation)
         except TimeLimitExceeded:
             raise
         except Exception as error:  # every error of a task has an outcome
             ended = self._ended(error, invocation, describe, run)
-            return replace(ended, times=RunTimes(started_at, self._timer() - began))
+            return _with_changes(replace(ended, times=RunTimes(started_at, self._timer() - began)), invocation)
         finally:
             called_within.reset(calling)
             added_to_chord.reset(adding)
@@ -296,6 +303,14 @@ async def _awaited(awaitable: Awaitable[Any]) -> Any:
 def _run_in_new_loop(coroutine: Coroutine[Any, Any, Any], context: Context) -> Any:
     with asyncio.Runner() as runner:
         return runner.run(coroutine, context=context)
+
+
+def _with_changes(outcome: Outcome, invocation: Invocation) -> Outcome:
+    """Add to an outcome what follows the task, if the run has changed it."""
+    changed = changed_embed.get()
+    if changed is None or changed[0] is not invocation:
+        return outcome
+    return replace(outcome, embed=changed[1])
 
 
 def _called() -> tuple[str, ...]:

@@ -12,7 +12,7 @@ from typing import Any, Final, Self, TypeAlias
 
 from taskq_cloud.core import serializers
 from taskq_cloud.core.lazy.values import dataclass, field, replace
-from taskq_cloud.core.model.message import Acknowledge, Message, Signature
+from taskq_cloud.core.model.message import Acknowledge, Embed, Message, Signature
 
 SHORT_CHARACTERS: Final = 4000
 """An error that the store refuses as too large is cut to this length: its text and its traceback each."""
@@ -213,10 +213,12 @@ class Timed:
     Args:
         times: the times of the run; None if the process that ran the function could not tell.
         acknowledged: whether the message was acknowledged before the run, so that it can't be given back.
+        embed: what follows the task, if the run has changed it; None: what its message says.
     """
 
     times: RunTimes | None = field(default=None, compare=False, kw_only=True)
     acknowledged: bool = field(default=False, compare=False, kw_only=True)
+    embed: Embed | None = field(default=None, kw_only=True)
 
 
 @dataclass(frozen=True, slots=True)
