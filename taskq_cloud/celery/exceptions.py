@@ -16,6 +16,8 @@ from taskq_cloud.celery.utils.serialization import _repr, get_pickleable_excepti
 from taskq_cloud.errors import (
     AlreadyRegistered,
     ChordError,
+    DecodeError,
+    EncodeError,
     Ignore,
     ImproperlyConfigured,
     IncompleteStream,
@@ -42,8 +44,8 @@ if TYPE_CHECKING:
 __all__ = (
     "AlreadyRegistered", "AlwaysEagerIgnored", "BackendError", "BackendGetMetaError", "BackendStoreError",
     "CDeprecationWarning", "CPendingDeprecationWarning", "CeleryCommandException", "CeleryError", "CeleryWarning",
-    "ChordError", "DuplicateNodenameWarning", "DuplicateTaskNameWarning", "FixupWarning", "Ignore",
-    "ImproperlyConfigured", "IncompleteStream", "InvalidTaskError", "MaxRetriesExceededError", "NotConfigured",
+    "ChordError", "DecodeError", "DuplicateNodenameWarning", "DuplicateTaskNameWarning", "EncodeError", "FixupWarning",
+    "Ignore", "ImproperlyConfigured", "IncompleteStream", "InvalidTaskError", "MaxRetriesExceededError", "NotConfigured",
     "NotRegistered", "OperationalError", "QueueNotFound", "Reject", "Retry", "SecurityError", "SecurityWarning",
     "SoftTimeLimitExceeded", "TaskError", "TaskPredicate", "TaskRevokedError", "Terminated", "TimeLimitExceeded",
     "TimeoutError", "WorkerLostError", "WorkerShutdown", "WorkerTerminate", "reraise",

@@ -118,6 +118,10 @@ CODES: Final = {
         "The setting worker_pool turns gevent and eventlet into the pool of threads.",
         "Set worker_pool to threads, with the concurrency that the tasks need.",
     ),
+    "M109": _meaning(
+        "Brokers raise the errors of taskq_cloud, which are not kombu's.",
+        "Import the error from taskq_cloud.celery.exceptions, as --write does.",
+    ),
     "M201": _hand(
         "taskq_cloud.celery doesn't have this name.",
         "Find what the code needs it for, and replace it by a public name of taskq_cloud.celery or of taskq_cloud.",

@@ -7,6 +7,9 @@ from functools import cache
 from importlib.util import find_spec
 from typing import Any, Final
 
+KOMBU_ERRORS: Final = frozenset({"OperationalError", "EncodeError", "DecodeError"})
+"""The errors of kombu that a caller of tasks catches; ``taskq_cloud.celery.exceptions`` has them."""
+
 _MISSING: Final = object()
 
 

@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Final
 
-from taskq_cloud.cli.migrate.names import has_module, is_object, ours
+from taskq_cloud.cli.migrate.names import KOMBU_ERRORS, has_module, is_object, ours
 
 _PATH: Final = re.compile(r"celery(\.[A-Za-z_]\w*)+(:[A-Za-z_][\w.]*)?")
 _TASKS: Final = frozenset(
@@ -34,6 +34,8 @@ _MODULE_LISTS: Final = frozenset(
     {"pytest_plugins", "imports", "include", "CELERY_IMPORTS", "CELERY_INCLUDE", "loader", "import_module"}
 )
 """Names whose values are modules. Elsewhere the path of a module is taken for the name of a logger, and kept."""
+
+_ERRORS: Final = "taskq_cloud.celery.exceptions"
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,7 +120,9 @@ def _edits(source: Source) -> Iterator[Edit]:
         if isinstance(node, ast.Import) and any(map(_is_celerys, (alias.name for alias in node.names))):
             yield _import(source, node)
         elif isinstance(node, ast.ImportFrom) and node.level == 0 and _is_celerys(node.module or ""):
-            yield _import_from(source, node)
+            yield _renamed(source, node, "celery", "taskq_cloud.celery")
+        elif isinstance(node, ast.ImportFrom) and node.level == 0 and node.module == "kombu.exceptions":
+            yield from _errors_of_kombu(source, node)
         elif isinstance(node, ast.Constant) and isinstance(node.value, str):
             value = node.value
             if value in _TASKS:
@@ -149,17 +153,35 @@ def _import(source: Source, node: ast.Import) -> Edit:
     # `import celery.signals` binds the name celery, which the code then uses.
     if not binds_celery and any(_is_celerys(alias.name) and not alias.asname for alias in node.names):
         statements.append("from taskq_cloud import celery")
+    return Edit(start, end, _separator(source, start, end).join(statements), node.lineno)
+
+
+def _separator(source: Source, start: int, end: int) -> str:
+    """Return the text between the statements that take the place of one."""
     line_start = source.content.rfind(b"\n", 0, start) + 1
     newline = "\r\n" if b"\r\n" in source.content else "\n"
-    separator = f"{newline}{source.text(line_start, start)}" if source.stands_alone(start, end) else "; "
-    return Edit(start, end, separator.join(statements), node.lineno)
+    return f"{newline}{source.text(line_start, start)}" if source.stands_alone(start, end) else "; "
 
 
 def _alias(alias: ast.alias) -> str:
     return f"{alias.name} as {alias.asname}" if alias.asname else alias.name
 
 
-def _import_from(source: Source, node: ast.ImportFrom) -> Edit:
+def _errors_of_kombu(source: Source, node: ast.ImportFrom) -> Iterator[Edit]:
+    """Import the errors of brokers from this package; other errors of kombu stay."""
+    errors = [alias for alias in node.names if alias.name in KOMBU_ERRORS]
+    others = [alias for alias in node.names if alias.name not in KOMBU_ERRORS]
+    start, end = source.span(node)
+    if errors and not others:
+        yield _renamed(source, node, "kombu.exceptions", _ERRORS)
+    elif errors:
+        first = f"from kombu.exceptions import {', '.join(map(_alias, others))}"
+        second = f"from {_ERRORS} import {', '.join(map(_alias, errors))}"
+        yield Edit(start, end, _separator(source, start, end).join((first, second)), node.lineno)
+
+
+def _renamed(source: Source, node: ast.ImportFrom, before: str, after: str) -> Edit:
+    """Change the beginning of the module's name in ``from a import b``."""
     start, end = source.span(node)
     statement = source.text(start, end)
     # The module's name is the first name after "from", which may stand on another line.
@@ -168,7 +190,7 @@ def _import_from(source: Source, node: ast.ImportFrom) -> Edit:
     lines = statement.splitlines(keepends=True)
     at = sum(map(len, lines[: name.start[0] - 1])) + name.start[1]
     position = start + len(statement[:at].encode())
-    return Edit(position, position + len("celery"), "taskq_cloud.celery", node.lineno)
+    return Edit(position, position + len(before), after, node.lineno)
 
 
 def _string(source: Source, node: ast.Constant, value: str) -> Iterator[Edit]:

@@ -10,10 +10,14 @@ from pathlib import Path
 from typing import Final
 
 from taskq_cloud.cli.migrate.codes import Finding
-from taskq_cloud.cli.migrate.names import has_module, has_name, in_celery
+from taskq_cloud.cli.migrate.names import KOMBU_ERRORS, has_module, has_name, in_celery
 from taskq_cloud.cli.migrate.third_parties import replacement_of
 
 _KOMBU: Final = frozenset({"Queue", "Exchange", "binding"})
+_KOMBU_ERRORS: Final = (
+    "Brokers raise the errors of taskq_cloud, which are not kombu's: catch OperationalError, EncodeError and "
+    "DecodeError of taskq_cloud.celery.exceptions."
+)
 _WITH_CELERY: Final = frozenset({"billiard", "vine", "amqp"})
 _CALLS: Final = frozenset({"delay", "apply_async", "send_task", "apply"})
 _WORKFLOWS: Final = frozenset({"chain", "group", "chord", "chunks", "xmap", "xstarmap"})
@@ -130,6 +134,10 @@ class FileScan(ast.NodeVisitor):
             name = subject.rpartition(".")[2]
             if name == "Broadcast":
                 self._find(node, "M217", subject)
+            elif module == "kombu.exceptions" and name in KOMBU_ERRORS:
+                self._find(node, "M109", subject)
+            elif subject == "kombu.exceptions":
+                self._find(node, "M203", subject, _KOMBU_ERRORS)
             elif module not in ("kombu", "kombu.entity") or name not in {*_KOMBU, "kombu"}:
                 self._find(node, "M203", subject)
             else:
@@ -242,6 +250,8 @@ class FileScan(ast.NodeVisitor):
         is_control = isinstance(value, ast.Attribute) and value.attr == "control"
         if is_control and node.attr not in _CONTROL_WORKS and not node.attr.startswith("_"):
             self._find(node, "M210", ast.unparse(node))
+        if node.attr in KOMBU_ERRORS and ast.unparse(value) == "kombu.exceptions":
+            self._find(node, "M203", ast.unparse(node), _KOMBU_ERRORS)
         path = self._path(node) or ""
         if path.startswith("celery.") and self._root(node) == "celery":
             module, _, name = path.rpartition(".")

@@ -93,6 +93,25 @@ def test_findings_stay_after_the_imports_were_changed(copy_of: Copy, migrate: Mi
     assert {each[:3] for each in found_in(migrate(project, "--json"))} == {each[:3] for each in LEGACY}
 
 
+def test_errors_of_kombu_are_found_and_changed(tmp_path: Path, migrate: Migrate) -> None:
+    file = tmp_path / "calls.py"
+    file.write_text(
+        "from kombu.exceptions import OperationalError, HttpError\nimport kombu.exceptions\nimport kombu\n"
+        "print(kombu.exceptions.OperationalError)\n"
+    )
+    result = migrate(tmp_path, "--write", "--json")
+    assert found_in(result) == [
+        ("calls.py", 1, "M109", "kombu.exceptions.OperationalError"),
+        ("calls.py", 1, "M203", "kombu.exceptions.HttpError"),
+        ("calls.py", 2, "M203", "kombu.exceptions"),
+        ("calls.py", 4, "M203", "kombu.exceptions.OperationalError"),
+    ]
+    assert file.read_text().splitlines()[:2] == [
+        "from kombu.exceptions import HttpError",
+        "from taskq_cloud.celery.exceptions import OperationalError",
+    ]
+
+
 def test_report_names_file_line_code_and_way_out(copy_of: Copy, migrate: Migrate) -> None:
     output = migrate(copy_of("legacy")).output
     assert "  legacy/app.py:56: M212 app.control.revoke\n" in output

@@ -31,6 +31,14 @@ CASES = {
     "from celery import *\n": "from taskq_cloud.celery import *\n",
     "é = 'π'; from celery import group\n": "é = 'π'; from taskq_cloud.celery import group\n",
     "\ufefffrom celery import group\n": "\ufefffrom taskq_cloud.celery import group\n",
+    "from kombu.exceptions import OperationalError\n": "from taskq_cloud.celery.exceptions import OperationalError\n",
+    "from kombu.exceptions import (\n    EncodeError as E,  # sent\n    DecodeError,\n)\n": (
+        "from taskq_cloud.celery.exceptions import (\n    EncodeError as E,  # sent\n    DecodeError,\n)\n"
+    ),
+    "def f():\n    from kombu.exceptions import HttpError as H, OperationalError\n": (
+        "def f():\n    from kombu.exceptions import HttpError as H\n"
+        "    from taskq_cloud.celery.exceptions import OperationalError\n"
+    ),
     "x = 'celery.app.task:Task'\n": "x = 'taskq_cloud.celery.app.task:Task'\n",
     "patch('celery.app.task.Task.apply_async')\n": "patch('taskq_cloud.celery.app.task.Task.apply_async')\n",
     "x = 'π', r\"celery.loaders.app.AppLoader\"\n": "x = 'π', r\"taskq_cloud.celery.loaders.app.AppLoader\"\n",
@@ -44,6 +52,8 @@ STAYS = [
     "from celery_once import QueueOnce\n",
     "import celeryconfig\n",
     "from kombu import Queue\n",
+    "from kombu.exceptions import HttpError\n",
+    "from kombu.exceptions import *\n",
     "getLogger('celery.beat')\n",
     "LOGGERS = {'celery.worker': 1, 'celery.task': 2}\n",
     "send_task('celery.backend_cleanup')\n",
