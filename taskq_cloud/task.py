@@ -260,9 +260,9 @@ class Task(Generic[P, R_co]):
         if self.options.typing:
             for args, kwargs in calls:
                 self.check_arguments(args, kwargs)
-        return tasks.send(self._app, self.name, self._plain(calls, options), call_options(self.name, options))
+        return tasks.send(self._app, self.name, self.plain(calls, options), call_options(self.name, options))
 
-    def _plain(self, calls: Sequence[Arguments], options: Mapping[str, Any]) -> Sequence[Arguments]:
+    def plain(self, calls: Sequence[Arguments], options: Mapping[str, Any]) -> Sequence[Arguments]:
         """Write arguments as plain values, if the task converts its arguments."""
         if self._conversion is None:
             return calls
@@ -279,7 +279,7 @@ class Task(Generic[P, R_co]):
 
         return conversion_of(self.definition)
 
-    def _plain_part(self, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Arguments:
+    def plain_part(self, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Arguments:
         """Write the arguments of a signature as plain values: some may be missing, and others come before them."""
         return (args, kwargs) if self._conversion is None else self._conversion.dump_part(args, kwargs)
 
@@ -287,7 +287,7 @@ class Task(Generic[P, R_co]):
         from taskq_cloud.calling import eager_workflows  # few processes run anything in place
         from taskq_cloud.calling.options import call_options
 
-        ((args, kwargs),) = self._plain([arguments], options)
+        ((args, kwargs),) = self.plain([arguments], options)
         return eager_workflows.run_task(self._app, self.name, args, kwargs, call_options(self.name, options))
 
     # -- as part of a workflow
@@ -299,13 +299,13 @@ class Task(Generic[P, R_co]):
         """
         from taskq_cloud.canvas import Call  # few processes make workflows
 
-        return Call(self.name, *self._plain_part(args, kwargs), app=self._app)
+        return Call(self.name, *self.plain_part(args, kwargs), app=self._app)
 
     def si(self, *args: Any, **kwargs: Any) -> Call:
         """Make an immutable signature: in a chain, it ignores the value of the task before."""
         from taskq_cloud.canvas import Call  # few processes make workflows
 
-        return Call(self.name, *self._plain_part(args, kwargs), immutable=True, app=self._app)
+        return Call(self.name, *self.plain_part(args, kwargs), immutable=True, app=self._app)
 
     def signature(
         self,
@@ -324,7 +324,7 @@ class Task(Generic[P, R_co]):
         """
         from taskq_cloud.canvas import Call  # few processes make workflows
 
-        plain, named = self._plain_part(() if args is None else tuple(args), kwargs or {})
+        plain, named = self.plain_part(() if args is None else tuple(args), kwargs or {})
         call = Call(self.name, plain, named, app=self._app)
         chosen = {**(options or {}), **more}
         return call.set(**chosen) if chosen else call

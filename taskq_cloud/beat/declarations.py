@@ -183,6 +183,7 @@ def _checked(app: Application, where: str, task: str, declared: Declaration) -> 
     if not isinstance(args, list | tuple):
         raise TypeError(f"args must be a list or tuple, not {type(args).__name__}")
     app.check_arguments(task, args, kwargs)
+    args, kwargs = app.plain_call(task, args, kwargs)
     options = _checked_options(where, task, options)
     overlap = given.get("overlap", "allow")
     if overlap == "skip":

@@ -142,6 +142,8 @@ def mapped(task: Workflow, it: Iterable[Any], *, star: bool) -> Call:
     """Make the call of ``xmap``, or with ``star`` of ``xstarmap``."""
     name = task_names.STARMAP if star else task_names.MAP
     items = [list(each) for each in it] if star else list(it)
+    if isinstance(task, Call):
+        items = task.plain_items(items, star=star)
     return read_call(signatures.starmap(task.to_dict(), items, name=name), task.app)
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Self, Unpack
 
@@ -136,10 +136,11 @@ class Call(Workflow[AsyncResult[Any]]):
     def replace(self, args: Args | None = None, kwargs: Kwargs | None = None, options: Options | None = None) -> Self:
         """Return a copy with other arguments and options in place of the call's own; None keeps them."""
         _check_arguments(self.task, args, kwargs)
+        own_args, own_kwargs = self._plain(args or (), kwargs or {})
         changed = altered(
             self,
-            args=self.args if args is None else tuple(args),
-            kwargs=self.kwargs if kwargs is None else dict(kwargs),
+            args=self.args if args is None else tuple(own_args),
+            kwargs=self.kwargs if kwargs is None else dict(own_kwargs),
         )
         return changed if options is None else altered(changed, options={}).with_options(options)
 
@@ -148,7 +149,15 @@ class Call(Workflow[AsyncResult[Any]]):
         _check_arguments(self.task, args, kwargs)
         if self.immutable or not (args or kwargs):
             return self
+        args, kwargs = self._plain(args, kwargs)
         return altered(self, args=(*args, *self.args), kwargs={**self.kwargs, **kwargs})
+
+    def plain_items(self, items: Sequence[Any], *, star: bool) -> list[Any]:
+        """Write the items of ``map`` as plain values; with ``star``, each item is the arguments of one call."""
+        return [list(self._plain(each, {})[0]) for each in items] if star else list(self._plain(items, {})[0])
+
+    def _plain(self, args: Args, kwargs: Kwargs) -> tuple[Args, Kwargs]:
+        return (args, kwargs) if self.app is None else self.app.plain_arguments(self.task, args, kwargs)
 
     def with_options(self, options: Options) -> Self:
         """Return a copy with further options, whose names and types are checked."""

@@ -13,6 +13,7 @@ from taskq_cloud.core.flows import Flow
 from taskq_cloud.core.ports import Broker, ResultStore, ScheduleStore
 
 if TYPE_CHECKING:
+    from taskq_cloud.core.execution.annotations import Arguments
     from taskq_cloud.core.execution.runner import TaskRunner
     from taskq_cloud.core.messages.sending import Outbox
     from taskq_cloud.core.model.options import TaskOptions
@@ -94,6 +95,14 @@ class Application(Backend, Protocol):
 
     def options_of(self, task: str) -> TaskOptions:
         """Return the options that a task was declared with, or the defaults if it is not registered here."""
+        ...
+
+    def plain_arguments(self, task: str, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Arguments:
+        """Write the arguments of a signature as plain values, if its task is registered here with ``typed=True``."""
+        ...
+
+    def plain_call(self, task: str, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Arguments:
+        """Write the arguments of a whole call as plain values, if its task is registered here with ``typed=True``."""
         ...
 
     def route(self, task: str) -> str:

@@ -15,6 +15,7 @@ from taskq_cloud.errors import AlreadyRegistered
 from taskq_cloud.runtime.resources import Resources
 
 if TYPE_CHECKING:
+    from taskq_cloud.core.execution.annotations import Arguments
     from taskq_cloud.core.execution.runner import TaskRunner
     from taskq_cloud.core.messages.routing import Router
     from taskq_cloud.core.model.hooks import Hooks
@@ -177,6 +178,24 @@ class Registry(Resources):
         known: DeclaredTask | None = self.tasks.get(task)
         if known is not None and known.definition.options.typing:
             known.check_arguments(args, kwargs)
+
+    def plain_arguments(self, task: str, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Arguments:
+        """Write the arguments of a signature as plain values, if its task is registered here with ``typed=True``."""
+        if not self.options_of(task).typed:
+            return args, kwargs
+        plain: Arguments = self.tasks[task].plain_part(args, kwargs)
+        return plain
+
+    def plain_call(self, task: str, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Arguments:
+        """Write the arguments of a whole call as plain values, if its task is registered here with ``typed=True``.
+
+        Raises:
+            ArgumentsInvalid: an argument doesn't have the parameter's type.
+        """
+        if not self.options_of(task).typed:
+            return args, kwargs
+        plain: Sequence[Arguments] = self.tasks[task].plain([(args, kwargs)], {})
+        return plain[0]
 
     def route(self, task: str) -> str:
         """Return the queue of a task: its own, or that of ``task_routes``, or ``task_default_queue``."""

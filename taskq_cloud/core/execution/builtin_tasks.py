@@ -22,10 +22,10 @@ def builtin_tasks(tasks: Mapping[str, TaskDefinition]) -> dict[str, TaskDefiniti
     """
 
     def map_(task: Signature, it: Sequence[Any]) -> list[Any]:
-        return [_call(tasks, task, [item]) for item in it]
+        return _call_each(tasks, task, [[item] for item in it])
 
     def starmap(task: Signature, it: Sequence[Sequence[Any]]) -> list[Any]:
-        return [_call(tasks, task, item) for item in it]
+        return _call_each(tasks, task, it)
 
     def accumulate(*args: Any, index: int | None = None) -> Any:
         return args if index is None else args[index]
@@ -34,20 +34,34 @@ def builtin_tasks(tasks: Mapping[str, TaskDefinition]) -> dict[str, TaskDefiniti
     return {name: TaskDefinition(name, function, TaskOptions()) for name, function in functions.items()}
 
 
-def _call(tasks: Mapping[str, TaskDefinition], signature: Signature, args: Sequence[Any]) -> Any:
+def _call_each(
+    tasks: Mapping[str, TaskDefinition], signature: Signature, arguments: Sequence[Sequence[Any]]
+) -> list[Any]:
     # A process that only calls tasks runs none of these.
-    from types import CoroutineType
-
-    from taskq_cloud.core.execution.run_context import current_invocation
+    from taskq_cloud.core.execution.conversion import conversion_of, is_wanted
 
     name = signature["task"]
     definition = tasks.get(name)
     if definition is None:
         raise NotRegistered(f"task {name!r}, called for each item, is not registered here: import its module")
+    own_args, own_kwargs = signature.get("args") or (), signature.get("kwargs") or {}
+    if not is_wanted(definition.options):
+        return [_call(definition, [*args, *own_args], own_kwargs) for args in arguments]
+    conversion, values = conversion_of(definition), []
+    for given in arguments:
+        args, kwargs = conversion.load([*given, *own_args], own_kwargs)
+        values.append(conversion.dump_value(_call(definition, args, kwargs)))
+    return values
+
+
+def _call(definition: TaskDefinition, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Any:
+    from types import CoroutineType
+
+    from taskq_cloud.core.execution.run_context import current_invocation
+
     invocation = current_invocation.get()
     bound = [] if definition.bind is None or invocation is None else [definition.bind(invocation)]
-    own_args, kwargs = signature.get("args") or (), signature.get("kwargs") or {}
-    value = definition.function(*bound, *args, *own_args, **kwargs)
+    value = definition.function(*bound, *args, **kwargs)
     if not isinstance(value, CoroutineType):
         return value
     import asyncio  # few of the tasks that are called for each item are coroutine functions

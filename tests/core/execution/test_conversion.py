@@ -12,7 +12,7 @@ from celery import Celery
 from kombu.exceptions import EncodeError as KombuEncodeError
 
 from taskq_cloud import BoundTask, TaskQ, chain, group
-from taskq_cloud.errors import ArgumentsInvalid, EncodeError, ImproperlyConfigured
+from taskq_cloud.errors import ArgumentsInvalid, EncodeError, ImproperlyConfigured, ScheduleError
 from taskq_cloud.testing import run_tasks
 from tests.core.execution import converted_tasks
 from tests.core.execution.converted_tasks import Admin, Colour, Photo, Size, User
@@ -144,6 +144,54 @@ def test_chain_and_group_take_values_by_type(app: TaskQ) -> None:
     run_tasks(app)
     assert sorted(chained.get(timeout=1)["tags"]) == ["sand", "sea", "sun"]
     assert counted.get(timeout=1) == 2
+
+
+def test_items_of_map_starmap_and_chunks_are_converted(app: TaskQ) -> None:
+    tag, count = app.tasks["tag"], app.tasks["acount"]
+    other = Photo("b.png", {"sky"})
+    mapped: Any = count.map([[PHOTO], [PHOTO, other]]).delay()
+    starred: Any = tag.starmap([(PHOTO, frozenset({"a"})), (other, {"b"})]).delay()
+    chunked = tag.chunks([(PHOTO, {"a"}), (other, {"b"})], 1).delay()
+    named: Any = app.signature("tag", ({"c"},)).clone((PHOTO,)).delay()
+    run_tasks(app)
+    assert mapped.get(timeout=1) == [1, 2]
+    assert [(each["key"], sorted(each["tags"])) for each in starred.get(timeout=1)] == [
+        ("a.png", ["a", "sea"]),
+        ("b.png", ["b", "sky"]),
+    ]
+    assert [[each["key"] for each in part] for part in chunked.get(timeout=1)] == [["a.png"], ["b.png"]]
+    assert sorted(named.get(timeout=1)["tags"]) == ["c", "sea"]
+
+
+def test_wrong_item_of_map_is_a_failure_that_names_the_argument(app: TaskQ) -> None:
+    result: Any = app.tasks["acount"].map([["no photo"]]).delay()
+    run_tasks(app)
+    with pytest.raises(ArgumentsInvalid, match="task acount: argument 'photos' is not valid"):
+        result.get(timeout=1)
+
+
+def test_further_arguments_of_a_signature_are_converted(app: TaskQ) -> None:
+    tag = app.tasks["tag"]
+    results: list[Any] = [
+        tag.s({"b"}).clone((PHOTO,)).delay(),
+        tag.s({"b"}).delay(PHOTO),
+        tag.s().apply_async((PHOTO,), {"tags": {"b"}}),
+        tag.s(1, 2).replace((PHOTO, {"b"})).delay(),
+    ]
+    run_tasks(app)
+    assert [sorted(each.get(timeout=1)["tags"]) for each in results] == [["b", "sea"]] * 4
+
+
+def test_arguments_of_a_periodic_task_are_converted_and_validated(app: TaskQ) -> None:
+    app.add_periodic_task(60, app.tasks["tag"], (PHOTO,), {"tags": {"a"}}, name="first")
+    app.task(name="each", typed=True, every=timedelta(minutes=1), args=(PHOTO, {"a"}))(converted_tasks.tag)
+    first, second = sorted(app.schedule_entries(), key=lambda each: each.task, reverse=True)
+    plain = {"key": "a.png", "tags": ["sea"], "taken": "2026-05-01"}
+    assert (list(first.args), first.kwargs) == ([plain], {"tags": ["a"]})
+    assert list(second.args) == [plain, ["a"]]
+    app.add_periodic_task(60, app.tasks["tag"], ("no photo", []), name="wrong")
+    with pytest.raises(ScheduleError, match="'wrong': task tag: argument 'photo' is not valid"):
+        app.schedule_entries()
 
 
 def test_retry_takes_new_arguments_by_type(app: TaskQ) -> None:
