@@ -7,6 +7,8 @@ import logging
 import os
 import re
 import socket
+from collections.abc import Mapping
+from functools import partial
 from typing import Any, Final
 
 import click
@@ -140,11 +142,7 @@ def command(
     if path is None:
         raise click.UsageError("a worker needs an application: add -A shop (or -A shop.tasks:app)")
     check_reachable(app, "this worker")
-    name = worker_name(hostname)
-
-    def options_of() -> WorkerOptions:
-        return WorkerOptions.from_settings(app.conf, queues or app.queues(), **options)
-
+    name, options_of = worker_name(hostname), partial(_options_of, app, queues, options)
     program = _program_of_celery(context, app, name, options_of=options_of, app_path=path, beat=beat)
     worker_options = options_of()
     if log_format(context) == "text":
@@ -165,6 +163,10 @@ def command(
         ) from error
     signals.end_with(code)
     context.exit(code)
+
+
+def _options_of(app: TaskQ, queues: tuple[str, ...], options: Mapping[str, Any]) -> WorkerOptions:
+    return WorkerOptions.from_settings(app.conf, queues or app.queues(), **options)
 
 
 def _program_of_celery(context: click.Context, app: TaskQ, name: str, **options: Any) -> Any:
