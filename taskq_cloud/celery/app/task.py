@@ -45,6 +45,7 @@ class Task:
     _backend: Any = None
     _default_request: Context | None = None
     _exec_options: dict[str, Any] | None = None
+    _native_arguments: ClassVar[dict[str, Any]] = {}
     _from_settings: ClassVar[frozenset[str]] = frozenset()
     _dump_pydantic_arguments: Any = None
     name: Any = None
@@ -102,7 +103,9 @@ class Task:
             self._get_app().has_handlers = True
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        """Run the task here and now, as a function."""
+        """Run the task here and now, as a function; the body of a run that ``super().__call__`` asks for, as it is."""
+        if task_calls.is_body_of_run(self):
+            return self.run(*args, **kwargs)
         _state._task_stack.push(self)
         self.push_request(args=args, kwargs=kwargs)
         try:
@@ -320,12 +323,7 @@ class Task:
         """The request of the running call."""
         return self._get_request()
 
-    def add_trail(self, result: Any) -> Any:
-        """Note a result among the children of the running call, unless ``trail`` is off; returns the result."""
-        if self.trail:
-            self.request.children.append(result)
-        return result
-
+    add_trail = task_outcomes.add_trail
     retry = task_outcomes.retry
     signature_from_request = task_outcomes.signature_from_request
     subtask_from_request = task_outcomes.signature_from_request

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Final
 
+from taskq_cloud.celery.native import running
 from taskq_cloud.celery.utils import uuid
 
 EXEC_OPTIONS: Final = (
@@ -89,3 +90,19 @@ def apply(task: Any, args: Any, kwargs: Any, task_id: str | None, throw: bool | 
     if app.conf.task_eager_propagates if throw is None else throw:
         result.get(disable_sync_subtasks=False)
     return result
+
+
+def is_body_of_run(task: Any) -> bool:
+    """Tell whether ``Task.__call__`` is called by a subclass's ``__call__``, which the running call is made by.
+
+    This is so once in a run: such a call has the request of the run, and any other one a request of its own.
+    """
+    request = running.running_request(task)
+    if request is None or request._protected or task.request_stack.top is not None:
+        return False
+    from taskq_cloud.celery.app.task import Task  # which imports this module
+
+    if type(task).__call__ is Task.__call__:
+        return False
+    request._protected = 1
+    return True

@@ -46,9 +46,9 @@ def retry(
     """
     request = self.request
     retries = (request.retries or 0) + 1
-    most = self.max_retries if max_retries is None else max_retries
+    most = self.max_retries
     if max_retries is not None:
-        self.override_max_retries = max_retries
+        most = self.override_max_retries = max_retries
     if request.called_directly:
         _raise(exc or Retry("Task can be retried", None))
     when = countdown if countdown is not None or eta else self.default_retry_delay
@@ -61,18 +61,35 @@ def retry(
         when=eta or when,
         is_eager=bool(request.is_eager),
         sig=sig,
-        args=None if args is None else tuple(args),
+        args=args,
         kwargs=kwargs,
         max_retries=most,
         options=_native_retry_options(self, options),
     )
-    if getattr(request, "invocation", None) is None and not request.is_eager:
-        _send_retry(sig)
-    elif not throw:
-        request.retry_asked_for = asked
+    _ask_for(request, asked, at_the_end=not throw)
     if throw:
         raise asked
     return asked
+
+
+def _ask_for(request: Any, asked: Retry, *, at_the_end: bool) -> None:
+    """Note a retry that is raised when the function has returned, or send it if no worker of ours will do that."""
+    if getattr(request, "invocation", None) is None and not request.is_eager:
+        _send_retry(asked.sig)
+    elif at_the_end:
+        request.retry_asked_for = asked
+
+
+def add_trail(self: Any, result: Any) -> Any:
+    """Note a result among the children of the running call, unless ``trail`` is off; returns the result.
+
+    Args:
+        self: the task.
+        result: the result.
+    """
+    if self.trail:
+        self.request.children.append(result)
+    return result
 
 
 def _raise_exhausted(self: Any, sig: Any, exc: Any) -> None:
@@ -259,8 +276,15 @@ def update_state(
         state: the state.
         meta: its data, which is the result while the state lasts.
         kwargs: further arguments of the backend's ``store_result``.
+
+    Raises:
+        ValueError: no id is given, and no call of the task runs here.
     """
+    from taskq_cloud.celery.backends.base import DisabledBackend  # few tasks record states of their own
+
     task_id = self.request.id if task_id is None else task_id
+    if not task_id and not isinstance(self.backend, DisabledBackend):
+        raise ValueError(f"task_id must not be empty. Got {task_id} instead.")
     self.backend.store_result(task_id, meta, state, request=self.request, **kwargs)
 
 

@@ -78,7 +78,7 @@ def test_task_that_several_threads_use_first_is_one_task() -> None:
     sys.setswitchinterval(1e-6)
     try:
         for attempt in range(20):
-            app = Celery("shop", set_as_current=False, broker="memory://")
+            app: Any = Celery("shop", set_as_current=False, broker="memory://")
 
             @app.task(name=f"shop.task{attempt}", shared=False)
             def task() -> None:
@@ -93,10 +93,10 @@ def test_task_that_several_threads_use_first_is_one_task() -> None:
 
 
 def test_task_and_finalization_in_two_threads_do_not_wait_for_each_other() -> None:
-    app = Celery("shop", set_as_current=False, broker="memory://")
+    app: Any = Celery("shop", set_as_current=False, broker="memory://")
     finalizing = threading.Event()
 
-    class Bound(app.Task):  # type: ignore[name-defined,misc]
+    class Bound(app.Task):
         abstract = True
 
         @classmethod
@@ -127,7 +127,7 @@ def test_discovery_of_two_names_in_one_list_of_packages_imports_both(
     for name in ("tasks", "jobs"):
         (package / f"{name}.py").write_text("")
     monkeypatch.syspath_prepend(tmp_path)
-    app = Celery("shop", set_as_current=False, broker="memory://")
+    app: Any = Celery("shop", set_as_current=False, broker="memory://")
     app.autodiscover_tasks(["discovered_twice"])
     app.autodiscover_tasks(["discovered_twice"], related_name="jobs")
     app.loader.import_default_modules()

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import importlib
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from taskq_cloud.celery import Celery
 
 
-def _app(tmp_path: Path) -> Celery:
+def _app(tmp_path: Path) -> Any:
     return Celery("shop", set_as_current=False, broker="memory://", backend=f"sqlite:///{tmp_path}/results.db")
 
 
@@ -43,7 +44,7 @@ def test_lambda_handler_imports_the_modules_of_the_settings(tmp_path: Path, monk
 
 
 def test_topology_has_the_queues_of_tasks_that_nothing_has_used_yet() -> None:
-    app = Celery("shop", set_as_current=False, broker="sqs://", backend="dynamodb://@eu-west-1/results")
+    app: Any = Celery("shop", set_as_current=False, broker="sqs://", backend="dynamodb://@eu-west-1/results")
 
     @app.task(name="shop.mail", queue="mail", shared=False)
     def mail() -> None:
@@ -74,7 +75,7 @@ def test_native_application_knows_declared_tasks_before_finalization(tmp_path: P
 
 
 def test_application_that_only_its_program_finalizes_is_not_finalized_by_a_look_at_its_definitions() -> None:
-    app = Celery("shop", set_as_current=False, broker="memory://", autofinalize=False)
+    app: Any = Celery("shop", set_as_current=False, broker="memory://", autofinalize=False)
     assert app.native.definitions.get("shop.unknown") is None
     assert not app.finalized
     app.close()
