@@ -77,6 +77,11 @@ class LocalStack(Generic[T]):
 
 _task_stack: Final[LocalStack[Any]] = LocalStack("taskq_celery_tasks")
 
+push_current_task: Final = _task_stack.push
+"""Put a task on top of the stack of tasks that run in this context."""
+pop_current_task: Final = _task_stack.pop
+"""Take the task on top off the stack."""
+
 
 class _TLS(threading.local):
     current_app: Any = None

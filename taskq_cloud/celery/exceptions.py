@@ -45,10 +45,10 @@ __all__ = (
     "AlreadyRegistered", "AlwaysEagerIgnored", "BackendError", "BackendGetMetaError", "BackendStoreError",
     "CDeprecationWarning", "CPendingDeprecationWarning", "CeleryCommandException", "CeleryError", "CeleryWarning",
     "ChordError", "DecodeError", "DuplicateNodenameWarning", "DuplicateTaskNameWarning", "EncodeError", "FixupWarning",
-    "Ignore", "ImproperlyConfigured", "IncompleteStream", "InvalidTaskError", "MaxRetriesExceededError", "NotConfigured",
-    "NotRegistered", "OperationalError", "QueueNotFound", "Reject", "Retry", "SecurityError", "SecurityWarning",
-    "SoftTimeLimitExceeded", "TaskError", "TaskPredicate", "TaskRevokedError", "Terminated", "TimeLimitExceeded",
-    "TimeoutError", "WorkerLostError", "WorkerShutdown", "WorkerTerminate", "reraise",
+    "Ignore", "ImproperlyConfigured", "IncompleteStream", "InvalidTaskError", "MaxRetriesExceededError",
+    "NotConfigured", "NotRegistered", "OperationalError", "QueueNotFound", "Reject", "Retry", "SecurityError",
+    "SecurityWarning", "SoftTimeLimitExceeded", "TaskError", "TaskPredicate", "TaskRevokedError", "Terminated",
+    "TimeLimitExceeded", "TimeoutError", "WorkerLostError", "WorkerShutdown", "WorkerTerminate", "reraise",
 )
 # fmt: on
 

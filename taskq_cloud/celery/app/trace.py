@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable
 from typing import Any, NamedTuple
 
 from taskq_cloud.celery._state import get_current_app
+from taskq_cloud.celery.app.context import Context
 from taskq_cloud.celery.app.trace_ends import (
     LOG_FAILURE,
     LOG_IGNORED,
@@ -47,8 +48,11 @@ from taskq_cloud.celery.app.tracing import (
     task_has_custom,
 )
 from taskq_cloud.celery.backends.exception_info import ExceptionInfo
+from taskq_cloud.celery.canvas import group
 from taskq_cloud.celery.exceptions import Reject
+from taskq_cloud.celery.result import AsyncResult
 from taskq_cloud.celery.utils.nodenames import gethostname
+from taskq_cloud.celery.worker.state import successful_requests
 
 __all__ = (
     "EXCEPTION_STATES",
@@ -66,12 +70,15 @@ __all__ = (
     "RETRY",
     "STARTED",
     "SUCCESS",
+    "AsyncResult",
+    "Context",
     "ExceptionInfo",
     "TraceInfo",
     "build_tracer",
     "fast_trace_task",
     "get_log_policy",
     "get_task_name",
+    "group",
     "info",
     "log_policy_expected",
     "log_policy_ignore",
@@ -83,6 +90,7 @@ __all__ = (
     "report_internal_error",
     "reset_worker_optimizations",
     "setup_worker_optimizations",
+    "successful_requests",
     "task_has_custom",
     "trace_ok_t",
     "trace_task",
@@ -246,3 +254,7 @@ def setup_worker_optimizations(app: Any, hostname: str | None = None) -> None:
 def reset_worker_optimizations(app: Any = None) -> None:
     """Undo what ``setup_worker_optimizations`` has told an application; None: the current one."""
     (app or get_current_app()).use_fast_trace_task = False
+
+
+def _install_stack_protection() -> None:
+    """Do nothing: the ``__call__`` of tasks takes care of a class that calls the one of its base class."""

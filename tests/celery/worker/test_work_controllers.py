@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import threading
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
@@ -224,3 +225,23 @@ def test_requests_of_a_projects_own_are_named_as_without_effect(app: Any, caplog
         pass
     named = [record.message for record in caplog.records if "has no effect" in record.message]
     assert [text.partition(" has")[0] for text in named] == ["Request of the task special"]
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "consumer:Consumer",
+        "consumer.consumer:Consumer",
+        "consumer.consumer:Evloop",
+        *(f"consumer:{name}" for name in ("Agent", "Connection", "Control", "Events", "Gossip", "Heart", "Mingle")),
+        *(
+            f"consumer.{name.lower()}:{name}"
+            for name in ("Agent", "Connection", "Control", "Events", "Gossip", "Tasks")
+        ),
+        "consumer.delayed_delivery:DelayedDelivery",
+    ],
+)
+def test_steps_of_the_consumer_have_celerys_paths(path: str) -> None:
+    module, _, name = path.partition(":")
+    for package in ("celery", "taskq_cloud.celery"):
+        assert hasattr(importlib.import_module(f"{package}.worker.{module}"), name)
