@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any, cast
 
@@ -16,6 +17,8 @@ if TYPE_CHECKING:
     from taskq_cloud.deploy.topology.model import Topology
     from taskq_cloud.runtime.runtime import Runtime
     from taskq_cloud.settings import Settings
+
+logger = logging.getLogger("taskq_cloud.celery")
 
 _OPENED_FROM = {
     "broker": ("broker", "broker_transport_options"),
@@ -88,6 +91,7 @@ class NativeApplication(TaskQ):
         self.definitions = cast("dict[str, TaskDefinition]", Definitions(owner))
         self.hooks = HookTable(owner)
         self._generation = -1
+        self._in_use: dict[str, Any] = {}
         self._has_imported = False
 
     def __repr__(self) -> str:
@@ -111,18 +115,28 @@ class NativeApplication(TaskQ):
         return cast("Settings", vars(self)["_native_conf"])
 
     def _refresh(self, conf: Any) -> None:
-        from taskq_cloud.celery.native.settings import native_settings  # a process that only declares needs none
+        from taskq_cloud.celery.native.settings import native_settings, settings_in_use
         from taskq_cloud.runtime.plain_settings import load_settings
 
+        in_use, is_forced = settings_in_use(conf), self._generation < 0
+        if not is_forced and in_use == self._in_use:
+            self._generation = conf.generation
+            return
         given = native_settings(conf)
         # Exceptions of tasks that run in place are raised by this package, which Celery's callers can tell not to.
         given.pop("task_eager_propagates", None)
         before, now = vars(self).get("_native_conf"), load_settings(given)
-        vars(self)["_native_conf"], self._generation = now, conf.generation
+        vars(self)["_native_conf"], self._generation, self._in_use = now, conf.generation, in_use
         if before is None:
             return
+        changed = {
+            name for names in _OPENED_FROM.values() for name in names if getattr(before, name) != getattr(now, name)
+        }
+        if changed and not is_forced and self.owner._controller is not None:
+            text = "%s changed while a worker runs, which keeps what it began with: stop it before such a change"
+            logger.warning(text, ", ".join(sorted(changed)))
         for resource, settings in _OPENED_FROM.items():
-            if any(getattr(before, name) != getattr(now, name) for name in settings):
+            if not changed.isdisjoint(settings):
                 vars(self).pop(resource, None)
                 self.close()
                 vars(self).pop("connections", None)

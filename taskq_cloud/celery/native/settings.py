@@ -19,7 +19,7 @@ from taskq_cloud.celery.utils.functional import maybe_list
 from taskq_cloud.errors import ImproperlyConfigured
 from taskq_cloud.runtime.plain_settings import PlainSettings, load_settings
 
-__all__ = ["describe", "native_settings"]
+__all__ = ["describe", "native_settings", "settings_in_use"]
 
 logger = logging.getLogger("taskq_cloud.celery")
 
@@ -29,6 +29,9 @@ _ALIKE: Final = 0.85
 """The similarity from which an unknown name is taken for a mistyped one, between 0 and 1."""
 _VALUES: Final = (str, bytes, bool, int, float, tuple, list, set, dict, timedelta, type(None))
 """The types of native settings' values. A module of settings may hold functions and modules of such names, too."""
+
+_CONTAINERS: Final = ("accept_content", "beat_schedule", "broker_transport_options", "imports", "include")
+"""Settings whose default may have been changed in place."""
 
 _warned: Final[set[str]] = set()
 
@@ -67,6 +70,32 @@ def native_settings(conf: Any) -> dict[str, Any]:
     _warn(values)
     _warn_of_unknown(own)
     return given
+
+
+def settings_in_use(conf: Any) -> dict[str, Any]:
+    """Return the settings of which ``native_settings`` makes something, as a copy that a later one is compared with.
+
+    Settings that this package itself honours are left out, and a project's own values beside Celery's settings.
+
+    Args:
+        conf: the configuration, ``app.conf``.
+    """
+    conf.finalize()
+    own = conf.set_by_user()
+    found = {key: own[key] for key in own if isinstance(key, str) and _is_in_use(_new_name(key, own.prefix))}
+    urls = {name: getattr(conf, name) for name in ("broker_read_url", "broker_write_url", "result_backend", "timezone")}
+    defaults = {name: value for name in _CONTAINERS if (value := conf.get(name)) and name not in found}
+    return {name: _copied(value) for name, value in (found | defaults | urls).items()}
+
+
+def _is_in_use(name: str) -> bool:
+    if name in SETTINGS:
+        return SETTINGS[name].kind is not Kind.HONOURED
+    return name in _NATIVE or name.startswith(_NAMESPACES)
+
+
+def _copied(value: Any) -> Any:
+    return value.copy() if isinstance(value, dict | list | set) else value
 
 
 def describe() -> list[tuple[str, str, str]]:
