@@ -20,6 +20,7 @@ def command(context: click.Context, /, queues: tuple[str, ...], force: bool) -> 
     Dead-letter queues are purged only if they are named.
     """
     app = open_app(context)
+    app.check_queue_names(queues)
     names = app.priorities.expanded(queues) or app.queues()
     if not force:
         depths = {name: app.run(app.broker.depth(name)) for name in names}

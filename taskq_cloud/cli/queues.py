@@ -70,6 +70,7 @@ def command(context: click.Context, /, queues: tuple[str, ...], as_json: bool) -
     the provider doesn't count messages.
     """
     app = open_app(context)
+    app.check_queue_names(queues)
     rows = [_count(app, name) for name in app.priorities.expanded(queues) or app.queues()]
     echo(_as_json(rows) if as_json else as_table(_COLUMNS, [row.cells for row in rows], numbers=True))
     for row in rows:

@@ -166,6 +166,7 @@ def command(
 
 
 def _options_of(app: TaskQ, queues: tuple[str, ...], options: Mapping[str, Any]) -> WorkerOptions:
+    app.check_queue_names(queues)
     return WorkerOptions.from_settings(app.conf, queues or app.queues(), **options)
 
 

@@ -223,9 +223,20 @@ class Registry(Resources):
         Raises:
             ImproperlyConfigured: a queue has the name of another one's level of priority.
         """
-        queues = {self.conf.task_default_queue, *map(self.route, self.tasks)}
+        queues = self._own_queues()
         self.priorities.check(sorted(queues))
         return sorted(self.priorities.expanded(queues))
+
+    def check_queue_names(self, names: Iterable[str]) -> None:
+        """Check names that a user gives for queues.
+
+        Raises:
+            ImproperlyConfigured: a name stands for a level of priority that a queue doesn't have.
+        """
+        self.priorities.check_names(names, self._own_queues())
+
+    def _own_queues(self) -> set[str]:
+        return {self.conf.task_default_queue, *map(self.route, self.tasks)}
 
     @lazy
     def _router(self) -> Router:

@@ -33,6 +33,7 @@ def run_tasks(app: TaskQ, queues: Sequence[str] | None = None) -> int:
         The number of messages that were received.
 
     Raises:
+        ImproperlyConfigured: one of the queues is named as a level of priority that there is not.
         OperationalError: the broker or the store could not be used.
     """
     runtime, received = app.runtime(patience_seconds=0), 0
@@ -46,6 +47,7 @@ def run_tasks(app: TaskQ, queues: Sequence[str] | None = None) -> int:
                 return Admitted(os.getpid())
         return runtime.connections.perform(step)
 
+    app.check_queue_names(queues or ())
     named = app.queues() if queues is None else app.priorities.expanded(queues)
     served = sorted(named, key=app.priorities.level, reverse=True)
     while deliveries := [each for queue in served for each in app.run(app.broker.receive(queue, 1, 0, _LEASE_SECONDS))]:

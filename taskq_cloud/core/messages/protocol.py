@@ -293,7 +293,7 @@ def _message(
         timelimit=values.timelimit(task, headers.get("timelimit")),
         replaced_task_nesting=values.count(task, "replaced_task_nesting", headers.get("replaced_task_nesting")),
         stamps=values.mapping(headers.get("stamps"), "stamps"),
-        priority=values.count(task, "priority", properties.get("priority")),
+        priority=values.priority(task, properties.get("priority")),
         reply_to=values.option(task, "reply_to", properties.get("reply_to"), kinds.TEXT),
         headers=own,
         unsigned=trust.unsigned,

@@ -17,6 +17,7 @@ from operator import index
 from typing import Any, Final
 
 from taskq_cloud.core.lazy.values import dataclass
+from taskq_cloud.core.model.priorities import HIGHEST
 from taskq_cloud.errors import OptionError
 
 LARGEST_NUMBER: Final = 2**31
@@ -118,6 +119,17 @@ def _seconds(value: Any, least: float, most: float) -> float:
 
 def _limit(value: Any) -> float | None:
     return _seconds(value, 0, LARGEST_NUMBER) or None  # as in Celery, 0 is no limit of its own
+
+
+def _priority(value: Any) -> int:
+    priority = _whole(value)
+    if priority > HIGHEST:
+        raise ValueError
+    return priority
+
+
+def _priority_at_most(value: Any) -> int:
+    return min(_whole(value), HIGHEST)
 
 
 def _whole(value: Any, least: int = 0) -> int:
@@ -236,6 +248,7 @@ LIMIT: Final = Kind(f"a number of seconds from 0 to {LARGEST_NUMBER}, or a timed
 TIME: Final = Kind("a datetime or a time in ISO 8601", _moment)
 WHEN: Final = Kind("a number of seconds of at most a hundred years, a timedelta or a datetime", _delay_or_moment)
 COUNT: Final = Kind(f"a whole number from 0 to {LARGEST_NUMBER - 1}", _whole)
+PRIORITY: Final = Kind(f"a whole number from 0 to {HIGHEST}, the highest priority", _priority)
 POSITIVE: Final = Kind("a whole number above zero", partial(_whole, least=1))
 FLAG: Final = Kind("True or False", _flag)
 TEXT: Final = Kind("a text", _text)
@@ -259,7 +272,7 @@ CALL: Final[Mapping[str, Kind]] = {
     "serializer": NAME,
     "compression": NAME,
     "headers": HEADERS,
-    "priority": COUNT,
+    "priority": PRIORITY,
     "shadow": TEXT,
     "argsrepr": TEXT,
     "kwargsrepr": TEXT,
@@ -273,6 +286,8 @@ CALL: Final[Mapping[str, Kind]] = {
 
 SIGNATURE: Final[Mapping[str, Kind]] = {
     **CALL,
+    # Celery's messages may have any number: one above the highest counts as the highest.
+    "priority": Kind("a whole number from 0", _priority_at_most),
     "group_id": ID,
     "group_index": COUNT,
     "chord": MAPPING,
@@ -314,7 +329,7 @@ DECLARED: Final[Mapping[str, Kind]] = {
     "serializer": NAME,
     "compression": NAME,
     "expires": WAIT,
-    "priority": COUNT,
+    "priority": PRIORITY,
     "typing": FLAG,
     "typed": FLAG,
     "pydantic": FLAG,

@@ -8,7 +8,7 @@ a queue that gets levels keeps its messages. Level 2 of ``orders`` is the queue 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Container, Iterable, Mapping
 from typing import Final
 
 from taskq_cloud.core.lazy.values import dataclass, field
@@ -92,6 +92,25 @@ class PriorityLevels:
                     f"queue {queue!r} has the name of level {level} of queue {base!r} (task_queue_max_priority): give "
                     f"it another name, or set queue_max_priorities to {{{base!r}: 0}}"
                 )
+
+    def check_names(self, names: Iterable[str], known: Container[str]) -> None:
+        """Check that names which a user gives for queues don't stand for levels that there are not.
+
+        Args:
+            names: the names.
+            known: the queues that the application sends to, without their levels.
+
+        Raises:
+            ImproperlyConfigured: a name does; the error lists the queue's levels.
+        """
+        for name in names:
+            found = _LEVEL.fullmatch(name) if self.highest or self.highest_of else None
+            if found is None or name in known:
+                continue
+            base, level = found[1] + found[3], int(found[2])
+            if (base in known or base in self.highest_of) and level >= self.count(base) > 1:
+                levels = ", ".join([_named(base, 0, suffix=True), *self.queues(base)[1:]])
+                raise ImproperlyConfigured(f"queue {base!r} has no level {level}: its levels are named {levels}")
 
     def _parts(self, queue: str) -> tuple[str, int | None]:
         found = _LEVEL.fullmatch(queue) if self.highest or self.highest_of else None

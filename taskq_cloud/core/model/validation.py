@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from typing import Any
 
-from taskq_cloud.core.model.option_values import COUNT, ID, LIMIT, UNREADABLE, Kind, check
+from taskq_cloud.core.model.option_values import COUNT, ID, LIMIT, SIGNATURE, UNREADABLE, Kind, check
 from taskq_cloud.errors import InvalidTaskError, OptionError
 
 
@@ -78,6 +78,11 @@ def option(task: str, name: str, value: Any, kind: Kind) -> Any:
 def count(task: str, name: str, value: Any) -> int:
     """Check a count of a message; None is zero."""
     return 0 if value is None else value if type(value) is int and value == 0 else option(task, name, value, COUNT)
+
+
+def priority(task: str, value: Any) -> int:
+    """Read the priority of a message; None is zero, and a number above the highest is the highest."""
+    return 0 if value is None else option(task, "priority", value, SIGNATURE["priority"])
 
 
 def given_options(task: str, given: Mapping[str, Any], kinds: Mapping[str, Kind]) -> dict[str, Any]:

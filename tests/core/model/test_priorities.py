@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
-import pytest
+import base64
+import json
+from typing import Any
 
-from taskq_cloud import TaskQ, chain
+import pytest
+from celery import Celery
+
+from taskq_cloud import BoundTask, TaskQ, chain
 from taskq_cloud.core.messages.sending import Outbox
+from taskq_cloud.core.model.message import Outgoing
 from taskq_cloud.core.model.priorities import NO_PRIORITIES, PriorityLevels
-from taskq_cloud.errors import ImproperlyConfigured
+from taskq_cloud.errors import ImproperlyConfigured, OptionError
 from taskq_cloud.testing import run_tasks
 
 LEVELS = PriorityLevels(9, {"mail": 0, "video": 255, "two": 1}, 3)
@@ -67,6 +73,52 @@ def test_queue_with_the_name_of_a_level_is_refused() -> None:
         app.task(name=name)(lambda name=name: name)
     with pytest.raises(ImproperlyConfigured, match=r"queue 'orders-p1' has the name of level 1 of queue 'orders'"):
         app.queues()
+
+
+@pytest.mark.parametrize("name", ["orders-p2", "orders-p7", "celery-p2"])
+def test_level_that_a_queue_does_not_have_is_refused(name: str) -> None:
+    app = TaskQ("shop", broker="memory://", results="memory://", task_queue_max_priority=9, queue_priority_levels=2)
+    app.task(name="a", queue="orders")(print)
+    base = name.partition("-")[0]
+    with pytest.raises(ImproperlyConfigured, match=f"queue '{base}' has no level .: .* named {base}-p0, {base}-p1"):
+        run_tasks(app, [name])
+    run_tasks(app, ["orders", "orders-p0", "orders-p1", "elsewhere-p7"])
+
+
+@pytest.mark.parametrize("priority", [256, -1, 2.5, "high", True])
+def test_number_that_is_no_priority_is_refused(priority: Any) -> None:
+    app = TaskQ("shop", broker="memory://")
+    task = app.task(name="a")(lambda: None)
+    with pytest.raises(ImproperlyConfigured, match="priority"):
+        app.task(name="b", priority=priority)(print)
+    for call in (lambda: task.apply_async(priority=priority), lambda: task.s().set(priority=priority)):
+        with pytest.raises(OptionError, match="priority must be a whole number from 0 to 255"):
+            call()
+
+
+@pytest.mark.parametrize(("sent", "kept"), [(1000, 255), (9, 9)])
+def test_priority_of_celerys_messages_is_brought_into_the_range(sent: int, kept: int) -> None:
+    app = TaskQ("shop", broker="memory://", results="memory://")
+    seen: list[int] = []
+
+    @app.task(name="a", bind=True)
+    def a(self: BoundTask) -> None:
+        seen.append(self.request.invocation.message.priority)
+
+    theirs = Celery("shop", broker="memory://", set_as_current=False)
+    message = theirs.amqp.as_task_v2("id-1", "a", chain=[theirs.signature("a", priority=sent, immutable=True)])
+    body = base64.b64encode(json.dumps(message.body).encode()).decode()
+    envelope = {
+        "body": body,
+        "headers": message.headers,
+        "content-type": "application/json",
+        "content-encoding": "utf-8",
+        "properties": {**message.properties, "priority": sent, "body_encoding": "base64", "delivery_info": {}},
+    }
+    app.run(app.broker.send("celery", [Outgoing(body=json.dumps(envelope))]))
+    run_tasks(app)
+    theirs.close()
+    assert seen == [kept, kept]
 
 
 def test_application_has_the_queues_of_all_levels() -> None:
