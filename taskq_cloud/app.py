@@ -33,8 +33,8 @@ class TaskQ(PeriodicTasks):
 
     Args:
         main: the application's name. It replaces ``__main__`` in the names of tasks that a script declares.
-        hooks: objects of subclasses of ``Hooks`` that are called around all tasks: see docs/hooks.md.
-        components: objects of subclasses of ``Component`` that all workers run: see docs/workers.md.
+        hooks: one object of a subclass of ``Hooks``, or several, called around all tasks: see docs/hooks.md.
+        components: one object of a subclass of ``Component``, or several, which all workers run: see docs/workers.md.
         settings: settings by name: see docs/settings.md. They come before the environment and ``.env``.
     """
 

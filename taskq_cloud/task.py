@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     class DeclarationKeywords(TaskKeywords, PeriodicKeywords, total=False):
         """The options of ``@app.task`` as keyword arguments."""
 
-        hooks: Iterable[Hooks]
+        hooks: Hooks | Iterable[Hooks]
 
 
 Args: TypeAlias = Sequence[Any] | None

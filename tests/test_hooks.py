@@ -482,6 +482,17 @@ def test_task_that_is_declared_again_has_the_hooks_of_its_last_declaration(calls
     assert not [each for each in calls if "old" in each[0]]
 
 
+def test_one_object_need_not_be_in_a_list(calls: list[Any]) -> None:
+    app = TaskQ("tests", broker="memory://", results="memory://", hooks=Recording("all", calls))
+
+    @app.task(hooks=Recording("own", calls))
+    def add() -> int:
+        return 1
+
+    add.apply()
+    assert calls[:2] == ["all.before_run", "own.before_run"]
+
+
 @pytest.mark.parametrize("given", [[Recording], ["hooks"], [object()]])
 def test_object_that_is_no_hooks_is_an_error(given: list[Any]) -> None:
     app = TaskQ("tests", broker="memory://")

@@ -57,8 +57,8 @@ class Registry(Resources):
         self,
         main: str | None,
         settings: Mapping[str, Any],
-        hooks: Iterable[Hooks] = (),
-        components: Iterable[Component] = (),
+        hooks: Hooks | Iterable[Hooks] = (),
+        components: Component | Iterable[Component] = (),
     ) -> None:
         super().__init__(settings)
         self.components: list[Component] = []
@@ -66,7 +66,7 @@ class Registry(Resources):
         self._declared_hooks: dict[str, tuple[Hooks, ...]] = {}
         if hooks:
             self.add_hooks(hooks)
-        for component in components:
+        for component in components if isinstance(components, Iterable) else [components]:
             self.add_component(component)
         self.main = main
         self.tasks = {}

@@ -205,6 +205,19 @@ async def test_component_that_exits_is_one_that_fails(app: TaskQ, notes: list[st
     assert notes == ["a starts", "a stops"]
 
 
+async def test_one_component_need_not_be_in_a_list(notes: list[str]) -> None:
+    app = TaskQ("tests", broker="memory://", results="memory://", components=Noting("a", notes))
+    async with serving(app):
+        pass
+    assert notes == ["a starts", "a stops"]
+
+
+@pytest.mark.parametrize("given", [Noting, None, 7])
+def test_object_that_is_no_component_is_an_error(given: object) -> None:
+    with pytest.raises(ImproperlyConfigured, match="a component is an object of a subclass of Component"):
+        TaskQ("tests", components=given)
+
+
 async def test_worker_without_components_has_none_in_its_health(app: TaskQ) -> None:
     async with serving(app) as worker:
         assert "components" not in worker.health()[1]
