@@ -122,6 +122,11 @@ CODES: Final = {
         "Brokers raise the errors of taskq_cloud, which are not kombu's.",
         "Import the error from taskq_cloud.celery.exceptions, as --write does.",
     ),
+    "M110": _meaning(
+        "The argument of the decorator has the name of a native option, and is that option if its value has the "
+        "option's type.",
+        "Rename the argument, or give the task's base class an attribute of this name: then it stays your own.",
+    ),
     "M201": _hand(
         "taskq_cloud.celery doesn't have this name.",
         "Find what the code needs it for, and replace it by a public name of taskq_cloud.celery or of taskq_cloud.",

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
+from taskq_cloud.celery.native.definition import NATIVE_ONLY
 from taskq_cloud.cli.migrate.codes import Finding
 from taskq_cloud.cli.migrate.names import KOMBU_ERRORS, has_module, has_name, in_celery
 from taskq_cloud.cli.migrate.third_parties import replacement_of
@@ -25,6 +26,8 @@ _CONTROL_WORKS: Final = frozenset({"revoke", "purge", "discard_all"})
 _EVENT_NAMES: Final = frozenset({"Receiver", "EventReceiver", "EventDispatcher", "Camera", "Snapshot"})
 _GREEN: Final = frozenset({"gevent", "eventlet"})
 _LOADED_BY_NAME: Final = ("django_celery_", "redbeat")
+_COLLECTIONS: Final = (ast.Dict, ast.List, ast.Set, ast.Tuple)
+"""Values that no native option has."""
 _STEPS: Final = frozenset({"Step", "StartStopStep"})
 _SCHEDULERS: Final = frozenset({"Scheduler", "PersistentScheduler", "ScheduleEntry"})
 _BACKENDS: Final = frozenset({"BaseBackend", "Backend", "BaseKeyValueStoreBackend", "KeyValueStoreBackend"})
@@ -168,6 +171,9 @@ class FileScan(ast.NodeVisitor):
         name = str(given.value) if isinstance(given, ast.Constant) and is_text else f"{self._module}.{node.name}"
         self._scan.declared.add(name)
         self._scan.unchanged["tasks"] += 1
+        for option, value in options.items():
+            if option in NATIVE_ONLY and not isinstance(value, _COLLECTIONS):
+                self._find(value, "M110", f"{name}: {option}")
         if "acks_late" not in options:
             self._scan.without_acks_late.append((self._file, node.lineno, name))
 

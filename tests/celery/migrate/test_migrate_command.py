@@ -77,6 +77,7 @@ LEGACY = {
     ("legacy/app.py", 57, "M107", "app.control.revoke"),
     ("legacy/app.py", 58, "M210", "app.control.inspect"),
     ("legacy/app.py", 62, "M106", "app.events.Receiver"),
+    ("legacy/app.py", 67, "M110", "legacy.app.locked: once"),
     ("legacy/broken.py", 1, "M215", "Missing parentheses in call to 'print'. Did you mean print(...)?"),
 }
 
@@ -116,7 +117,7 @@ def test_report_names_file_line_code_and_way_out(copy_of: Copy, migrate: Migrate
     output = migrate(copy_of("legacy")).output
     assert "  legacy/app.py:56: M212 app.control.revoke\n" in output
     assert f"    -> {CODES['M212'].remedy}\n" in output
-    assert output.splitlines()[-1] == "Findings: 8 about the meaning, 20 for a hand"
+    assert output.splitlines()[-1] == "Findings: 9 about the meaning, 20 for a hand"
 
 
 def test_project_without_findings_ends_with_0(tmp_path: Path, migrate: Migrate) -> None:
