@@ -95,6 +95,9 @@ class AMQP(TaskMessages):
         """Read the setting ``task_routes`` again."""
         self._rtable = _routes.prepare(self.app.conf.task_routes)
 
+    def _create_task_sender(self) -> Any:
+        return self.send_task_message
+
     def send_task_message(
         self,
         producer: Any,

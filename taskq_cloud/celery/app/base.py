@@ -10,7 +10,7 @@ from typing import Any, ClassVar
 
 from taskq_cloud.celery import _state
 from taskq_cloud.celery.app import builtins as _builtins  # noqa: F401 - registers the built-in tasks
-from taskq_cloud.celery.app import declaring
+from taskq_cloud.celery.app import declaring, further_names
 from taskq_cloud.celery.app.configuring import Configured
 from taskq_cloud.celery.app.parts import Parts
 from taskq_cloud.celery.app.registry import TaskRegistry
@@ -322,6 +322,12 @@ class Celery(Configured, Parts):
         """
         return declaring.add_periodic_task(self, schedule, sig, args, kwargs, name, opts)
 
+    _autodiscover_tasks = declaring.discover
+    _autodiscover_tasks_from_names = declaring.discover_in
+    _autodiscover_tasks_from_fixups = declaring.discover_by_fixups
+    _sig_to_periodic_task_entry = declaring.periodic_entry
+    _after_fork = declaring.after_fork
+
     # -- the native application
 
     @property
@@ -341,3 +347,6 @@ class Celery(Configured, Parts):
 def _declares_task_class(kind: type[Any]) -> bool:
     """Whether a subclass of ``Celery`` says which class its tasks have."""
     return any("task_cls" in vars(each) for each in kind.__mro__[: kind.__mro__.index(Celery)])
+
+
+__getattr__ = further_names.lazily(__name__, further_names.OF_BASE)

@@ -144,31 +144,48 @@ def autodiscover(app: Any, packages: Any, related_name: str | None, *, force: bo
     return None
 
 
-def discover(app: Any, packages: Any, related_name: str | None) -> Any:
+def discover(app: Any, packages: Any, related_name: str | None, **_: Any) -> Any:
     """Import the task modules of packages now."""
-    if not packages:
-        found = [fixup.autodiscover_tasks() for fixup in app._fixups if hasattr(fixup, "autodiscover_tasks")]
-        packages = [each for listed in found for each in listed]
-    elif callable(packages):
-        packages = packages()
-    return app.loader.autodiscover_tasks(packages, related_name)
+    return discover_in(app, packages, related_name) if packages else discover_by_fixups(app, related_name)
+
+
+def discover_in(app: Any, packages: Any, related_name: str | None) -> Any:
+    """Import the task modules of packages, which a function may name."""
+    return app.loader.autodiscover_tasks(packages() if callable(packages) else packages, related_name)
+
+
+def discover_by_fixups(app: Any, related_name: str | None) -> Any:
+    """Import the task modules of packages that the support of frameworks finds."""
+    found = [fixup.autodiscover_tasks() for fixup in app._fixups if hasattr(fixup, "autodiscover_tasks")]
+    return discover_in(app, [each for listed in found for each in listed], related_name)
+
+
+def after_fork(app: Any) -> None:
+    """Send the application's signal ``on_after_fork``."""
+    app.on_after_fork.send(sender=app)
 
 
 def add_periodic_task(
     app: Any, schedule: Any, sig: Any, args: Any, kwargs: Any, name: str | None, options: dict[str, Any]
 ) -> str:
     """Declare a periodic task: see ``Celery.add_periodic_task``."""
+    key, entry = periodic_entry(app, schedule, sig, args, kwargs, name, **options)
+    app._add_periodic_entry(key, entry, named=name is not None)
+    return key
+
+
+def periodic_entry(
+    app: Any, schedule: Any, sig: Any, args: Any = (), kwargs: Any = None, name: str | None = None, **options: Any
+) -> tuple[str, dict[str, Any]]:
+    """Return the name and the entry of a periodic task for the setting ``beat_schedule``."""
     from taskq_cloud.celery.utils.abstract import CallableSignature  # few applications have periodic tasks
 
     given = dict(kwargs or {})
     made = sig.clone(args, given) if isinstance(sig, CallableSignature) else app.signature(sig.name, args, given)
-    key = name or repr(made)
-    entry = {
+    return name or repr(made), {
         "schedule": schedule,
         "task": made.name,
         "args": made.args,
         "kwargs": made.kwargs,
         "options": dict(made.options, **options),
     }
-    app._add_periodic_entry(key, entry, named=name is not None)
-    return key

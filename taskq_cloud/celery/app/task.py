@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from typing import Any, ClassVar
 
 from taskq_cloud.celery import _state
-from taskq_cloud.celery.app import registry, task_calls, task_outcomes
+from taskq_cloud.celery.app import further_names, registry, task_calls, task_outcomes
 from taskq_cloud.celery.app.annotations import resolve_all
 from taskq_cloud.celery.app.context import Context
 from taskq_cloud.celery.exceptions import MaxRetriesExceededError, OperationalError
@@ -346,3 +346,4 @@ class Task:
 
 
 BaseTask = Task
+__getattr__ = further_names.lazily(__name__, further_names.OF_TASK)
