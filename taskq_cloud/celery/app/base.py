@@ -323,9 +323,9 @@ class Celery(Configured, Parts):
         return declaring.add_periodic_task(self, schedule, sig, args, kwargs, name, opts)
 
     _autodiscover_tasks = declaring.discover
-    _autodiscover_tasks_from_names, _autodiscover_tasks_from_fixups = declaring.discover_in, declaring.discover_by_fixups
+    _autodiscover_tasks_from_names = declaring.discover_in
+    _autodiscover_tasks_from_fixups = declaring.discover_by_fixups
     _sig_to_periodic_task_entry = declaring.periodic_entry
-    _after_fork = declaring.after_fork
 
     # -- the native application
 

@@ -160,11 +160,6 @@ def discover_by_fixups(app: Any, related_name: str | None) -> Any:
     return discover_in(app, [each for listed in found for each in listed], related_name)
 
 
-def after_fork(app: Any) -> None:
-    """Send the application's signal ``on_after_fork``."""
-    app.on_after_fork.send(sender=app)
-
-
 def add_periodic_task(
     app: Any, schedule: Any, sig: Any, args: Any, kwargs: Any, name: str | None, options: dict[str, Any]
 ) -> str:

@@ -40,6 +40,7 @@ class Parts(Connected, Served):
     control_cls: Any
     task_cls: Any
     fixups: Any
+    on_after_fork: Any
     namespace: str | None
     configured: bool
     _conf: Any
@@ -189,6 +190,9 @@ class Parts(Connected, Served):
     def select_queues(self, queues: Sequence[str] | None = None) -> Any:
         """Keep only these queues for a worker to serve."""
         return self.amqp.queues.select(queues)
+
+    def _after_fork(self) -> None:
+        self.on_after_fork.send(sender=self)
 
     def bugreport(self) -> str:
         """Describe the machine and the application for a bug report."""
