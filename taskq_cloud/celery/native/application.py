@@ -183,9 +183,11 @@ class NativeApplication(TaskQ):
         prepare(self.owner)
 
     def options_of(self, task: str) -> TaskOptions:
-        """Return the options of a task, or the defaults if it is not registered here."""
+        """Return the options of a task, or the defaults if it is not registered here: a call makes no other tasks."""
         from taskq_cloud.core.model.options import TaskOptions  # the base class has it, too
 
+        if task not in self.owner._tasks:
+            return TaskOptions()
         definition = self.definitions.get(task)
         return definition.options if definition else TaskOptions()
 

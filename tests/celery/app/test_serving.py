@@ -79,3 +79,15 @@ def test_application_that_only_its_program_finalizes_is_not_finalized_by_a_look_
     assert app.native.definitions.get("shop.unknown") is None
     assert not app.finalized
     app.close()
+
+
+def test_call_by_name_does_not_finalize_the_application(tmp_path: Path) -> None:
+    app = _app(tmp_path)
+
+    @app.task(name="shop.one", shared=False)
+    def one() -> None:
+        """Do nothing."""
+
+    app.send_task("elsewhere.task")
+    assert not app.finalized
+    app.close()
