@@ -55,6 +55,19 @@ def test_native_worker_takes_celery_application(run: Run, start: Start) -> None:
     assert worker.returncode == 0
 
 
+def test_hangup_stops_the_worker(shop: Path, run: Run, start: Start) -> None:
+    inherited = signal.signal(signal.SIGHUP, signal.SIG_DFL)  # the tests may run under nohup
+    try:
+        worker = start(*TASKQ, "-A", "shop", "worker", "-P", "solo", "-n", "one@here")
+    finally:
+        signal.signal(signal.SIGHUP, inherited)
+    task_id = run(*TASKQ, "-A", "shop", "call", "shop.tasks.add", "-a", "[2, 3]").stdout.strip()
+    assert run(*TASKQ, "-A", "shop", "result", task_id).stdout.strip() == "5"
+    worker.send_signal(signal.SIGHUP)
+    assert worker.wait(30) == 0
+    assert (shop / "noted").read_text().splitlines()[-1] == "shutdown one@here"
+
+
 SIGNALS = """
 import logging
 from taskq_cloud.celery import bootsteps, signals

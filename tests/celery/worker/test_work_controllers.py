@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import importlib
+import sys
 import threading
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -173,6 +175,34 @@ def test_banner_shows_application_and_queues(app: Any, caplog: pytest.LogCapture
     assert "{min=1, max=4} (thread)" in shown
     assert ".> a " in shown
     assert "[tasks]" in (worker.extra_info() or "")
+
+
+def test_autoscaling_worker_runs_up_to_its_largest_concurrency(app: Any) -> None:
+    worker = app.WorkController(pool="threads", concurrency=2, autoscale=(4, 1))
+    assert (worker.max_concurrency, worker.min_concurrency) == (4, 1)
+    assert worker.worker_options().concurrency == 4
+
+
+def test_reloading_worker_imports_modules_and_keeps_its_processes(
+    app: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.syspath_prepend(str(tmp_path))
+    monkeypatch.chdir(tmp_path)
+    module = f"reloaded_{tmp_path.name}"
+    file = tmp_path / f"{module}.py"
+    file.write_text("value = 1\n")
+    worker = app.WorkController(pool="threads", concurrency=1)
+    caplog.set_level("DEBUG", "celery.worker")
+    worker.reload([module])
+    loaded = sys.modules[module]
+    file.write_text("value = 22\n")
+    worker.reload([module])
+    assert loaded.value == 1
+    worker.reload([module], reload=True)
+    assert loaded.value == 22
+    worker.reload([module], reload=True, reloader=lambda given: setattr(given, "value", 3))
+    assert loaded.value == 3
+    assert "the pool is not started anew" in caplog.text
 
 
 # -- the timer
