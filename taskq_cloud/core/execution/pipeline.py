@@ -36,6 +36,8 @@ task, and calls errbacks. ``crashes`` settles the message if any of it fails.
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
 from taskq_cloud.core import serializers
@@ -318,23 +320,24 @@ def _end_acknowledged(
 ) -> PipelineFlow[Settlement]:
     """End a run whose message was acknowledged before. Nothing brings it back, so that no step may cost a later one."""
     settlement = Acknowledge(context.delivery)
-    lock_text = "the lock of its schedule could not be changed, so that a tick may run too early or too late: %r"
+    text = "the lock of its schedule could not be changed, so that a tick may run too early or too late: %r"
+    lock_failed = partial(context.log, logging.ERROR, "tick.lock_failed", text)
     if tick_policy is not None:
-        yield from _logged(context, tick_policy.block_next_tick(outcome), "tick.lock_failed", lock_text)
+        yield from _guarded(tick_policy.block_next_tick(outcome), lock_failed)
     text = "has ended, but its end could not be recorded: %r; its message was acknowledged before the run"
-    ending = outcomes.carry_out(context, outcome, runtime_seconds)
-    yield from _logged(context, ending, "task.state_not_recorded", text)
+    not_recorded = partial(context.log, logging.ERROR, "task.state_not_recorded", text)
+    yield from _guarded(outcomes.carry_out(context, outcome, runtime_seconds), not_recorded)
     if tick_policy is not None:
-        yield from _logged(context, tick_policy.after_run(outcome, settlement), "tick.lock_failed", lock_text)
+        yield from _guarded(tick_policy.after_run(outcome, settlement), lock_failed)
     return settlement
 
 
-def _logged(context: DeliveryContext, step: PipelineFlow[Any], action: str, text: str) -> PipelineFlow[None]:
+def _guarded(step: PipelineFlow[Any], log: Callable[[Exception], None]) -> PipelineFlow[None]:
     """Carry out a step whose message is gone: the log is the only place for its error."""
     try:
         yield from step
     except Exception as error:
-        context.log(logging.ERROR, action, text, error)
+        log(error)
 
 
 def _invocation(context: DeliveryContext) -> Invocation:
