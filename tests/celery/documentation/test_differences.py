@@ -20,6 +20,7 @@ from tests.celery.documentation.sides import Side, get
 ROOT = Path(__file__).parents[3]
 _HERE: Final = "celery/documentation/test_differences.py"
 _BEAT: Final = "celery/beat"
+_WORKER: Final = "celery/worker/test_work_controllers.py"
 _SETTINGS: Final = "celery/configuration/test_native_settings.py"
 
 SHOWN: Final = {
@@ -51,6 +52,13 @@ SHOWN: Final = {
     "remote control": f"{_HERE}::test_remote_control_says_what_shows_it_instead",
     "pools eventlet and gevent": f"{_HERE}::test_pools_of_green_threads_become_threads_or_are_refused",
     "custom Request and Strategy classes": f"{_HERE}::test_strategy_is_refused",
+    "--autoscale MAX,MIN": f"{_WORKER}::test_autoscaling_worker_runs_up_to_its_largest_concurrency",
+    "SIGHUP": "celery/bin/test_worker_command.py::test_hangup_stops_the_worker",
+    "ConsumerStep": "celery/worker/test_bootsteps.py::test_consumer_step_says_that_there_is_no_channel",
+    "worker.reload()": f"{_WORKER}::test_reloading_worker_imports_modules_and_keeps_its_processes",
+    "errors of kombu": (
+        "celery/sweep/test_errors_of_brokers.py::test_broker_that_cannot_be_used_raises_operational_error"
+    ),
     "app.connection(), app.pool, app.producer_pool": (
         "celery/documentation/test_calling.py::test_connection_and_producer_can_be_given"
     ),
