@@ -179,7 +179,10 @@ class _chord(ChordParts):
             return tasks.clone()
         if isinstance(tasks, MutableSequence) and not isinstance(tasks, _regen):
             tasks = tasks[:]
-        return kinds.make("group", tasks, app=app, task_id=self.options.get("task_id") or uuid())
+        header = kinds.make("group", tasks, app=app, task_id=self.options.get("task_id") or uuid())
+        if not self.options.get("task_id"):
+            header._new_id = header.options["task_id"]
+        return header
 
     def run(
         self,
@@ -213,7 +216,9 @@ class _chord(ChordParts):
             options: options of header and body.
         """
         app = app or self._get_app(body)
-        group_id = header.options.get("task_id") or uuid()
+        group_id = header.options.get("task_id")
+        if not group_id:
+            group_id = header._new_id = uuid()
         root_id = body.options.get("root_id")
         options = {**self.options, **options}
         due = {name: value for name in ("countdown", "eta") if (value := options.pop(name, None)) is not None}

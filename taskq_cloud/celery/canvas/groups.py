@@ -2,35 +2,30 @@
 
 from __future__ import annotations
 
-import operator
 from collections import deque
-from collections.abc import Iterable, Iterator, MutableSequence
+from collections.abc import Iterable, Iterator
 from functools import partial
 from itertools import tee
 from typing import Any
 
-from taskq_cloud.celery._state import current_app
 from taskq_cloud.celery.canvas import kinds, native_form, stamping
 from taskq_cloud.celery.canvas.building import maybe_signature
+from taskq_cloud.celery.canvas.group_parts import GroupParts
+from taskq_cloud.celery.canvas.member_ids import MemberIds
 from taskq_cloud.celery.canvas.signatures import Signature
 from taskq_cloud.celery.native import collecting
 from taskq_cloud.celery.utils import abstract, uuid
 from taskq_cloud.celery.utils._regen import _regen, regen
-from taskq_cloud.celery.utils.objects import getitem_property
-from taskq_cloud.celery.utils.text import remove_repeating_from_task
 
 
 @Signature.register_type()
-class group(Signature):
+class group(GroupParts):
     """Signatures that run side by side.
 
     Args:
         tasks: the signatures, or one iterable of them; a generator is read when its tasks are needed.
         options: as for ``Signature``; every task gets them when the group is sent.
     """
-
-    tasks = getitem_property("kwargs.tasks", "The tasks of the group.")
-    _header: Any = None
 
     @classmethod
     def from_dict(cls, d: dict[str, Any], app: Any = None) -> Any:
@@ -100,8 +95,10 @@ class group(Signature):
             return self.apply(args, kwargs, **options)
         if not self.tasks:
             return self.freeze()
+        is_new = not any("task_id" in each for each in (self.options, options))
         options, group_id, root_id = self._freeze_gid(options)
-        frozen = list(self._prepared(self.tasks, [], group_id, root_id, app))
+        ids = MemberIds(group_id, is_new=is_new or self._new_id == group_id)
+        frozen = list(self._prepared(self.tasks, [], group_id, root_id, app, ids=ids))
         with collecting.collected(kinds.ids_of(task for task, _, _ in frozen)) as calls:
             self._apply_tasks([task for task, _, _ in frozen], app, args=args, kwargs=kwargs, **options)
         collecting.send(app, native_form.group_form(group_id, calls, add_to_parent=add_to_parent))
@@ -151,6 +148,7 @@ class group(Signature):
         from_dict: Any = Signature.from_dict,
         *,
         freeze: bool = True,
+        ids: MemberIds | None = None,
     ) -> Iterator[tuple[Any, Any, Any]]:
         """Yield copies of the tasks, those of groups inside among them, with their results and the group's id.
 
@@ -163,15 +161,21 @@ class group(Signature):
             CallableSignature: the class of what needs not be made a signature.
             from_dict: makes signatures of dicts.
             freeze: whether the copies are frozen; their result is None otherwise.
+            ids: gives ids to the copies that have none.
         """
         for index, each in enumerate(tasks):
             task = each.clone() if isinstance(each, CallableSignature) else from_dict(each, app=app)
             if isinstance(task, group):
-                yield from task._prepared(task.tasks, partial_args, group_id, root_id, app, freeze=freeze)
+                yield from task._prepared(task.tasks, partial_args, group_id, root_id, app, freeze=freeze, ids=ids)
             elif not kinds.is_empty_chain(task):
                 if partial_args and not task.immutable:
                     task.args = (*partial_args, *task.args)
-                place = {"group_id": group_id, "root_id": root_id, "group_index": index}
+                place = {
+                    "group_id": group_id,
+                    "root_id": root_id,
+                    "group_index": index,
+                    **(ids.of(task) if ids else {}),
+                }
                 yield task, task.freeze(**place) if freeze else None, group_id
 
     # -- fixing ids
@@ -214,7 +218,10 @@ class group(Signature):
         """
         options = self.options
         if "task_id" not in options:
-            options["task_id"] = uuid()
+            options["task_id"] = self._new_id = uuid()
+        ids = MemberIds(options["task_id"], is_new=self._new_id == options["task_id"])
+        if not isinstance(self.tasks, _regen):  # whose tasks may get their ids in ``apply_async``, too
+            self._new_id = None
         options.update({k: v for k, v in (("group_id", group_id), ("chord", chord)) if v})
         if group_index is not None:
             options["group_index"] = group_index
@@ -223,36 +230,31 @@ class group(Signature):
         results: Any
         if isinstance(self.tasks, _regen):
             to_freeze, kept = tee(self._unroll_tasks(self.tasks))
-            results = regen(self._freeze_tasks(to_freeze, group_id, chord, root_id, parent_id))
+            results = regen(self._freeze_tasks(to_freeze, group_id, chord, root_id, parent_id, ids))
             self.tasks = regen(kept)
         else:
             tasks: list[Any] = []
-            results = list(self._freeze_unroll(tasks, group_id, chord, root_id, parent_id))
+            results = list(self._freeze_unroll(tasks, group_id, chord, root_id, parent_id, ids))
             self._set_tasks(tasks)
         return options["task_id"], results
 
-    def _set_tasks(self, tasks: list[Any]) -> None:
-        """Replace the tasks, within their list if it is one: a chord's header may be the same list."""
-        if isinstance(self.tasks, MutableSequence):
-            self.tasks[:] = tasks
-        else:
-            self.tasks = tasks
-
-    def _freeze_tasks(self, tasks: Any, group_id: Any, chord: Any, root_id: Any, parent_id: Any) -> Iterator[Any]:
+    def _freeze_tasks(
+        self, tasks: Any, group_id: Any, chord: Any, root_id: Any, parent_id: Any, ids: MemberIds | None = None
+    ) -> Iterator[Any]:
         """Freeze tasks as their results are asked for; empty chains have none."""
         for index, task in enumerate(tasks):
             if not kinds.is_empty_chain(task):
-                yield task.freeze(
-                    group_id=group_id, chord=chord, root_id=root_id, parent_id=parent_id, group_index=index
-                )
-
-    def _unroll_tasks(self, tasks: Iterable[Any]) -> Iterator[Any]:
-        """Copy the tasks."""
-        for task in tasks:
-            yield maybe_signature(task, app=self._app).clone()
+                place = {"root_id": root_id, "parent_id": parent_id, "group_index": index}
+                yield task.freeze(group_id=group_id, chord=chord, **place, **(ids.of(task) if ids else {}))
 
     def _freeze_unroll(
-        self, new_tasks: list[Any], group_id: Any, chord: Any, root_id: Any, parent_id: Any
+        self,
+        new_tasks: list[Any],
+        group_id: Any,
+        chord: Any,
+        root_id: Any,
+        parent_id: Any,
+        ids: MemberIds | None = None,
     ) -> Iterator[Any]:
         """Freeze copies of the tasks, those of groups inside among them, and yield their results.
 
@@ -262,6 +264,7 @@ class group(Signature):
             chord: the body that waits for the tasks.
             root_id: the id of the workflow's first task.
             parent_id: the id of the task before.
+            ids: gives ids to the copies that have none.
         """
         stack = deque(self.tasks)
         while stack:
@@ -271,22 +274,8 @@ class group(Signature):
             elif not kinds.is_empty_chain(task):
                 index = len(new_tasks)
                 new_tasks.append(task)
-                yield task.freeze(
-                    group_id=group_id, chord=chord, root_id=root_id, parent_id=parent_id, group_index=index
-                )
-
-    def note_header(self, header: Any) -> None:
-        """Note the chord's header that the group became when the chain around it was frozen."""
-        self._header = header, tuple(self.tasks)
-
-    @property
-    def header(self) -> Any:
-        """The header that was noted; None without one, and if the group has got other tasks since then."""
-        if self._header is None:
-            return None
-        header, tasks = self._header
-        unchanged = len(tasks) == len(self.tasks) and all(map(operator.is_, tasks, self.tasks))
-        return header if unchanged else None
+                place = {"root_id": root_id, "parent_id": parent_id, "group_index": index}
+                yield task.freeze(group_id=group_id, chord=chord, **place, **(ids.of(task) if ids else {}))
 
     # -- changing
 
@@ -326,25 +315,6 @@ class group(Signature):
         """Add copies of an errback to every task, and return them."""
         errback = maybe_signature(sig)
         return tuple(task.link_error(errback.clone()) for task in self.tasks)
-
-    def __repr__(self) -> str:
-        if not self.tasks:
-            return "group(<empty>)"
-        return remove_repeating_from_task(self.tasks[0]["task"], f"group({self.tasks!r})")
-
-    def __len__(self) -> int:
-        return len(self.tasks)
-
-    @property
-    def app(self) -> Any:
-        """The application: the group's own, that of its first task, or the current one."""
-        app = self._app
-        if app is None:
-            try:
-                app = self.tasks[0].app
-            except LookupError:
-                app = None
-        return app if app is not None else current_app
 
 
 kinds.CLASSES["group"] = group

@@ -1,8 +1,8 @@
 """The shape of a workflow, stored with its results, so that the id of its last task leads to all its tasks.
 
-A record holds the stages and the names of tasks. It holds ids only if they were given, as all others are derived from
-the last one (``planner.with_ids``). Equal members of a group are stored once, with their number. It holds no arguments,
-and the workflow runs without it. ``progress`` and ``revocation`` use it.
+A record holds the stages and the names of tasks. It holds an id only if it was given, and is not the one that would be
+derived from the id of the group or of the last task (``planner.with_ids``). Equal members of a group are stored once,
+with their number. It holds no arguments, and the workflow runs without it. ``progress`` and ``revocation`` use it.
 """
 
 from __future__ import annotations
@@ -164,10 +164,20 @@ def to_json(stages: Stages, ignores: Callable[[TaskStage], bool], *, counted: bo
                 written.append(_task_to_json(stage, ignored=ignores(stage) and not (last and counted)))
             case GroupStage():
                 # The last task of each member is counted, if the group is a chord's header or ends a counted workflow.
-                members = (to_json(each, ignores, counted=not last) for each in stage.members)
+                kept = (_without_derived_id(stage, index, each) for index, each in enumerate(stage.members))
+                members = (to_json(each, ignores, counted=not last) for each in kept)
                 runs = [[sum(1 for _ in equal), member] for member, equal in groupby(members)]
                 written.append({"members": runs, **({"id": stage.id} if stage.id else {})})
     return written
+
+
+def _without_derived_id(group: GroupStage, index: int, member: Stages) -> Stages:
+    """Take the id out of the task in which a member ends, if ``planner.with_ids`` gives it that one again."""
+    match member:
+        case (*before, TaskStage(id=str(own_id)) as task) if group.id and own_id == planner.member_id(group.id, index):
+            options = {name: value for name, value in task.options.items() if name != "task_id"}
+            return (*before, TaskStage({**task.signature, "options": options}))
+    return member
 
 
 def from_json(stages: list[Any]) -> Stages:
