@@ -21,6 +21,7 @@ from taskq_cloud.core.model.validation import identifier
 from taskq_cloud.core.records.record import MOST_CHILDREN, Record
 from taskq_cloud.core.workflows.chord_life import CHORD_DUE, latest_due
 from taskq_cloud.core.workflows.signatures import (
+    CHORD_OPTIONS,
     SAVED_CHORD,
     checked_options,
     mapped_task,
@@ -274,7 +275,9 @@ def _carried_body(header: GroupStage, body: Stages, now: float) -> tuple[Signatu
         sized[SAVED_CHORD], stored = group, saved_groups.pages_of_tasks(group, ids, sized[CHORD_DUE])
     elif own_ids:
         sized["chord_ids"] = own_ids
-    return {**signature, "options": {**(signature.get("options") or {}), **sized}}, stored
+    # A body that is a chord itself still has the options by which the members of the chord around it were counted.
+    own = {name: value for name, value in (signature.get("options") or {}).items() if name not in CHORD_OPTIONS}
+    return {**signature, "options": {**own, **sized}}, stored
 
 
 # -- one message

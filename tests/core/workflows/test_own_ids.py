@@ -54,6 +54,14 @@ def test_body_gets_values_of_members_in_order(app: TaskQ, bench: Bench, size: in
     assert app.AsyncResult("member-3").get(timeout=1) == 3
 
 
+@pytest.mark.parametrize("size", [2, MANY])
+def test_chord_that_is_body_of_chord_with_given_ids(app: TaskQ, bench: Bench, size: int) -> None:
+    same = app.tasks["same"]
+    result = chord(header(app, *range(size)), chord([same.s(), same.s()], same.s())).delay()
+    serve(bench, 0.1, random.Random(7))
+    assert result.get(timeout=1) == [list(range(size))] * 2
+
+
 def test_failed_member_fails_body_with_its_id(app: TaskQ, bench: Bench) -> None:
     result = chord(header(app, *range(MANY), "fail"), app.tasks["same"].s()).delay()
     serve(bench)
