@@ -71,7 +71,7 @@ def build(plan: Plan) -> Package:
         top = plan.app.partition(":")[0].partition(".")[0]
         contents.copy_application(plan.source, dict.fromkeys([top, *plan.include]), function)
         producer = plan.requirements.producer
-        contents.copy_library(libraries, contents.LEFT_OUT_OF_A_PRODUCER if producer else contents.LEFT_OUT)
+        contents.copy_library(libraries, contents.left_out(function, producer=producer))
         contents.install(plan.requirements, plan.target, libraries)
         parts = [(function, FUNCTION_FOLDER, "function.zip", "")]
         if plan.layer:

@@ -25,10 +25,12 @@ from taskq_cloud.deploy.packaging.target import Target
 from taskq_cloud.errors import ImproperlyConfigured
 
 _LIBRARY_FOLDER: Final = Path(errors.__file__).parent
-LEFT_OUT: Final = frozenset({"__main__.py", "cli", "deploy", "testing"})
+_LEFT_OUT: Final = frozenset({"__main__.py", "cli", "deploy", "testing"})
 """The parts of this library that no function imports."""
-LEFT_OUT_OF_A_PRODUCER: Final = LEFT_OUT | {"celery_backend", "lambda_function.py", "serverless", "worker"}
+_LEFT_OUT_OF_A_PRODUCER: Final = frozenset({"celery_backend", "lambda_function.py", "serverless", "worker"})
 """The parts that a function which only calls tasks doesn't import either."""
+_CELERYS_INTERFACE: Final = "celery"
+"""The part that only applications import that are written for Celery. It is a third of the library."""
 _NOT_IN_A_FUNCTION: Final = frozenset({"click"})
 _NOT_IN_A_PRODUCER: Final = frozenset({"pydantic", "pydantic-settings", "tzdata"})
 """Settings are read without pydantic, except for files of variables; only periodic tasks need time zones."""
@@ -109,8 +111,23 @@ def _check_links(path: Path, root: Path, within: tuple[Path, ...] = ()) -> None:
         _check_links(path / name, root, (*within, leads_to))
 
 
-def copy_library(destination: Path, left_out: Iterable[str] = LEFT_OUT) -> None:
-    """Copy this library without some parts, by default those that no function imports, and write down its version."""
+def left_out(application: Path, *, producer: bool) -> frozenset[str]:
+    """The parts of this library that an application doesn't need.
+
+    Args:
+        application: the folder of the application's modules.
+        producer: whether the application only calls tasks.
+    """
+    names = _LEFT_OUT | _LEFT_OUT_OF_A_PRODUCER if producer else _LEFT_OUT
+    name = f"{_LIBRARY_FOLDER.name}.{_CELERYS_INTERFACE}".encode()
+    imported = f"from {_LIBRARY_FOLDER.name} import {_CELERYS_INTERFACE}".encode()
+    sources = (path.read_bytes() for path in application.rglob("*.py"))
+    uses = any(name in source or imported in source for source in sources)
+    return names if uses else names | {_CELERYS_INTERFACE}
+
+
+def copy_library(destination: Path, left_out: Iterable[str] = (*_LEFT_OUT, _CELERYS_INTERFACE)) -> None:
+    """Copy this library without some parts, by default those that few functions import, and write down its version."""
     package = destination / _LIBRARY_FOLDER.name
     shutil.copytree(_LIBRARY_FOLDER, package, ignore=_NOT_SHIPPED)
     for name in left_out:

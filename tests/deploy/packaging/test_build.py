@@ -100,6 +100,22 @@ def test_sizes_and_modules_are_within_documented_limits(unpacked: tuple[Package,
     assert len(ours) <= budget("of these, the library's own")
 
 
+@pytest.mark.parametrize(
+    ("line", "packaged"),
+    [
+        ("from taskq_cloud import TaskQ", False),
+        ("from taskq_cloud.celery import Celery", True),
+        ("from taskq_cloud import celery", True),
+    ],
+)
+def test_celerys_interface_is_packaged_for_applications_that_name_it(line: str, packaged: bool, tmp_path: Path) -> None:
+    application = tmp_path / "function" / "shop"
+    application.mkdir(parents=True)
+    (application / "tasks.py").write_text(f"{line}\n")
+    contents.copy_library(tmp_path / "layer", contents.left_out(application.parent, producer=False))
+    assert (tmp_path / "layer" / "taskq_cloud" / "celery").exists() == packaged
+
+
 def test_requirement_line_of_the_library_adds_only_its_extras(make_plan: Callable[..., Plan], tmp_path: Path) -> None:
     file = tmp_path / "requirements.txt"
     file.write_text("taskq-cloud[msgpack]==0.0.1  # another version\nsix\n")
