@@ -20,6 +20,7 @@ from tests.celery.documentation.sides import Side, get
 ROOT = Path(__file__).parents[3]
 _HERE: Final = "celery/documentation/test_differences.py"
 _BEAT: Final = "celery/beat"
+_CALLS: Final = "celery/documentation/test_differences_of_calls.py"
 _WORKER: Final = "celery/worker/test_work_controllers.py"
 _SETTINGS: Final = "celery/configuration/test_native_settings.py"
 
@@ -39,6 +40,14 @@ SHOWN: Final = {
     "revoke()": f"{_HERE}::test_revocation_is_a_record",
     "retry(throw=False)": f"{_HERE}::test_retry_that_does_not_raise_is_sent_after_the_task",
     "handlers and signals": f"{_HERE}::test_handler_runs_before_the_result_is_stored",
+    "before_task_publish": f"{_CALLS}::test_body_that_a_receiver_changes_is_not_sent",
+    "ids of tasks": f"{_CALLS}::test_id_that_is_a_number_is_refused",
+    "options with wrong values, such as max_retries=-1": f"{_CALLS}::test_option_with_a_wrong_value_is_refused",
+    "settings with wrong values": f"{_CALLS}::test_setting_with_a_wrong_value_is_refused_by_calls",
+    "result of a rejected task": f"{_CALLS}::test_result_of_a_rejected_task_raises_an_error_with_its_name",
+    "message that has expired": f"{_CALLS}::test_expired_message_is_received_and_revoked",
+    "errbacks with three arguments": f"{_CALLS}::test_errback_has_the_signals_of_a_task",
+    "sys.exit() in a task": f"{_CALLS}::test_task_that_leaves_the_process_runs_again",
     "failed header of a chord": "celery/documentation/test_canvas.py::test_failed_member_fails_the_body_of_a_chord",
     "children of a task with several callbacks": f"{_HERE}::test_each_callback_is_a_child",
     "a chord that is frozen twice": (
