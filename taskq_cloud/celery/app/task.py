@@ -13,7 +13,7 @@ from taskq_cloud.celery.app.context import Context
 from taskq_cloud.celery.exceptions import MaxRetriesExceededError, OperationalError
 from taskq_cloud.celery.native import running
 from taskq_cloud.celery.native.definition import OPTION_ATTRIBUTES, definition_of
-from taskq_cloud.celery.native.handlers import HANDLERS, has_handlers
+from taskq_cloud.celery.native.handlers import HANDLERS, has_handlers, overrides_apply_async
 from taskq_cloud.core.model.task_definition import TaskDefinition
 
 __all__ = ("Context", "Task")
@@ -135,7 +135,7 @@ class Task:
             if getattr(cls, name) is None:
                 cls._from_settings |= {name}
                 setattr(cls, name, both)
-        app.has_handlers = app.has_handlers or has_handlers(cls)
+        app.has_handlers = app.has_handlers or has_handlers(cls) or overrides_apply_async(cls)
         if not was_bound:
             cls.annotate()
             cls.request_stack = _state.LocalStack(f"taskq_celery_requests_of_{cls.name}")

@@ -10,6 +10,7 @@ from typing import Any, Final
 from taskq_cloud.calling import defaults, tasks, workflows
 from taskq_cloud.calling.options import LINKS, CallOptions, call_options, make_message, make_transport
 from taskq_cloud.celery.native import collecting
+from taskq_cloud.celery.native.handlers import overrides_apply_async
 from taskq_cloud.core.execution.run_context import note_called
 from taskq_cloud.core.flows import Flow
 from taskq_cloud.core.lazy.values import fields, replace
@@ -42,6 +43,11 @@ def send(app: Any, name: str, args: Any, kwargs: Any, options: Mapping[str, Any]
         TypeError: the arguments aren't a list and a mapping.
         OperationalError: the broker did not accept the message.
     """
+    with collecting.sent_by_caller(options.get("task_id")):
+        return _send(app, name, args, kwargs, options)
+
+
+def _send(app: Any, name: str, args: Any, kwargs: Any, options: Mapping[str, Any]) -> str:
     if args is not None and not isinstance(args, list | tuple):
         raise TypeError("task args must be a list or tuple")
     if kwargs is not None and not isinstance(kwargs, Mapping):
@@ -64,10 +70,19 @@ def send(app: Any, name: str, args: Any, kwargs: Any, options: Mapping[str, Any]
         place["chain"] = _links(app, following)
     plain = signature_of(name, args=args or (), kwargs=kwargs or {}, options={**given, **place, **stamps})
     if is_collected:
-        collecting.add(dict(plain))
+        collecting.add(_marked(app, plain))
     else:
         native.run(workflows.send(native, plain))
     return str(given["task_id"])
+
+
+def _marked(app: Any, plain: Mapping[str, Any]) -> dict[str, Any]:
+    """Note in a collected call that it comes from the ``apply_async`` of its task's class, if that has its own."""
+    task = dict.get(app._tasks, plain["task"])
+    if task is None or not overrides_apply_async(task):
+        return dict(plain)
+    headers = {**(plain["options"].get("headers") or {}), collecting.CALLED: True}
+    return {**plain, "options": {**plain["options"], "headers": headers}}
 
 
 def _send_changed(

@@ -10,11 +10,33 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
+
+if TYPE_CHECKING:
+    from taskq_cloud.core.model.message import Message
 
 _collection: Final[ContextVar[tuple[list[dict[str, Any]], frozenset[str]] | None]] = ContextVar(
     "taskq_celery_collected_calls", default=None
 )
+
+_sent_by_caller: Final[ContextVar[str | None]] = ContextVar("taskq_celery_sent_by_caller", default=None)
+CALLED: Final = "taskq_called"
+"""The header of a member of a group whose task's own ``apply_async`` has been called."""
+
+
+@contextmanager
+def sent_by_caller(task_id: str | None) -> Iterator[None]:
+    """Note that the task with this id is sent by the ``apply_async`` of its class."""
+    token = _sent_by_caller.set(task_id)
+    try:
+        yield
+    finally:
+        _sent_by_caller.reset(token)
+
+
+def is_sent_by_caller(message: Message) -> bool:
+    """Whether a message that is being sent comes from the ``apply_async`` of its task's class."""
+    return _sent_by_caller.get() == message.id or CALLED in message.headers
 
 
 @contextmanager

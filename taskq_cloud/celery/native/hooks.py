@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any, Final
 
 from taskq_cloud.celery import signals
 from taskq_cloud.celery.native import running
-from taskq_cloud.celery.native.handlers import has_handlers
+from taskq_cloud.celery.native.handlers import has_handlers, overrides_apply_async
+from taskq_cloud.celery.native.own_calls import OwnCalls
 from taskq_cloud.core.model.hooks import Call, Hooks, Received, Run, RunningWorker
 from taskq_cloud.core.model.task_names import EVERY_TASK
 
@@ -51,6 +52,7 @@ class HookTable(dict[str, tuple[Hooks, ...]]):
         self._app = app
         self._signals: tuple[Hooks, ...] = (Signals(app),)
         self._handlers: tuple[Hooks, ...] = (Handlers(app),)
+        self._calls: tuple[Hooks, ...] = (OwnCalls(app),)
 
     def __bool__(self) -> bool:
         """Whether there may be hooks: a signal has a receiver, or the class of a task has handlers."""
@@ -62,7 +64,10 @@ class HookTable(dict[str, tuple[Hooks, ...]]):
         if name == EVERY_TASK:
             return (*self._signals, *own) if _has_receivers(_OF_TASKS) else own
         task = dict.get(self._app._tasks, name)
-        return (*self._handlers, *own) if task is not None and has_handlers(task) else own
+        if task is None:
+            return own
+        calls, handlers = self._calls * overrides_apply_async(task), self._handlers * has_handlers(task)
+        return (*calls, *handlers, *own)
 
     def values(self) -> Any:
         """The hooks of each entry, and those of the signals about processes."""
