@@ -35,7 +35,7 @@ class Never(BaseSchedule):
 def app() -> Iterator[Any]:
     made = Celery("shop", broker="memory://", backend="memory://", set_as_current=False)
 
-    @made.task(name="report")  # type: ignore[untyped-decorator,unused-ignore]
+    @made.task(name="report", shared=False)  # type: ignore[untyped-decorator,unused-ignore]
     def report(*_: Any, **__: Any) -> None: ...
 
     before = _state._tls.current_app

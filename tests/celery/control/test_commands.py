@@ -225,7 +225,7 @@ def test_destination_that_is_text_is_refused() -> None:
 def test_worker_of_this_process_answers() -> None:
     app = _app(taskq_cloud.celery)
 
-    @app.task(name="control.add", rate_limit="10/s")  # type: ignore[untyped-decorator, unused-ignore]
+    @app.task(name="control.add", rate_limit="10/s", shared=False)  # type: ignore[untyped-decorator, unused-ignore]
     def add(x: int, y: int) -> int:
         return x + y
 
