@@ -11,7 +11,6 @@ from taskq_cloud.celery import _state
 from taskq_cloud.celery.app.autoretry import add_autoretry_behaviour
 from taskq_cloud.celery.exceptions import DuplicateTaskNameWarning
 from taskq_cloud.celery.local import PromiseProxy, guard
-from taskq_cloud.celery.native.definition import own_arguments
 from taskq_cloud.celery.utils.imports import symbol_by_name
 
 
@@ -66,7 +65,7 @@ def task_of_function(app: Any, fun: Callable[..., Any], name: str, options: dict
             "name": name,
             "run": run,
             "_decorated": True,
-            "_native_arguments": own_arguments(base, options),
+            "_native_arguments": _native_arguments(base, options),
             "_dump_pydantic_arguments": dump,
             "_decorated_fun": staticmethod(fun),
             "__doc__": fun.__doc__,
@@ -86,6 +85,12 @@ def task_of_function(app: Any, fun: Callable[..., Any], name: str, options: dict
     return task
 
 
+def _native_arguments(base: type[Any], options: dict[str, Any]) -> dict[str, Any]:
+    from taskq_cloud.celery.native.definition import own_arguments  # an application that only sends declares no task
+
+    return own_arguments(base, options)
+
+
 _PYDANTIC = ("pydantic", "pydantic_strict", "pydantic_context", "pydantic_dump_kwargs")
 
 
@@ -98,7 +103,7 @@ def register(app: Any, task: Any, options: dict[str, Any]) -> Any:
     if known is not None and known is not task:
         _warn(task.name, known, task, "the new task replaces the other one, also for calls by this name")
     if options:
-        task._native_arguments = own_arguments(type(task), options)
+        task._native_arguments = _native_arguments(type(task), options)
     for name, value in options.items():
         setattr(task, name, value)
     app.tasks[task.name] = task
