@@ -40,6 +40,7 @@ SHOWN: Final = {
     "revoke()": f"{_HERE}::test_revocation_is_a_record",
     "retry(throw=False)": f"{_HERE}::test_retry_that_does_not_raise_is_sent_after_the_task",
     "handlers and signals": f"{_HERE}::test_handler_runs_before_the_result_is_stored",
+    "overridden apply_async": f"{_CALLS}::test_overridden_call_of_a_follower_changes_headers_only",
     "before_task_publish": f"{_CALLS}::test_body_that_a_receiver_changes_is_not_sent",
     "ids of tasks": f"{_CALLS}::test_id_that_is_a_number_is_refused",
     "options with wrong values, such as max_retries=-1": f"{_CALLS}::test_option_with_a_wrong_value_is_refused",

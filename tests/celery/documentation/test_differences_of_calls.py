@@ -22,6 +22,25 @@ def receiver(signal: Any, function: Any) -> Iterator[None]:
         signal.disconnect(function)
 
 
+def test_overridden_call_of_a_follower_changes_headers_only(ours: Side) -> None:
+    app = ours.app()
+
+    class Tenants(app.Task):  # type: ignore[name-defined]
+        abstract = True
+
+        def apply_async(self, args: Any = None, kwargs: Any = None, **options: Any) -> Any:
+            options["headers"] = {**(options.get("headers") or {}), "tenant": "called"}
+            return super().apply_async(args, {**(kwargs or {}), "y": 2}, **options)
+
+    @app.task(base=Tenants, bind=True)
+    def shown(self: Any, *_: Any, y: int = 0) -> Any:
+        return [self.request.get("tenant"), y]
+
+    with ours.worker(app):
+        assert get(shown.delay()) == ["called", 2]
+        assert get(ours.chain(shown.s(), shown.s())()) == ["called", 0]
+
+
 def test_body_that_a_receiver_changes_is_not_sent(ours: Side) -> None:
     app, signals = ours.app(), ours.module("signals")
 
