@@ -514,6 +514,27 @@ def test_coroutine_function_where_none_can_be_awaited_is_an_error() -> None:
 # -- messages
 
 
+def test_keyword_arguments_and_priority_that_a_hook_changes_are_sent() -> None:
+    class Changing(Hooks):
+        def before_send(self, call: Call) -> None:
+            call.change(kwargs={**call.kwargs, "added": 1})
+            call.change(priority=3)
+
+    sending = Sending()
+    app = TaskQ("changed", broker="memory://", results="memory://")
+    app.add_hooks(Changing())
+    app.add_hooks(sending)
+
+    @app.task
+    def shown(x: int, **kwargs: Any) -> list[Any]:
+        return [x, kwargs]
+
+    result = shown.delay(1, y=2)
+    run_tasks(app)
+    assert result.get(timeout=1) == [1, {"y": 2, "added": 1}]
+    assert [each.message.priority for each in sending.after] == [3]
+
+
 def test_header_that_a_hook_adds_reaches_the_task() -> None:
     sending = Sending()
     app = make_app(sending)

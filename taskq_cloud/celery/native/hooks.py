@@ -10,7 +10,7 @@ from taskq_cloud.celery.native import running
 from taskq_cloud.celery.native.handlers import has_handlers, overrides_apply_async
 from taskq_cloud.celery.native.own_calls import OwnCalls
 from taskq_cloud.core.model.hooks import Call, Hooks, Received, Run, RunningWorker
-from taskq_cloud.core.model.task_names import EVERY_TASK
+from taskq_cloud.core.model.task_names import EVERY_TASK, FAN_OUT
 
 if TYPE_CHECKING:
     from taskq_cloud.celery.app.context import Context
@@ -83,8 +83,8 @@ class _OfTasks(Hooks):
         self.app = app
 
     def task_of(self, run: Run) -> tuple[Any, Context | None]:
-        """The task of a run and its request; None for a task that isn't registered here."""
-        task = dict.get(self.app._tasks, run.task)
+        """The task of a run and its request; None for one that isn't registered here, and for an errback."""
+        task = dict.get(self.app._tasks, run.task) if run.invocation.failed is None else None
         return task, None if task is None else running.begin(task, run.invocation)
 
 
@@ -146,20 +146,22 @@ class Signals(_OfTasks):
     """Sends Celery's signals."""
 
     def before_send(self, call: Call) -> None:
-        """Send ``before_task_publish``; headers that a receiver adds are sent."""
+        """Send ``before_task_publish``; the headers, keyword arguments and priority that receivers set are sent."""
         signal = signals.before_task_publish
-        if not signal.receivers:
+        if not signal.receivers or call.task == FAN_OUT:
             return
         headers = headers_of(call)
         own = set(headers)
-        signal.send(sender=call.task, headers=headers, **_published(call))
+        published = _published(call)
+        signal.send(sender=call.task, headers=headers, **published)
         call.headers.update({name: value for name, value in headers.items() if name not in own})
         for name in own & call.headers.keys():
             call.headers[name] = headers[name]
+        call.change(kwargs=published["body"][1], priority=published["properties"].get("priority"))
 
     def after_send(self, call: Call) -> None:
         """Send ``after_task_publish``."""
-        if signals.after_task_publish.receivers:
+        if signals.after_task_publish.receivers and call.task != FAN_OUT:
             published = _published(call)
             signals.after_task_publish.send(
                 sender=call.task,

@@ -48,7 +48,7 @@ def prepared(table: HookTable, message: Message, queue: str, carried: Mapping[st
             _check(call.headers, headers)
             headers = dict(call.headers)
     call.headers = headers
-    call.message = replace(message, headers={**headers, **own})
+    call.message = replace(call.message, headers={**headers, **own})
     return call.message, call
 
 

@@ -9,6 +9,8 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Mapping, MutableMapping, Sequence
 from typing import TYPE_CHECKING, Any, Final, Protocol, TypeAlias
 
+from taskq_cloud.core.lazy.values import replace
+
 if TYPE_CHECKING:
     from taskq_cloud.core.model.message import Delivery, Message
     from taskq_cloud.core.model.outcome import Invocation, Outcome
@@ -113,6 +115,13 @@ class Call:
 
     def __repr__(self) -> str:
         return f"<Call of {self.task}[{self.id}] to {self.queue}>"
+
+    def change(self, *, kwargs: Mapping[str, Any] | None = None, priority: int | None = None) -> None:
+        """Change the message before it is sent: its keyword arguments, or its priority; None leaves a part as it is."""
+        if kwargs is not None and kwargs != self.message.kwargs:
+            self.message = replace(self.message, kwargs=kwargs, payload_reference=None)
+        if priority is not None:
+            self.message = replace(self.message, priority=priority)
 
     @property
     def task(self) -> str:

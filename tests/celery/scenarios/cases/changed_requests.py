@@ -69,6 +69,14 @@ def _declare(work: Running) -> None:
         return [list(args), kwargs]
 
     @work.task(bind=True)
+    def many(self, *args, **kwargs):
+        return [list(args), kwargs, self.request.kwargs, self.request.headers]
+
+    @work.task(bind=True)
+    def priority(self):
+        return self.request.delivery_info["priority"]
+
+    @work.task(bind=True)
     def retried_without_callbacks(self):
         if not self.request.retries:
             self.request.callbacks = None
@@ -133,6 +141,55 @@ def retry_has_arguments_of_request(work: Running) -> Any:
 
 def retry_has_given_arguments(work: Running) -> Any:
     return get(work.with_arguments_of_retry.delay("a", m=0))
+
+
+def kwargs_added_before_run(work: Running) -> Any:
+    def added(kwargs, **_):
+        kwargs["added"] = 1
+
+    with _connected(work.lib.module("signals").task_prerun, added):
+        return get(work.many.delay(1, x=2))
+
+
+def kwargs_and_headers_added_before_publish(work: Running) -> Any:
+    def added(body, headers, **_):
+        body[1]["added"] = 1
+        headers["trace"] = "t"
+
+    with _connected(work.lib.module("signals").before_task_publish, added):
+        result = work.many.delay(1, x=2)
+    return get(result)
+
+
+def priority_set_before_publish(work: Running) -> Any:
+    def added(properties, **_):
+        properties["priority"] = 3
+
+    with _connected(work.lib.module("signals").before_task_publish, added):
+        result = work.priority.delay()
+    return get(result)
+
+
+def signals_of_errback(work: Running) -> Any:
+    signals, names = work.lib.module("signals"), []
+
+    def noted(sender, **_):
+        names.append(sender.name)
+
+    with _connected(signals.task_prerun, noted), _connected(signals.task_postrun, noted):
+        work.fail.apply_async(link_error=work.note_failure.s()).get(timeout=WAIT, propagate=False)
+        failure = work.noted(1)
+        work.same.delay().get(timeout=WAIT)
+    return [failure, sorted(set(names))]
+
+
+@contextmanager
+def _connected(signal: Any, receiver: Any) -> Iterator[None]:
+    signal.connect(receiver)
+    try:
+        yield
+    finally:
+        signal.disconnect(receiver)
 
 
 def retry_has_callbacks_of_request(work: Running) -> Any:
