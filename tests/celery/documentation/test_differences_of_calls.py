@@ -41,18 +41,19 @@ def test_overridden_call_of_a_follower_changes_headers_only(ours: Side) -> None:
         assert get(ours.chain(shown.s(), shown.s())()) == ["called", 0]
 
 
-def test_body_that_a_receiver_changes_is_not_sent(ours: Side) -> None:
+def test_property_that_a_receiver_changes_is_not_sent_unless_it_is_the_priority(ours: Side) -> None:
     app, signals = ours.app(), ours.module("signals")
 
-    @app.task
-    def shown(**kwargs: Any) -> Any:
-        return kwargs
+    @app.task(bind=True)
+    def shown(self: Any, x: int) -> Any:
+        return [x, self.request.correlation_id == self.request.id]
 
-    def publish(body: Any = None, **_: Any) -> None:
+    def publish(body: Any = None, properties: Any = None, **_: Any) -> None:
         body[1]["x"] = 100
+        properties["correlation_id"] = "changed"
 
     with receiver(signals.before_task_publish, publish), ours.worker(app):
-        assert get(shown.delay(x=1)) == {"x": 1}
+        assert get(shown.delay(x=1)) == [100, True]
 
 
 def test_id_that_is_a_number_is_refused(ours: Side) -> None:
@@ -108,26 +109,6 @@ def test_expired_message_is_received_and_revoked(ours: Side) -> None:
         with pytest.raises(ours.module("exceptions").TaskRevokedError):
             get(result)
     assert sent == ["task_received", "task_revoked"]
-
-
-def test_errback_has_the_signals_of_a_task(ours: Side) -> None:
-    app, signals, ran = ours.app(), ours.module("signals"), list[str]()
-
-    @app.task
-    def fails() -> None:
-        raise KeyError("no")
-
-    @app.task
-    def errback(request: Any, error: Any, traceback: Any) -> None: ...
-
-    def note(task: Any = None, **_: Any) -> None:
-        ran.append(task.__name__)
-
-    with receiver(signals.task_prerun, note), ours.worker(app):
-        with pytest.raises(KeyError):
-            get(fails.apply_async(link_error=errback.s()))
-        get(app.send_task(fails.name), propagate=False)
-    assert ran == ["fails", "errback", "fails"]
 
 
 def test_task_that_leaves_the_process_runs_again(ours: Side) -> None:
