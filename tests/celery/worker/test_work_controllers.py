@@ -209,13 +209,16 @@ def test_reloading_worker_imports_modules_and_keeps_its_processes(
 
 
 def test_timer_calls_in_order_until_it_is_stopped() -> None:
-    timer, done = Timer(), threading.Event()
+    timer, ready, done = Timer(), threading.Event(), threading.Event()
     called: list[str] = []
-    timer.call_after(0.02, called.append, ("second",))
+    timer.call_after(0.0, ready.wait)  # until all are there, whatever their order
+    now = datetime.now(UTC)
+    timer.call_at(now - timedelta(seconds=1), called.append, ("second",))
     canceled = timer.call_after(0.0, called.append, ("canceled",))
     canceled.cancel()
-    timer.call_at(datetime.now(UTC) - timedelta(seconds=1), called.append, ("first",))
-    timer.call_after(0.04, done.set)
+    timer.call_at(now - timedelta(seconds=2), called.append, ("first",))
+    timer.call_after(0.0, done.set)
+    ready.set()
     assert done.wait(WAIT)
     timer.stop()
     timer.call_after(0.0, called.append, ("late",))
