@@ -32,7 +32,7 @@ from packaging.utils import canonicalize_name
 
 from emulators.aws import Ministack, environment
 from emulators.aws.programs.runtime_api import RuntimeApi
-from taskq_cloud.deploy.packaging.contents import LEFT_OUT, LEFT_OUT_OF_A_PRODUCER
+from taskq_cloud.deploy.packaging.contents import left_out
 
 FUNCTIONS: Final = ROOT / "benchmarks" / "functions"
 SHARES: Final = (1.0, 0.29, 0.07)
@@ -66,12 +66,12 @@ class Function:
 FULL = ("pydantic", "pydantic-settings", "tzdata")
 CONTENDERS: Final = (
     Function("send: bare boto3", "boto3_functions:producer"),
-    Function("send: taskq_cloud, `--producer`", "taskq_functions:producer", (), LEFT_OUT_OF_A_PRODUCER),
-    Function("send: taskq_cloud", "taskq_functions:producer", FULL, LEFT_OUT),
+    Function("send: taskq_cloud, `--producer`", "taskq_functions:producer", (), left_out(FUNCTIONS, producer=True)),
+    Function("send: taskq_cloud", "taskq_functions:producer", FULL, left_out(FUNCTIONS, producer=False)),
     Function("send: Celery", "celery_functions:producer", ("celery", "kombu")),
     Function("run: bare boto3", "boto3_functions:consumer"),
     Function("run: Powertools, batch", "powertools_functions:consumer", ("aws-lambda-powertools",)),
-    Function("run: taskq_cloud", "taskq_functions:consumer", FULL, LEFT_OUT),
+    Function("run: taskq_cloud", "taskq_functions:consumer", FULL, left_out(FUNCTIONS, producer=False)),
 )
 
 

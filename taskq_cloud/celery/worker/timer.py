@@ -76,7 +76,7 @@ class Timer:
     ) -> Entry:
         """Call a function once, at a time: a ``datetime``, or seconds since the epoch."""
         moment = eta.timestamp() if isinstance(eta, datetime) else eta
-        return self.enter_after(max(0.0, moment - time.time()), Entry(fun, args, kwargs), priority)
+        return self.enter_after(moment - time.time(), Entry(fun, args, kwargs), priority)
 
     def call_repeatedly(
         self, secs: float, fun: Callable[..., Any], args: Any = (), kwargs: Any = None, priority: int = 0

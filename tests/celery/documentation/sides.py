@@ -57,7 +57,8 @@ class Side:
 
     def _end(self, app: Any, queues: list[str]) -> None:
         """Tell Celery's worker to end, and send it a message, since it looks after a message or after two seconds."""
-        self.module("worker.state").should_terminate = 0
+        state: Any = self.module("worker.state")
+        state.should_terminate = 0
         for queue in queues:
             app.send_task("celery.accumulate", queue=queue)
 
