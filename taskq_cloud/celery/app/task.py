@@ -121,7 +121,8 @@ class Task:
     @classmethod
     def bind(cls, app: Any) -> Any:
         """Make the class one of an application: unset attributes get the settings' values, then the annotations'."""
-        was_bound, cls.__bound__ = cls.__bound__, True
+        # A base class that is bound, as another application's may be, doesn't make its subclasses so.
+        was_bound, cls.__bound__ = bool(vars(cls).get("__bound__")), True
         cls._app = app
         cls._exec_options = None
         if cls.typing is None:

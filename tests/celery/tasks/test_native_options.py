@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from taskq_cloud.celery import Celery, _state
+from taskq_cloud.celery import Celery, Task, _state
 from taskq_cloud.celery.native import definition
 from taskq_cloud.errors import ImproperlyConfigured
 
@@ -171,3 +171,18 @@ def test_annotations_can_have_native_options(app: Any) -> None:
         """Do nothing."""
 
     assert _options(task).memory_mb == 2048
+
+
+def test_annotations_apply_though_the_base_class_is_bound(app: Any) -> None:
+    class Base(Task):
+        name = "shop.base"
+
+    Base.bind(Celery("other", set_as_current=False))
+    app.conf.task_annotations = {"*": {"rate_limit": "3/s"}}
+
+    @app.task(shared=False, base=Base, name="shop.annotated")
+    def task() -> None:
+        """Do nothing."""
+
+    assert task.rate_limit == "3/s"
+    assert task.request_stack is not Base.request_stack
