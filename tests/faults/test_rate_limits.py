@@ -114,6 +114,7 @@ def make_function(
         functions.delete_function(FunctionName=name)
 
 
+@pytest.mark.timeout(300)
 def test_workers_and_function_keep_one_rate_limit_together(
     aws_environment: dict[str, str],
     sqs_client: Any,
@@ -147,15 +148,27 @@ def test_workers_and_function_keep_one_rate_limit_together(
 
     until(all_serve, lambda: f"only { ({each for each, _, _ in starts.of('greet')}) } serve", TIMEOUT_SECONDS)
     limited = app.task(name="limited")(lambda number: None)
-    limited.map_async([(number,) for number in range(TASKS)])
-    until(lambda: len(starts.of("limited")) >= TASKS, lambda: f"{len(starts.of('limited'))} began", TIMEOUT_SECONDS)
+    sent = 0
+
+    def who() -> Counter[str]:
+        return Counter(each for each, _, _ in starts.of("limited"))
+
+    def all_share() -> bool:
+        # The emulator's mapping serves the functions of all tests one after the other, so this one may have to wait.
+        nonlocal sent
+        began = who()
+        shared = began["function"] > 0 and len(began) > 2
+        if began.total() < sent or (sent and shared):
+            return shared and began.total() == sent
+        limited.map_async([(number,) for number in range(sent, sent + TASKS)])
+        sent += TASKS
+        return False
+
+    until(all_share, lambda: f"of {sent} tasks, these have begun: {who()}", 2 * TIMEOUT_SECONDS)
     app.close()
 
-    starts.check(RATE, TASKS)
-    assert len(starts.of("limited")) == TASKS
-    who = Counter(each for each, _, _ in starts.of("limited"))
-    assert who["function"] > 0, who
-    assert len(who) > 2, f"the function and several of the {WORKERS} workers must have run tasks: {who}"
+    starts.check(RATE, sent)
+    assert len(starts.of("limited")) == sent
 
 
 def test_worker_killed_after_taking_a_rate_limit_slot_costs_that_slot(
