@@ -50,6 +50,8 @@ def task_of_function(app: Any, fun: Callable[..., Any], name: str, options: dict
     if known is not None:
         _warn_of_duplicate(known, fun, name)
         return known
+    if not hasattr(base, "bind"):
+        raise TypeError(f"task {name}: base must be a class that is derived from app.Task, not {base!r:.100}")
     body, dump = fun, None
     if typed.get("pydantic") is True:
         from taskq_cloud.celery.app import typed_arguments  # few tasks take models
@@ -97,6 +99,8 @@ _PYDANTIC = ("pydantic", "pydantic_strict", "pydantic_context", "pydantic_dump_k
 def register(app: Any, task: Any, options: dict[str, Any]) -> Any:
     """Register a task that is a class or an instance of one: see ``Celery.register_task``."""
     task = task() if inspect.isclass(task) else task
+    if not hasattr(task, "bind"):
+        raise TypeError(f"register_task() takes a task, or a class that is derived from app.Task, not {task!r:.100}")
     if not task.name:
         task.name = app.gen_task_name(type(task).__name__, type(task).__module__)
     known = app.tasks.get(task.name)
