@@ -5,8 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import os
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from pathlib import Path
 from traceback import extract_tb
 from typing import Any
@@ -16,6 +15,7 @@ import click
 from taskq_cloud.app import TaskQ
 from taskq_cloud.bootstrap import logs
 from taskq_cloud.bootstrap.loading import APP_VARIABLE, find_app
+from taskq_cloud.bootstrap.variables import environment
 from taskq_cloud.cli.options import app_path, given, log_format, log_level
 from taskq_cloud.core.model.environments import COMMAND_LINE
 from taskq_cloud.core.urls import without_secrets
@@ -49,7 +49,7 @@ def open_app(context: click.Context, *, loglevel: str = "warning", settings: Map
     level, output_format = log_level(context, loglevel), log_format(context)
     # The child processes of a pool import the application again, and log too. They inherit these variables.
     variables = {logs.LEVEL_VARIABLE: level, logs.FORMAT_VARIABLE: output_format, COMMAND_LINE: json.dumps(overrides)}
-    root.with_resource(_environment(variables))
+    root.with_resource(environment(variables))
     root.with_resource(logs.logging_to_stderr(level, output_format))
     path = app_path(context)
     if path is not None:
@@ -90,20 +90,6 @@ def check_reachable(app: TaskQ, command: str) -> None:
             raise ImproperlyConfigured(
                 f"the directory {directory} of the SQLite file {path} doesn't exist: create it, or name another path"
             )
-
-
-@contextmanager
-def _environment(variables: Mapping[str, str]) -> Iterator[None]:
-    before = {name: os.environ.get(name) for name in variables}
-    os.environ.update(variables)
-    try:
-        yield
-    finally:
-        for name, value in before.items():
-            if value is None:
-                os.environ.pop(name, None)
-            else:
-                os.environ[name] = value
 
 
 def _import_app(path: str) -> TaskQ:

@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any
 
+from taskq_cloud.bootstrap.variables import environment
 from taskq_cloud.celery import signals
 from taskq_cloud.celery.exceptions import ImproperlyConfigured
 from taskq_cloud.celery.utils.log import get_logger
@@ -57,7 +58,7 @@ class NativeRun:
                     "name it with -A, or use -P threads"
                 )
         self._thread = threading.get_ident()
-        with _environment(_variables(controller)), self._runs():
+        with environment(_variables(controller)), self._runs():
             # The settings were read before, without what the command line says of limits.
             controller.app.native._generation = -1
             runtime = controller.app.native.runtime(hostname=controller.hostname, app_path=path)
@@ -168,17 +169,3 @@ def _variables(controller: Any) -> dict[str, str]:
         redirect_level=controller.redirect_stdouts_level if controller.redirect_stdouts else None,
     )
     return {**variables, child.VARIABLE: about}
-
-
-@contextmanager
-def _environment(variables: dict[str, str]) -> Iterator[None]:
-    before = {name: os.environ.get(name) for name in variables}
-    os.environ.update(variables)
-    try:
-        yield
-    finally:
-        for name, value in before.items():
-            if value is None:
-                os.environ.pop(name, None)
-            else:
-                os.environ[name] = value
