@@ -186,9 +186,15 @@ class Reader:
             "kwargs": found.kwargs,
             "retries": found.retries,
             "error": traceback[-1] if traceback else None,
-            "journal": journal_of(self._place, result.id),
+            "journal": self._journal(result.id, found.state),
         }
         return self._names(json.loads(self._fixed(json.dumps(shown, default=repr))))
+
+    def _journal(self, task_id: str, state: str) -> list[Any]:
+        """The lines of a task's handlers, which Celery calls once the result can be read."""
+        if _has_line(self._place, task_id, "before_start") and state in ("SUCCESS", "FAILURE"):
+            until(partial(_has_line, self._place, task_id, "after_return"), f"the handlers of {task_id}", SECONDS)
+        return journal_of(self._place, task_id)
 
     def _fixed(self, text: str) -> str:
         return text.replace(self._place.queue, "<queue>").replace(self._place.second_queue, "<second queue>")
@@ -212,6 +218,10 @@ def journal_of(place: Place, task_id: str) -> list[Any]:
 
 def _has_run(place: Place, key: str) -> bool:
     return bool(journal_of(place, key))
+
+
+def _has_line(place: Place, key: str, handler: str) -> bool:
+    return any(name == handler for name, *_ in journal_of(place, key))
 
 
 class Direction:
