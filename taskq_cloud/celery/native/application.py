@@ -184,12 +184,11 @@ class NativeApplication(TaskQ):
 
     def options_of(self, task: str) -> TaskOptions:
         """Return the options of a task, or the defaults if it is not registered here: a call makes no other tasks."""
-        from taskq_cloud.core.model.options import TaskOptions  # the base class has it, too
+        if task in self.owner._tasks:
+            return super().options_of(task)
+        from taskq_cloud.core.model.options import TaskOptions  # a task that is registered has its own
 
-        if task not in self.owner._tasks:
-            return TaskOptions()
-        definition = self.definitions.get(task)
-        return definition.options if definition else TaskOptions()
+        return TaskOptions()
 
     def route(self, task: str) -> str:
         """Return the queue of a task: that of the owner's routes, of its own attributes, or the default queue."""

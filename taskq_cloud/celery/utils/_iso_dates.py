@@ -22,7 +22,6 @@ _TIME: Final = re.compile(
 )
 _ZONE: Final = re.compile(r"(?P<sign>[+-])(?P<hours>\d\d)(?::?(?P<minutes>\d\d))?", re.ASCII)
 
-_DAYS_OF_WEEK: Final = 7
 _MICROSECOND_DIGITS: Final = 6
 _LATEST_MINUTE: Final = 59
 _LATEST_HOUR: Final = 23
