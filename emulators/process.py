@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import socket
 import subprocess
 import sys
@@ -14,7 +16,7 @@ from typing import IO, Self
 from emulators.ports import free_port
 
 START_TIMEOUT_SECONDS = 60.0
-STOP_TIMEOUT_SECONDS = 10.0
+STOP_TIMEOUT_SECONDS = 15.0
 _POLL_INTERVAL_SECONDS = 0.05
 
 # Runs a command until the command ends, or until the parent process ends, which closes standard input.
@@ -38,11 +40,15 @@ class Emulator:
     Args:
         name: the emulator's name in error messages.
         command: returns the command that starts the emulator on a port.
+        url: the emulator's URL, with ``{port}``.
     """
 
-    def __init__(self, name: str, command: Callable[[int], Sequence[str]]) -> None:
+    def __init__(
+        self, name: str, command: Callable[[int], Sequence[str]], url: str = "http://127.0.0.1:{port}"
+    ) -> None:
         self._name = name
         self._command = command
+        self._url = url
         self._process: subprocess.Popen[bytes] | None = None
         self._output: IO[bytes] | None = None
         self.port = free_port()
@@ -50,7 +56,7 @@ class Emulator:
     @property
     def url(self) -> str:
         """The URL at which the emulator answers."""
-        return f"http://127.0.0.1:{self.port}"
+        return self._url.format(port=self.port)
 
     def launch(self) -> None:
         """Start the process without waiting until the emulator answers."""
@@ -74,13 +80,23 @@ class Emulator:
             self._output.close()
             self._output = None
 
-    def __enter__(self) -> Self:
+    def kill(self) -> None:
+        """End the process and the processes it has started with SIGKILL, as a crash of the machine would."""
+        if self._process is not None:
+            os.killpg(self._process.pid, signal.SIGKILL)
+        self.stop()
+
+    def start(self) -> None:
+        """Start the process, and wait until the emulator answers."""
         self.launch()
         try:
-            wait_until_it_answers(self.url, self._name, self._ended)
+            wait_until_it_answers(f"http://127.0.0.1:{self.port}", self._name, self._ended)
         except BaseException:
             self.stop()
             raise
+
+    def __enter__(self) -> Self:
+        self.start()
         return self
 
     def __exit__(

@@ -12,12 +12,12 @@ from importlib import import_module
 from typing import Any, Final
 from urllib.parse import SplitResult, parse_qsl, unquote, urlsplit
 
-from taskq_cloud.core.lazy.values import dataclass
+from taskq_cloud.core.lazy.values import dataclass, field
 from taskq_cloud.errors import ImproperlyConfigured
 
 _CREDENTIALS: Final = re.compile(r"(?<=://)(?:[^/:@?]*:[^?]*|[^/?]*)@")
-_SEVERAL: Final = re.compile(r"[;,]\s*[a-z][a-z0-9+.-]*://", re.IGNORECASE)
-"""The second of several URLs, as Celery separates them."""
+_SEVERAL: Final = re.compile(r"[;,]\s*(?=[a-z][a-z0-9+.-]*://)", re.IGNORECASE)
+"""What separates several URLs, in Celery's settings."""
 _SECRET_PARAMETER: Final = re.compile(
     r"([?&;](?!key_format=)[^=&;]*(?:secret|password|token|key|credential|sig|sas)[^=&;]*=)[^&;]*", re.IGNORECASE
 )
@@ -73,40 +73,63 @@ class Registry:
         port: the port's name, for errors: ``"broker"``.
         known: scheme -> ``"module:Class"``; the module is imported when a URL first needs it.
         group: the entry-point group in which other packages name their adapters, one entry for each scheme.
+        families: the beginning of a scheme, up to its ``+`` -> ``"module:Class"``: ``db+mysql://`` is one of ``db``.
     """
 
     port: str
     known: Mapping[str, str]
     group: str
+    families: Mapping[str, str] = field(default_factory=dict)
 
     def open(self, url: str, options: Mapping[str, Any]) -> Any:
         """Make the adapter that serves a URL, without a call to any service.
 
+        Several URLs of one system, separated by ``;``, are alternatives: an adapter whose servers share their contents
+        has a class method ``from_urls(urls, options)``, and uses the next server when one can't be reached.
+
         Args:
-            url: the URL.
+            url: the URL, or several.
             options: the second argument of the adapter's ``from_url``.
 
         Raises:
-            ImproperlyConfigured: the text isn't one URL, or no adapter has its scheme; the error names all schemes.
+            ImproperlyConfigured: the text isn't a URL, no adapter has its scheme, or several URLs are no alternatives;
+                the error names all schemes.
         """
-        if _SEVERAL.search(url):
+        splits = [self._split(each) for each in _SEVERAL.split(url.strip().rstrip(";"))]
+        adapters = [self.adapter(split) for split in splits]
+        if len(splits) == 1:
+            return adapters[0].from_url(splits[0], options)
+        if any(adapter is not adapters[0] for adapter in adapters) or not hasattr(adapters[0], "from_urls"):
             raise ImproperlyConfigured(
                 f"{without_secrets(url)} holds several URLs, but the {self.port} has one, without a failover: "
                 "keep one of them"
             )
-        try:
-            split = urlsplit(url)
-        except ValueError as error:
-            raise ImproperlyConfigured(f"the URL of the {self.port} can't be read: {error}") from error
-        found = self.known.get(split.scheme)
+        return adapters[0].from_urls(splits, options)
+
+    def adapter(self, url: SplitResult) -> Any:
+        """Import the class of the adapter that serves a URL.
+
+        Raises:
+            ImproperlyConfigured: no adapter has the URL's scheme; the error names all schemes.
+        """
+        found = self.known.get(url.scheme) or self.families.get(url.scheme.partition("+")[0])
         if found is not None:
             module, _, name = found.partition(":")
-            return getattr(import_module(module), name).from_url(split, options)
+            return getattr(import_module(module), name)
         from importlib.metadata import entry_points  # few applications use an adapter of another package
 
         # Entry points come last: reading the metadata of all installed packages takes longer than importing an adapter.
         others = {entry.name: entry for entry in entry_points(group=self.group)}
-        if split.scheme in others:
-            return others[split.scheme].load().from_url(split, options)
-        schemes = ", ".join(f"{each}://" for each in sorted({*self.known, *others}))
-        raise ImproperlyConfigured(f"no {self.port} serves {shown(split)!r}; known schemes: {schemes}")
+        if url.scheme in others:
+            return others[url.scheme].load()
+        families = {f"{each}+..." for each in self.families}
+        schemes = ", ".join(f"{each}://" for each in sorted({*self.known, *others, *families}))
+        raise ImproperlyConfigured(f"no {self.port} serves {shown(url)!r}; known schemes: {schemes}")
+
+    def _split(self, url: str) -> SplitResult:
+        if "://" not in url and url in self.known:  # Celery's names of backends without an address
+            url = f"{url}://"
+        try:
+            return urlsplit(url)
+        except ValueError as error:
+            raise ImproperlyConfigured(f"the URL of the {self.port} can't be read: {error}") from error

@@ -11,17 +11,40 @@ from taskq_cloud.core.urls import Registry
 STORES: Final = Registry(
     "result store",
     {
+        "arangodb": "taskq_cloud.stores.results.arangodb:ArangoDBResults",
         "azureblob": "taskq_cloud.stores.results.azure_blob:AzureBlobResults",
         # Celery's scheme for Azure Blob Storage.
         "azureblockblob": "taskq_cloud.stores.results.azure_blob:AzureBlobResults",
+        "cassandra": "taskq_cloud.stores.results.cassandra:CassandraResults",
+        "cosmosdbsql": "taskq_cloud.stores.results.cosmosdb:CosmosDBResults",
+        "couchbase": "taskq_cloud.stores.results.couchbase:CouchbaseResults",
+        "couchdb": "taskq_cloud.stores.results.couchdb:CouchDBResults",
         "disabled": "taskq_cloud.stores.results.disabled:DisabledResults",
+        "django-cache": "taskq_cloud.stores.results.django_cache:DjangoCacheResults",
+        "django-db": "taskq_cloud.stores.results.django_orm:DjangoResults",
         "dynamodb": "taskq_cloud.stores.results.dynamodb:DynamoDBResults",
+        "elasticsearch": "taskq_cloud.stores.results.elasticsearch:ElasticsearchResults",
+        "elasticsearch+https": "taskq_cloud.stores.results.elasticsearch:ElasticsearchResults",
+        "file": "taskq_cloud.stores.results.filesystem:FileResults",
         "gs": "taskq_cloud.stores.results.gcs:GCSResults",
+        "memcached": "taskq_cloud.stores.results.memcached:MemcachedResults",
         "memory": "taskq_cloud.stores.results.memory:MemoryResults",
+        "mongodb": "taskq_cloud.stores.results.mongodb:MongoDBResults",
+        "mongodb+srv": "taskq_cloud.stores.results.mongodb:MongoDBResults",
+        "opensearch": "taskq_cloud.stores.results.elasticsearch:ElasticsearchResults",
+        "opensearch+https": "taskq_cloud.stores.results.elasticsearch:ElasticsearchResults",
+        "postgresql": "taskq_cloud.stores.results.postgresql:PostgreSQLResults",
+        "redis": "taskq_cloud.stores.results.redis:RedisResults",
+        "redis+socket": "taskq_cloud.stores.results.redis:RedisResults",
+        "rediss": "taskq_cloud.stores.results.redis:RedisResults",
+        "riak": "taskq_cloud.stores.results.riak:RiakResults",
+        "rpc": "taskq_cloud.stores.results.rpc:RPCResults",
         "s3": "taskq_cloud.stores.results.s3:S3Results",
+        "sentinel": "taskq_cloud.stores.results.redis:RedisResults",
         "sqlite": "taskq_cloud.stores.results.sqlite:SQLiteResults",
     },
     "taskq_cloud.results",
+    families={"db": "taskq_cloud.stores.results.sqlalchemy:SQLAlchemyResults"},
 )
 
 
@@ -30,7 +53,9 @@ def store_from_url(url: str, options: Mapping[str, Any]) -> ResultStore:
 
     Args:
         url: ``dynamodb://table``, ``s3://bucket/prefix``, ``azureblob://container/prefix``, ``gs://bucket/prefix``,
-            ``sqlite:///path``, ``memory://``, ``disabled://``, or a URL with the scheme of an installed package.
+            ``redis://host/0``, ``postgresql://host/database``, ``db+dialect://...`` for SQLAlchemy's databases,
+            ``mongodb://host/database`` and the other schemes of this table, ``sqlite:///path``, ``memory://``,
+            ``disabled://``, or a URL with the scheme of an installed package.
         options: further options for a store from another package.
 
     Raises:
