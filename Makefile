@@ -18,12 +18,14 @@ CHECKOV := .checkov/3.3.30
 # What the demo runs on, and which emulators that takes beside those that pip installs.
 BROKER ?= sqs
 RESULTS ?= dynamodb
+POOL ?= processes
 # The tests wait for half of their time: three processes keep two cores busy.
 PROCESSES ?= 3
 # The local AWS stack: ministack, which pip installs, or localstack, which is LocalStack itself.
 STACK ?= ministack
 LOCALSTACK := $(if $(filter localstack,$(STACK)),localstack-without-docker)
-DEMO_EMULATORS := $(if $(filter pubsub,$(BROKER)),emulators) $(if $(filter azureblob,$(RESULTS)),$(AZURITE)) $(LOCALSTACK)
+OWN := sqs pubsub sqlite dynamodb s3 gs azureblob
+DEMO_EMULATORS := $(if $(filter-out $(OWN),$(BROKER) $(RESULTS)),$(SERVERS)) $(if $(filter pubsub,$(BROKER)),emulators) $(if $(filter azureblob,$(RESULTS)),$(AZURITE)) $(LOCALSTACK)
 # What make localstack makes there.
 SOURCE ?= examples
 APP ?= shop
@@ -61,8 +63,8 @@ $(PYRIGHT):
 	        || { rm -rf $@; echo "pyright could not be installed" >&2; }; \
 	fi
 
-demo: $(STAMP) $(DEMO_EMULATORS)  ## Run a small shop, here: BROKER=sqs|pubsub|sqlite RESULTS=dynamodb|s3|azureblob|gs|sqlite
-	PYTHONPATH=examples $(BIN)/python -m demo --broker '$(BROKER)' --results '$(RESULTS)' --stack '$(STACK)'
+demo: $(STAMP) $(DEMO_EMULATORS)  ## Run a small shop, here: BROKER=sqs|redis|rabbitmq|... RESULTS=dynamodb|redis|... POOL=...
+	PYTHONPATH=examples $(BIN)/python -m demo --broker '$(BROKER)' --results '$(RESULTS)' --pool '$(POOL)' --stack '$(STACK)'
 
 PYTEST = $(BIN)/pytest -n $(PROCESSES) --dist worksteal
 # The slow tests wait for most of their time.

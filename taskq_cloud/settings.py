@@ -69,6 +69,8 @@ class Settings(SourcedSettings, BaseSettings):
     """Celery's name of ``results``. None: the value of ``results``."""
     broker_transport_options: dict[str, Any] = {}
     """Options of the broker; each broker documents its own."""
+    result_backend_transport_options: dict[str, Any] = {}
+    """Options of the result store; each store documents its own."""
     scheduler: str | None = None
     """The URL of the scheduler, which sends periodic tasks and tasks that are due later than the broker can delay them.
     None: late tasks are delayed by the broker again and again until they are due."""

@@ -69,6 +69,7 @@ def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument(
         "--stack", choices=sorted(STACKS), default="ministack", help="the local AWS stack (default: %(default)s)"
     )
+    parser.add_argument("--pool", default="processes", help="the pool of the container workers (default: %(default)s)")
     parser.add_argument("--tasks", type=int, default=300, help="the approximate number of calls (default: %(default)s)")
     parser.add_argument(
         "--deadline", type=float, default=120, help="give up after this many seconds (default: %(default)s)"
@@ -99,7 +100,7 @@ def _run(
         broker.start_function(worker_environment)
     os.environ.update({**settings, **broker.environment, **store.uncounted})
     observer = TaskQ("observer", broker=broker.url, broker_transport_options=broker.uncounted, results=store.url)
-    with closing(observer), ContainerWorkers(broker.workers, worker_environment, FOLDER) as workers:
+    with closing(observer), ContainerWorkers(broker.workers, worker_environment, FOLDER, options.pool) as workers:
         for queue in broker.workers.values():
             _say(console, f"A container worker serves the queue {broker.prefix}{queue}")
         broker.meter.reset()

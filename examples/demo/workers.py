@@ -31,13 +31,15 @@ class ContainerWorkers:
         queues: worker name -> the queue that the worker serves.
         environment: environment variables of the workers, in addition to those of this process.
         logs: the folder of the workers' logs.
+        pool: the pool in which the workers run tasks: the value of ``--pool``.
 
     Raises:
         WorkerEndedError: a worker did not become ready.
     """
 
-    def __init__(self, queues: Mapping[str, str], environment: Mapping[str, str], logs: Path) -> None:
+    def __init__(self, queues: Mapping[str, str], environment: Mapping[str, str], logs: Path, pool: str) -> None:
         self._queues = queues
+        self._pool = pool
         self._environment = environment
         self._logs = logs
         self._started: dict[Path, subprocess.Popen[bytes]] = {}
@@ -70,9 +72,10 @@ class ContainerWorkers:
                 raise WorkerEndedError(f"a worker ended with exit code {code}; the end of {log_path}:\n{last}")
 
     def _start(self, name: str, queue: str, log_path: Path) -> subprocess.Popen[bytes]:
+        worker = ["worker", "-A", "shop", "-Q", queue, "-n", f"{name}@%h", "--pool", self._pool]
         with log_path.open("wb") as log:
             return subprocess.Popen(
-                [sys.executable, "-m", "taskq_cloud", "worker", "-A", "shop", "-Q", queue, "-n", f"{name}@%h"],
+                [sys.executable, "-m", "taskq_cloud", *worker],
                 env={**os.environ, **self._environment},
                 cwd=EXAMPLES,
                 stdin=subprocess.DEVNULL,

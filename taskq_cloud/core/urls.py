@@ -96,15 +96,16 @@ class Registry:
                 the error names all schemes.
         """
         splits = [self._split(each) for each in _SEVERAL.split(url.strip().rstrip(";"))]
-        adapters = [self.adapter(split) for split in splits]
         if len(splits) == 1:
-            return adapters[0].from_url(splits[0], options)
-        if any(adapter is not adapters[0] for adapter in adapters) or not hasattr(adapters[0], "from_urls"):
+            return self.adapter(splits[0]).from_url(splits[0], options)
+        [path, *others] = {self._path(split) for split in splits}
+        adapter = None if path is None or others else self.adapter(splits[0])
+        if adapter is None or not hasattr(adapter, "from_urls"):
             raise ImproperlyConfigured(
                 f"{without_secrets(url)} holds several URLs, but the {self.port} has one, without a failover: "
                 "keep one of them"
             )
-        return adapters[0].from_urls(splits, options)
+        return adapter.from_urls(splits, options)
 
     def adapter(self, url: SplitResult) -> Any:
         """Import the class of the adapter that serves a URL.
@@ -112,7 +113,7 @@ class Registry:
         Raises:
             ImproperlyConfigured: no adapter has the URL's scheme; the error names all schemes.
         """
-        found = self.known.get(url.scheme) or self.families.get(url.scheme.partition("+")[0])
+        found = self._path(url)
         if found is not None:
             module, _, name = found.partition(":")
             return getattr(import_module(module), name)
@@ -125,6 +126,10 @@ class Registry:
         families = {f"{each}+..." for each in self.families}
         schemes = ", ".join(f"{each}://" for each in sorted({*self.known, *others, *families}))
         raise ImproperlyConfigured(f"no {self.port} serves {shown(url)!r}; known schemes: {schemes}")
+
+    def _path(self, url: SplitResult) -> str | None:
+        """Where an adapter of this package is; None: it is another package's, or nobody's."""
+        return self.known.get(url.scheme) or self.families.get(url.scheme.partition("+")[0])
 
     def _split(self, url: str) -> SplitResult:
         if "://" not in url and url in self.known:  # Celery's names of backends without an address

@@ -37,6 +37,7 @@ SETTINGS: Final[Mapping[str, tuple[Kind, Any]]] = {
     "broker": (kinds.text, LOCAL_BROKER),
     "results": (kinds.or_none(kinds.text), None),
     "broker_transport_options": (kinds.mapping, {}),
+    "result_backend_transport_options": (kinds.mapping, {}),
     "scheduler": (kinds.or_none(kinds.text), None),
     "visibility_timeout": (_ABOVE_0, 60.0),
     "wait_time_seconds": (_FROM_0, 10.0),

@@ -60,7 +60,7 @@ class Resources:
         """The result store. With a payload store, a record may be as large as a payload."""
         from taskq_cloud.stores.results.registry import store_from_url
 
-        store = store_from_url(self.conf.results_url(), {})
+        store = store_from_url(self.conf.results_url(), self.conf.result_backend_transport_options)
         compression = self.conf.result_compression if store.capabilities.durable else None
         if compression is not None:
             from taskq_cloud.core.payloads.compressed_results import CompressedResults  # few applications ask for it

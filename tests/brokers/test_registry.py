@@ -44,8 +44,8 @@ def test_two_sqlite_files_are_two_services() -> None:
         ("sqlite://queues.db", "sqlite:///relative/path"),
         ("sqlite:///queues.db?mode=ro", "mode"),
         ("memory://?size=3", "size"),
-        ("redis://localhost", "memory://, pubsub://, sqlite://, sqs://"),
-        ("queues.db", "memory://, pubsub://, sqlite://, sqs://"),
+        ("etcd://localhost", "amqp://, amqps://, memory://, postgresql://, pubsub://, redis://"),
+        ("queues.db", "sentinel://, sqlite://, sqs://"),
     ],
 )
 def test_wrong_url_error_says_what_is_right(url: str, says: str) -> None:
@@ -55,7 +55,7 @@ def test_wrong_url_error_says_what_is_right(url: str, says: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "url", ["redis://me:secret@host/0", "sqlite://me:secret@host/x.db", "redis://me:secret@[host/0"]
+    "url", ["etcd://me:secret@host/0", "sqlite://me:secret@host/x.db", "etcd://me:secret@[host/0"]
 )
 def test_password_in_a_wrong_url_is_not_shown(url: str) -> None:
     with pytest.raises(ImproperlyConfigured) as raised:

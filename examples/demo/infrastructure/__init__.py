@@ -1,7 +1,8 @@
 """The brokers and result stores that the demo can run the shop on, by name.
 
 Each is an ``Infrastructure``: the module ``aws`` has SQS, DynamoDB and S3; ``google`` has Pub/Sub and Cloud Storage;
-``azure`` has Blob Storage; ``sqlite`` has files. The module ``interface`` defines what each of them provides.
+``azure`` has Blob Storage; ``servers`` has Redis, RabbitMQ, PostgreSQL and other servers; ``sqlite`` has files. The
+module ``interface`` defines what each of them provides.
 """
 
 from __future__ import annotations
@@ -24,12 +25,26 @@ __all__ = [
 ]
 
 # Modules are imported only when they are chosen, because each imports the SDK of its provider.
-BROKERS: Final[Mapping[str, str]] = {"sqs": "aws:SQS", "pubsub": "google:PUBSUB", "sqlite": "sqlite:BROKER"}
+BROKERS: Final[Mapping[str, str]] = {
+    "sqs": "aws:SQS",
+    "pubsub": "google:PUBSUB",
+    "redis": "servers:REDIS",
+    "rabbitmq": "servers:RABBITMQ",
+    "postgresql": "servers:POSTGRESQL",
+    "sqlite": "sqlite:BROKER",
+}
 STORES: Final[Mapping[str, str]] = {
     "dynamodb": "aws:DYNAMODB",
     "s3": "aws:S3",
     "azureblob": "azure:BLOBS",
     "gs": "google:STORAGE",
+    "redis": "servers:REDIS_RESULTS",
+    "postgresql": "servers:POSTGRESQL_RESULTS",
+    "mariadb": "servers:MARIADB_RESULTS",
+    "memcached": "servers:MEMCACHED_RESULTS",
+    "mongodb": "servers:MONGODB_RESULTS",
+    "elasticsearch": "servers:ELASTICSEARCH_RESULTS",
+    "couchdb": "servers:COUCHDB_RESULTS",
     "sqlite": "sqlite:RESULTS",
 }
 

@@ -34,12 +34,16 @@ class Machine:
         cleanup: stops everything that was started, in reverse order.
         say: prints a line for the user.
         stack: the name of the local AWS stack in ``STACKS``.
+
+    Attributes:
+        servers: the URLs of the servers that were started, by their names in ``emulators.servers.SERVERS``.
     """
 
     def __init__(self, folder: Path, cleanup: ExitStack, say: Callable[[str], None], stack: str) -> None:
         self.folder = folder
         self.cleanup = cleanup
         self.say = say
+        self.servers: dict[str, str] = {}
         self._stack = STACKS[stack]
         self._aws: Stack | None = None
 

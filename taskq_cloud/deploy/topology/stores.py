@@ -50,7 +50,7 @@ def stores(settings: Settings) -> Stores:
     """
     tables: list[Table] = []
     buckets: dict[tuple[Provider, str], Bucket] = {}
-    results = store_from_url(settings.results_url(), {})
+    results = store_from_url(settings.results_url(), settings.result_backend_transport_options)
     expires = settings.policy(0).result_expires
     if isinstance(results, DynamoDBResults):
         tables.append(Table(name=results.table_name, region=_option(results.services["dynamodb"], "region")))

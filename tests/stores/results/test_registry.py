@@ -39,8 +39,8 @@ def test_scheme_of_installed_package_opens_the_packages_store(installed_package:
 
 
 def test_error_for_unknown_scheme_lists_known_schemes(installed_package: None) -> None:
-    with pytest.raises(ImproperlyConfigured, match="no result store serves 'redis://") as caught:
-        store_from_url("redis://localhost/0", {})
+    with pytest.raises(ImproperlyConfigured, match="no result store serves 'etcd://") as caught:
+        store_from_url("etcd://localhost/0", {})
     for scheme in ("disabled://", "dynamodb://", "floppy://", "memory://", "sqlite://"):
         assert scheme in str(caught.value)
 
@@ -53,7 +53,7 @@ def test_malformed_url_is_refused(url: str) -> None:
 
 def test_error_hides_secrets_of_url() -> None:
     with pytest.raises(ImproperlyConfigured) as caught:
-        store_from_url("redis://user:s3cret@localhost/0", {})
+        store_from_url("etcd://user:s3cret@localhost/0", {})
     assert "s3cret" not in str(caught.value)
     assert "localhost" in str(caught.value)
 
