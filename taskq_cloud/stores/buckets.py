@@ -1,6 +1,7 @@
-"""The port for object stores: the operations on a bucket that results and payloads need, and the bucket's errors.
+"""The ports for stores with conditional writes: buckets of objects, and collections of documents.
 
-The adapters of S3, Azure Blob Storage and Google Cloud Storage implement ``Bucket``.
+The adapters of S3, Azure Blob Storage and Google Cloud Storage implement ``Bucket``, those of document databases and
+key-value stores ``Collection``. Both keep objects by key, and ``StoreErrors`` translates the failures of both.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from typing import Any, Protocol
 
 from taskq_cloud.core.flows import Call, CallError, Trouble
 from taskq_cloud.core.lazy.values import dataclass
-from taskq_cloud.errors import AccessDenied, OperationalError, StoreNotFound, Unreachable
+from taskq_cloud.errors import AccessDenied, OperationalError, PayloadTooLarge, StoreNotFound, Unreachable
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,11 +24,29 @@ class StoredObject:
         body: the object's bytes.
         metadata: the object's own metadata, by name.
         tag: the version that a conditional write compares: an ETag or a generation; None: the object is not stored yet.
+        expires_at: when the object may be removed, in seconds since the epoch; None: never. Only a collection keeps it:
+            a bucket's objects are removed by the bucket's lifecycle.
     """
 
     body: bytes
     metadata: Mapping[str, str]
     tag: str | None = None
+    expires_at: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Write:
+    """A conditional write of one object.
+
+    Args:
+        key: its key.
+        new: the object to write.
+        over: the object as it was found, the only version that may be replaced; None: only if there is no object.
+    """
+
+    key: str
+    new: StoredObject
+    over: StoredObject | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,18 +74,19 @@ class FailureKind(Enum):
     EMPTY = "the object has no bytes"
     TOO_LARGE = "the object has more bytes than were to be read"
     CONFLICT = "another write of the object was in progress: repeat the same call"
-    BUCKET_NOT_FOUND = "the bucket does not exist"
+    STORE_NOT_FOUND = "the bucket or the collection does not exist"
+    TOO_LARGE_TO_WRITE = "the store takes no object of this size"
     ACCESS_DENIED = "a permission or a credential is missing"
     CLOCK_SKEW = "this machine's clock is wrong"
 
 
 @dataclass(frozen=True, slots=True)
-class BucketErrors:
-    """Translates one bucket's failed calls into this package's errors.
+class StoreErrors:
+    """Translates one store's failed calls into this package's errors.
 
     Args:
-        name: the bucket as an error names it: ``"S3 bucket shop (eu-west-1)"``.
-        creation: the command that creates the bucket.
+        name: the bucket or the collection as an error names it: ``"S3 bucket shop (eu-west-1)"``.
+        creation: the command that creates it.
         kinds: the service's error codes -> the reasons that a store handles.
         permissions: the operation of a call -> the permission that the operation needs.
     """
@@ -81,10 +101,11 @@ class BucketErrors:
         return self.kinds.get(answer.code) if isinstance(answer, CallError) else None
 
     def check(self, answer: Any) -> Any:
-        """Return the answer of a successful call, or raise an error that names the bucket and the remedy.
+        """Return the answer of a successful call, or raise an error that names the store and the remedy.
 
         Raises:
-            StoreNotFound: the bucket does not exist.
+            StoreNotFound: the bucket or the collection does not exist.
+            PayloadTooLarge: the store takes no object of this size.
             AccessDenied: a permission or a credential is missing, or this machine's clock is wrong.
             OperationalError: the service refused the call for another reason.
             Unreachable: the service gave no answer.
@@ -93,7 +114,7 @@ class BucketErrors:
             return answer
         kind = self.kind(answer)
         reason = f"{answer.code}: {answer.message}"
-        if kind is FailureKind.BUCKET_NOT_FOUND:
+        if kind is FailureKind.STORE_NOT_FOUND:
             raise StoreNotFound(f"{self.name} does not exist; create it: {self.creation}") from answer
         if kind is FailureKind.CLOCK_SKEW:
             raise AccessDenied(
@@ -101,6 +122,11 @@ class BucketErrors:
                 "synchronize the clock with NTP"
             ) from answer
         permission = self.permissions[answer.call.operation]
+        if kind is FailureKind.TOO_LARGE_TO_WRITE:
+            raise PayloadTooLarge(
+                f"{self.name}: {permission} was refused because of the size ({reason}): set TASKQ_PAYLOADS to a bucket "
+                "for larger results, or store the data elsewhere and return its location"
+            ) from answer
         if kind is FailureKind.ACCESS_DENIED or answer.trouble is Trouble.CREDENTIALS:
             raise AccessDenied(
                 f"{self.name}: {permission} was denied: {reason}; check the credentials and that they grant this "
@@ -117,7 +143,7 @@ class BucketErrors:
 class Bucket(Protocol):
     """One bucket of one provider: makes the calls and reads their answers."""
 
-    errors: BucketErrors
+    errors: StoreErrors
 
     def named(self, name: str) -> Bucket:
         """Another bucket, reached through the same client."""
@@ -153,6 +179,42 @@ class Bucket(Protocol):
 
     def page_of(self, answer: Any) -> tuple[Sequence[ListedObject], str | None]:
         """The objects in an answer to ``list``, and the token for the next page; None: this is the last page."""
+        ...
+
+
+class Collection(Protocol):
+    """The documents of one database, or the values of a key-value store: makes the calls and reads their answers.
+
+    A call may be about several keys. If the service changes one document in a request, ``writes_together`` is 1, and
+    the requests are made at the same time.
+    """
+
+    errors: StoreErrors
+    reads_together: int
+    """The most keys of one ``get``."""
+    writes_together: int
+    """The most documents of one ``put`` or ``delete``."""
+    deletes_versions: bool
+    """Whether the service removes a document only in a version that is named, so that it has to be read before."""
+
+    def get(self, keys: Sequence[str]) -> Call:
+        """Read documents."""
+        ...
+
+    def found(self, keys: Sequence[str], answer: Any) -> Mapping[str, StoredObject]:
+        """The documents in an answer to ``get`` by key; a key without a document is absent."""
+        ...
+
+    def put(self, writes: Sequence[Write]) -> Call:
+        """Write documents, each on its own condition: one that fails keeps no other from being written."""
+        ...
+
+    def outcomes(self, call: Call, answer: Any) -> Sequence[Any]:
+        """What an answer to ``put`` or ``delete`` says of each document, in order: a ``CallError`` if it failed."""
+        ...
+
+    def delete(self, found: Mapping[str, StoredObject | None]) -> Call:
+        """Remove documents; the values are the documents as they were read if ``deletes_versions`` is set."""
         ...
 
 

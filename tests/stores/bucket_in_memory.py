@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from taskq_cloud.core.flows import Call, CallError, Gather, Step, Trouble
-from taskq_cloud.stores.buckets import Bucket, BucketErrors, FailureKind, ListedObject, StoredObject
+from taskq_cloud.stores.buckets import Bucket, FailureKind, ListedObject, StoredObject, StoreErrors
 
 KINDS = {"missing": FailureKind.NOT_FOUND, "changed": FailureKind.CONDITION_FAILED}
 
@@ -19,7 +19,7 @@ class BucketInMemory:
         operations: the operations of all calls up to now.
     """
 
-    errors = BucketErrors("bucket in memory", "nothing creates it", KINDS, {})
+    errors = StoreErrors("bucket in memory", "nothing creates it", KINDS, {})
 
     def __init__(self) -> None:
         self._objects: dict[str, StoredObject] = {}

@@ -16,7 +16,7 @@ from taskq_cloud.core.flows import Call
 from taskq_cloud.core.ports import Service
 from taskq_cloud.core.urls import query_of
 from taskq_cloud.errors import ImproperlyConfigured
-from taskq_cloud.stores.buckets import BucketErrors, FailureKind, LifecycleRule, ListedObject, StoredObject
+from taskq_cloud.stores.buckets import FailureKind, LifecycleRule, ListedObject, StoredObject, StoreErrors
 from taskq_cloud.stores.results._objects import ObjectResults, prefix_of
 
 _KINDS: Final = {
@@ -26,7 +26,7 @@ _KINDS: Final = {
     "ConditionNotMet": FailureKind.CONDITION_FAILED,
     # The code is compared, as other errors have the status 409, too: a container being deleted, a leased blob.
     "BlobAlreadyExists": FailureKind.CONDITION_FAILED,
-    "ContainerNotFound": FailureKind.BUCKET_NOT_FOUND,
+    "ContainerNotFound": FailureKind.STORE_NOT_FOUND,
     "AuthorizationFailure": FailureKind.ACCESS_DENIED,
     "AuthorizationPermissionMismatch": FailureKind.ACCESS_DENIED,
     "AuthorizationServiceMismatch": FailureKind.ACCESS_DENIED,
@@ -134,7 +134,7 @@ class _AzureContainer:
     def __init__(self, name: str, account: str) -> None:
         self._name = name
         self._account = account
-        self.errors = BucketErrors(
+        self.errors = StoreErrors(
             f"Azure Blob Storage container {name} ({account})",
             f"az storage container create --name {name} --account-name ACCOUNT",
             _KINDS,

@@ -19,7 +19,7 @@ from taskq_cloud.core.model.capabilities import StoreCapabilities
 from taskq_cloud.core.ports import Service
 from taskq_cloud.core.urls import query_of, shown
 from taskq_cloud.errors import ImproperlyConfigured
-from taskq_cloud.stores.buckets import BucketErrors, FailureKind, LifecycleRule, ListedObject, StoredObject
+from taskq_cloud.stores.buckets import FailureKind, LifecycleRule, ListedObject, StoredObject, StoreErrors
 from taskq_cloud.stores.results._objects import ObjectResults, prefix_of
 
 _KINDS: Final = {
@@ -27,7 +27,7 @@ _KINDS: Final = {
     "ObjectTooLarge": FailureKind.TOO_LARGE,
     "PreconditionFailed": FailureKind.CONDITION_FAILED,
     "Conflict": FailureKind.CONFLICT,
-    "NoSuchBucket": FailureKind.BUCKET_NOT_FOUND,
+    "NoSuchBucket": FailureKind.STORE_NOT_FOUND,
     "Forbidden": FailureKind.ACCESS_DENIED,
     "ClockIsWrong": FailureKind.CLOCK_SKEW,
 }
@@ -113,7 +113,7 @@ def lifecycle_rule(rule: LifecycleRule) -> dict[str, Any]:
 class _GCSBucket:
     def __init__(self, name: str) -> None:
         self._name = name
-        self.errors = BucketErrors(
+        self.errors = StoreErrors(
             f"Google Cloud Storage bucket {name}",
             f"gcloud storage buckets create gs://{name} --location=LOCATION",
             _KINDS,

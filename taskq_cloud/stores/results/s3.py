@@ -18,7 +18,7 @@ from taskq_cloud.core.flows import Call
 from taskq_cloud.core.ports import Service
 from taskq_cloud.core.urls import query_of, shown
 from taskq_cloud.errors import ImproperlyConfigured
-from taskq_cloud.stores.buckets import BucketErrors, FailureKind, LifecycleRule, ListedObject, StoredObject
+from taskq_cloud.stores.buckets import FailureKind, LifecycleRule, ListedObject, StoredObject, StoreErrors
 from taskq_cloud.stores.results._objects import ObjectResults, prefix_of
 
 _KINDS: Final = {
@@ -28,7 +28,7 @@ _KINDS: Final = {
     "PreconditionFailed": FailureKind.CONDITION_FAILED,
     "ConditionalRequestConflict": FailureKind.CONFLICT,
     "OperationAborted": FailureKind.CONFLICT,
-    "NoSuchBucket": FailureKind.BUCKET_NOT_FOUND,
+    "NoSuchBucket": FailureKind.STORE_NOT_FOUND,
     "AccessDenied": FailureKind.ACCESS_DENIED,
     "AllAccessDisabled": FailureKind.ACCESS_DENIED,
     "SignatureDoesNotMatch": FailureKind.ACCESS_DENIED,
@@ -130,7 +130,7 @@ class _S3Bucket:
     def __init__(self, name: str, location: str) -> None:
         self._name = name
         self._location = location
-        self.errors = BucketErrors(
+        self.errors = StoreErrors(
             f"S3 bucket {name} ({location})",
             f"aws s3api create-bucket --bucket {name} --create-bucket-configuration LocationConstraint=REGION",
             _KINDS,

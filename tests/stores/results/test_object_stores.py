@@ -22,6 +22,7 @@ from taskq_cloud.errors import (
     StoreNotFound,
     Unreachable,
 )
+from taskq_cloud.stores.buckets import Write
 from taskq_cloud.stores.results.azure_blob import AzureBlobResults
 from taskq_cloud.stores.results.gcs import GCSResults
 from taskq_cloud.stores.results.s3 import S3Results
@@ -173,7 +174,7 @@ def test_attempts_with_equal_documents_have_different_tags(service: Service, col
         assert seen is not None
         drive(store.save([third]))
         assert drive(store.objects.change({key: lambda _: None}, {key: seen})) == {key: None}
-        call = store.objects.put(key, seen, seen)
+        call = store.objects.put_call(Write(key, seen, seen))
         (answer,) = drive(once(Gather([call])))
         assert isinstance(answer, CallError)
         assert drive(store.save([second])) == [False]
