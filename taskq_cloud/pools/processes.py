@@ -10,20 +10,15 @@ import asyncio
 import logging
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 
 from taskq_cloud.core.model.outcome import Abandoned, Invocation, Lost, Outcome, TimedOut
-from taskq_cloud.errors import ImproperlyConfigured
-from taskq_cloud.pools.base import GRACE_SECONDS, Place
-from taskq_cloud.pools.child_process import ChildProcess, DiedWhileLoading, LoadError, TaskNotStarted
-from taskq_cloud.pools.guard import Guard
+from taskq_cloud.pools.base import Place
+from taskq_cloud.pools.child_handle import TaskNotStarted
+from taskq_cloud.pools.child_process import PROGRAM, ChildProcess
+from taskq_cloud.pools.child_supply import APP_RUNNER, ChildSupply, log_loss
 
 logger = logging.getLogger(__name__)
-
-APP_RUNNER = "taskq_cloud.bootstrap.loading:load_runner"
-FIRST_BACKOFF_SECONDS = 0.1
-LONGEST_BACKOFF_SECONDS = 30.0
-FIRST_STARTS = 3
-"""How often a process is started if it is killed while the worker starts. After that, the worker ends."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -58,22 +53,26 @@ class ProcessPool:
         runner_factory: str = APP_RUNNER,
     ) -> None:
         self.concurrency = concurrency
-        self._app_path = app_path
-        self._runner_factory = runner_factory
         self._max_tasks = max_tasks_per_child
         self._max_memory_kib = max_memory_per_child_kib
         # None marks the end: stop() puts it into the queue once, and each run that takes it puts it back.
         self._idle: asyncio.Queue[ChildProcess | None] = asyncio.Queue()
-        self._children: set[ChildProcess] = set()
-        self._keepers: list[asyncio.Task[None]] = []
-        self._reapers: set[asyncio.Task[None]] = set()
-        self._guard = Guard()
+        start = partial(
+            ChildProcess.start,
+            runner_factory,
+            app_path,
+            program=PROGRAM,
+            measures_memory=max_memory_per_child_kib is not None,
+        )
+        self._supply = ChildSupply(start, app_path)
+        # The task that replaces a process -> its process; None: one that is being started.
+        self._keepers: dict[asyncio.Task[None], ChildProcess | None] = {}
         self._stopping = False
 
     @property
     def pids(self) -> list[int]:
         """The ids of the processes, including the processes that are leaving."""
-        return [child.pid for child in self._children]
+        return [child.pid for child in self._supply.children]
 
     async def start(self) -> None:
         """Start the processes.
@@ -81,19 +80,13 @@ class ProcessPool:
         Raises:
             ImproperlyConfigured: a process can't import the application.
         """
-        await self._guard.start()
-        starts = [self._start_first() for _ in range(self.concurrency)]
-        results = await asyncio.gather(*starts, return_exceptions=True)
-        started = [result for result in results if isinstance(result, ChildProcess)]
-        failures = [result for result in results if isinstance(result, BaseException)]
-        if failures:
+        try:
+            started = await self._supply.start(self.concurrency)
+        except BaseException:
             await self.stop()
-            if isinstance(failures[0], LoadError):
-                raise ImproperlyConfigured(
-                    f"the worker's child processes can't import the application {self._app_path!r}: {failures[0]}"
-                ) from failures[0]
-            raise failures[0]
-        self._keepers = [asyncio.create_task(self._keep_alive(child)) for child in started]
+            raise
+        for child in started:
+            self._keep(child)
 
     async def reserve(self) -> Place | None:
         """Wait for an idle process and keep it for one run."""
@@ -119,24 +112,36 @@ class ProcessPool:
                     return await self._run_on(place.child, invocation)
             place = None
 
+    async def resize(self, concurrency: int) -> None:
+        """Have so many processes: new ones are started, and of those that are there some end once they are idle."""
+        self.concurrency = concurrency
+        for _ in range(-self._surplus):
+            self._keep(None)
+        while self._surplus > 0 and not self._idle.empty():
+            child = self._idle.get_nowait()
+            if child is None:
+                self._idle.put_nowait(None)
+                return
+            self._retire(child)
+
     async def stop(self) -> None:
         """End the processes: idle processes by closing their channel, busy processes by killing them."""
         self._stopping = True
-        for keeper in self._keepers:
+        keepers = list(self._keepers)
+        for keeper in keepers:
             keeper.cancel()
-        await asyncio.gather(*self._keepers, return_exceptions=True)
+        await asyncio.gather(*keepers, return_exceptions=True)
         idle: set[ChildProcess] = set()
         while not self._idle.empty():
             child = self._idle.get_nowait()
             if child is not None:
                 idle.add(child)
-        for child in self._children:
+        for child in self._supply.children:
             if child in idle or child.leaving.is_set():
                 child.retire()
             else:
                 child.kill()
-        await asyncio.gather(*self._reapers, *(self._reap(child) for child in set(self._children)))
-        await self._guard.stop()
+        await self._supply.stop()
         self._idle.put_nowait(None)
 
     async def _run_on(self, child: ChildProcess, invocation: Invocation) -> Outcome:
@@ -151,7 +156,7 @@ class ProcessPool:
         if isinstance(outcome, Lost):
             if self._stopping:
                 return Abandoned()
-            self._log_loss(child, invocation, outcome)
+            log_loss(child.pid, invocation, outcome)
             child.retire()
         elif not child.leaving.is_set():
             self._reuse(child)
@@ -173,77 +178,49 @@ class ProcessPool:
     def _reuse(self, child: ChildProcess) -> None:
         spent = self._max_tasks is not None and child.tasks_started >= self._max_tasks
         grown = self._max_memory_kib is not None and child.resident_kib > self._max_memory_kib
-        if spent or grown or self._stopping:
-            logger.info(
-                "process %d retires after %d tasks%s",
-                child.pid,
-                child.tasks_started,
-                f" with {child.resident_kib} KiB resident" if child.resident_kib else "",
-                extra={"action": "pool.child_retired", "pid": child.pid},
-            )
-            child.retire()
+        too_many = len(self._keepers) > self.concurrency and self._surplus > 0
+        if spent or grown or too_many or self._stopping:
+            self._retire(child)
         else:
             self._idle.put_nowait(child)
 
-    async def _keep_alive(self, child: ChildProcess) -> None:
-        """Offer the process to the runs, and replace it each time it leaves."""
+    @staticmethod
+    def _retire(child: ChildProcess) -> None:
+        logger.info(
+            "process %d retires after %d tasks%s",
+            child.pid,
+            child.tasks_started,
+            f" with {child.resident_kib} KiB resident" if child.resident_kib else "",
+            extra={"action": "pool.child_retired", "pid": child.pid},
+        )
+        child.retire()
+
+    @property
+    def _surplus(self) -> int:
+        """How many processes there are too many, those that are being started included."""
+        staying = sum(child is None or not child.leaving.is_set() for child in self._keepers.values())
+        return staying - self.concurrency
+
+    def _keep(self, child: ChildProcess | None) -> None:
+        """Have a process, or one that is still to be started, replaced each time it leaves."""
+        keeper = asyncio.create_task(self._keep_alive(child))
+        self._keepers[keeper] = child
+        keeper.add_done_callback(self._keepers.pop)
+
+    async def _keep_alive(self, child: ChildProcess | None) -> None:
+        """Offer the process to the runs, and replace it each time it leaves, unless there are too many."""
+        keeper = asyncio.current_task()
+        assert keeper is not None  # this is a coroutine
         failures = 0
         while True:
-            self._idle.put_nowait(child)
+            if child is None:
+                child = await self._supply.start_another(failures)
+                self._keepers[keeper] = child
+            self._reuse(child)
             await child.leaving.wait()
-            reaper = asyncio.create_task(self._reap(child))
-            self._reapers.add(reaper)
-            reaper.add_done_callback(self._reapers.discard)
+            self._supply.reap(child)
+            if len(self._keepers) > self.concurrency:
+                return
             # A process that dies before its first task counts as a failed start: its replacement may die as well.
             failures = 0 if child.tasks_started else failures + 1
-            child = await self._start_replacement(failures)
-
-    async def _start_first(self) -> ChildProcess:
-        for failures in range(1, FIRST_STARTS):
-            try:
-                return await self._start_child()
-            except DiedWhileLoading as error:
-                self._log_failed_start(error, failures)
-        return await self._start_child()
-
-    async def _start_replacement(self, failures: int) -> ChildProcess:
-        while True:
-            if failures:
-                await asyncio.sleep(min(LONGEST_BACKOFF_SECONDS, FIRST_BACKOFF_SECONDS * 2.0 ** (failures - 1)))
-            try:
-                return await self._start_child()
-            except (LoadError, OSError) as error:
-                failures += 1
-                self._log_failed_start(error, failures)
-
-    async def _start_child(self) -> ChildProcess:
-        child = await ChildProcess.start(
-            self._runner_factory, self._app_path, measures_memory=self._max_memory_kib is not None
-        )
-        self._children.add(child)
-        self._guard.add(child.pid)
-        return child
-
-    async def _reap(self, child: ChildProcess) -> None:
-        await child.reap(GRACE_SECONDS)
-        self._guard.remove(child.pid)
-        self._children.discard(child)
-
-    def _log_failed_start(self, error: Exception, failures: int) -> None:
-        logger.error(
-            "a new child process can't import the application %s (attempt %d); tasks wait until one can: %s",
-            self._app_path,
-            failures,
-            error,
-            extra={"action": "pool.child_start_failed"},
-        )
-
-    def _log_loss(self, child: ChildProcess, invocation: Invocation, outcome: Lost) -> None:
-        logger.error(
-            "task %s (%s) was lost because process %d died: %s",
-            invocation.message.task,
-            invocation.message.id,
-            child.pid,
-            outcome.reason,
-            extra={"action": "pool.child_lost", "queue": invocation.queue, "task_id": invocation.message.id},
-        )
+            child = self._keepers[keeper] = None

@@ -18,7 +18,7 @@ import pytest
 
 from taskq_cloud.core.model.outcome import Failed, Lost, Succeeded, TimedOut
 from taskq_cloud.errors import ImproperlyConfigured
-from taskq_cloud.pools import processes
+from taskq_cloud.pools import child_supply
 from taskq_cloud.pools.processes import ProcessPool
 from taskq_cloud.testing.waiting import auntil
 from tests.pools.pool_helpers import RUNNER_FACTORY, StartPool, invocation
@@ -205,7 +205,7 @@ async def test_end_of_a_process_in_its_first_task_is_no_failed_start(
     limit: float | None,
     outcome: type,
 ) -> None:
-    monkeypatch.setattr(processes, "FIRST_BACKOFF_SECONDS", 3600)
+    monkeypatch.setattr(child_supply, "FIRST_BACKOFF_SECONDS", 3600)
     pool = await start_pool("processes", 1)
     for _ in range(2):
         argument = str(tmp_path) if name == "hang" else 3
@@ -374,11 +374,11 @@ async def main():
     guard.AGAIN_SECONDS = 0.01
     pool = make("processes", 1)
     await pool.start()
-    print(pool._guard._process.pid, flush=True)
+    print(pool._supply._guard._process.pid, flush=True)
     run = asyncio.create_task(pool.run(invocation("start_sleeper", {pid_file!r})))
     while True:
         await asyncio.to_thread(sys.stdin.readline)
-        print(pool._guard._process.pid, flush=True)
+        print(pool._supply._guard._process.pid, flush=True)
 
 asyncio.run(main())
 """
@@ -425,7 +425,7 @@ async def test_closed_channel_ends_a_busy_process(tmp_path: Path) -> None:
     [pid] = pool.pids
     run = asyncio.create_task(pool.run(invocation("hang", str(tmp_path))))
     await auntil(lambda: arrivals(tmp_path))
-    [child] = pool._children
+    [child] = pool._supply.children
     child._writer.close()
     assert await run == Lost("killed by SIGKILL")
     assert not is_alive(pid)
