@@ -1,0 +1,193 @@
+"""Connections to PostgreSQL that never wait for ever, and the steps of one transaction on them, for both colours.
+
+psycopg has a connection for threads and one for event loops with the same methods. What is done on one is written once,
+as the steps of ``clients.base.Operation``.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Mapping, Sequence
+from typing import Any, Final
+
+import psycopg
+from psycopg import waiting
+from psycopg.rows import dict_row
+
+from taskq_cloud.clients.base import Operation, shortest
+from taskq_cloud.clients.postgresql_errors import NoAnswerError
+from taskq_cloud.clients.postgresql_urls import PGBOUNCER
+
+CONNECT_TIMEOUT_SECONDS: Final = 5.0
+LEAST_CONNECT_TIMEOUT_SECONDS: Final = 2
+"""libpq's own least timeout."""
+
+CALL_TIMEOUT_SECONDS: Final = 20.0
+"""How long an answer is waited for. The longest calls are a purge's steps and the creation of indexes."""
+
+SCHEMA_TIMEOUT_SECONDS: Final = 300.0
+"""How long tables may take to be created or changed, or to be locked by another process that does so."""
+
+OLDEST_SERVER: Final = 120_000
+"""The oldest version of the server: 12, as PostgreSQL numbers it."""
+
+_CHECK_SECONDS: Final = 0.1
+
+SCHEMA_LOCK: Final = 0x7461736B71
+"""The advisory lock that a process holds while it creates tables: the letters of "taskq"."""
+
+NOTIFY: Final = "SELECT pg_notify(channel, content) FROM unnest(%s::text[], %s::text[]) AS topic(channel, content)"
+
+_KEEPALIVES: Final = {"keepalives_idle": 10, "keepalives_interval": 5, "keepalives_count": 2, "tcp_user_timeout": 20000}
+
+
+def connect_arguments(options: Mapping[str, Any]) -> dict[str, Any]:
+    """The arguments with which psycopg opens a connection.
+
+    Args:
+        options: the options of the client.
+    """
+    pooled = options[PGBOUNCER]
+    given = psycopg.conninfo.conninfo_to_dict(options["conninfo"])
+    timeout = shortest(CONNECT_TIMEOUT_SECONDS, options, parts=2)
+    arguments: dict[str, Any] = {
+        **_KEEPALIVES,
+        "connect_timeout": max(LEAST_CONNECT_TIMEOUT_SECONDS, round(timeout)),
+        "fallback_application_name": "taskq",
+    }
+    return {
+        "conninfo": options["conninfo"],
+        **{name: value for name, value in arguments.items() if name not in given},
+        "autocommit": True,
+        "row_factory": dict_row,
+        "prepare_threshold": None if pooled else 2,
+    }
+
+
+def _is_news(record: logging.LogRecord) -> bool:
+    """Whether psycopg's record says something: a pipeline that was interrupted ends when its connection is closed."""
+    return not str(record.msg).startswith("error ignored terminating")
+
+
+logging.getLogger("psycopg").addFilter(_is_news)
+
+
+class Connection(psycopg.Connection[dict[str, Any]]):
+    """A connection for threads, of which one at a time uses it."""
+
+    longest_seconds: float = CALL_TIMEOUT_SECONDS
+
+    def wait(self, gen: Any, *_: Any, **__: Any) -> Any:
+        """Wait for the end of psycopg's generator, at most ``longest_seconds``.
+
+        psycopg's own method would cancel the statement after an interruption and wait for the answer. Here the
+        connection is closed instead.
+        """
+        gen = _in_time(gen, self.longest_seconds)
+        return waiting.wait(gen, self.pgconn.socket, interval=_CHECK_SECONDS)
+
+
+class AsyncConnection(psycopg.AsyncConnection[dict[str, Any]]):
+    """A connection for an event loop, on which one task at a time uses it."""
+
+    longest_seconds: float = CALL_TIMEOUT_SECONDS
+
+    async def wait(self, gen: Any, *_: Any, **__: Any) -> Any:
+        """Wait for the end of psycopg's generator: see ``Connection.wait``."""
+        gen = _in_time(gen, self.longest_seconds)
+        return await waiting.wait_async(gen, self.pgconn.socket, interval=_CHECK_SECONDS)
+
+
+def _in_time(generator: Any, longest_seconds: float) -> Any:
+    """Pass on the steps of a generator of psycopg's, which is told every 0.1 s that nothing has happened."""
+    ends_at = time.monotonic() + longest_seconds
+    try:
+        wanted = next(generator)
+        while True:
+            ready = yield wanted
+            if not ready and time.monotonic() >= ends_at:
+                raise NoAnswerError(f"no answer in {longest_seconds:g} s")
+            wanted = generator.send(ready)
+    except StopIteration as stop:
+        return stop.value
+
+
+def run_statements(connection: Any, statements: Sequence[tuple[str, Any]], topics: Sequence[str] = ()) -> Operation:
+    """Run statements in one transaction, and announce topics after its commit, all in one round trip.
+
+    Without BEGIN, the statements of a pipeline are one transaction up to its next Sync (PostgreSQL's documentation,
+    "Pipelining"). The announcement is another one: a transaction that notifies takes a lock which all those share, and
+    would hold it until its commit is on the disk.
+
+    Args:
+        connection: the connection, of either colour.
+        statements: the statements, each with its parameters; a list of parameters runs it once for each.
+        topics: the topics to announce.
+    """
+    if not topics and len(statements) == 1 and not isinstance(statements[0][1], list):
+        cursors = [(yield connection.execute(*statements[0]))]
+    else:
+        cursors = yield from _in_pipeline(connection, statements, topics)
+    rows: list[list[dict[str, Any]]] = []
+    for cursor in cursors:
+        found = [] if cursor.description is None else (yield cursor.fetchall())
+        rows.append(found)
+    return rows
+
+
+def _in_pipeline(connection: Any, statements: Sequence[tuple[str, Any]], topics: Sequence[str]) -> Operation:
+    pipeline, cursors = connection.pipeline(), []
+    is_sync = hasattr(pipeline, "__enter__")
+    opened = yield pipeline.__enter__() if is_sync else pipeline.__aenter__()
+    failure: psycopg.Error | None = None
+    try:
+        for sql, parameters in statements:
+            cursor = connection.cursor()
+            run = cursor.executemany if isinstance(parameters, list) else cursor.execute
+            yield run(sql, parameters)
+            cursors.append(cursor)
+        if topics:
+            if statements:
+                yield opened.sync()
+            yield connection.execute(NOTIFY, channels_and_contents(topics))
+    except psycopg.Error as error:
+        failure = error
+    try:
+        yield pipeline.__exit__(None, None, None) if is_sync else pipeline.__aexit__(None, None, None)
+    except psycopg.Error as error:
+        raise failure or error from None
+    if failure is not None:
+        raise failure
+    return cursors
+
+
+def channels_and_contents(topics: Sequence[str]) -> tuple[list[str], list[str]]:
+    """The channels of topics, which are their first words, and what is said there, which is the rest."""
+    parts = [topic.partition(" ") for topic in topics]
+    return [channel for channel, _, _ in parts], [content for _, _, content in parts]
+
+
+def create_tables(connection: Any, schema: tuple[str, str]) -> Operation:
+    """Create the tables that a query doesn't find, while no other process does so; returns whether they were missing.
+
+    Args:
+        connection: the connection, of either colour.
+        schema: a query whose answer is a row with a true value if all is there, and the script that creates it.
+    """
+    check, script = schema
+    if (yield from _is_there(connection, check)):
+        return False
+    connection.longest_seconds = SCHEMA_TIMEOUT_SECONDS
+    yield connection.execute(f"BEGIN; SELECT pg_advisory_xact_lock({SCHEMA_LOCK})")
+    if not (yield from _is_there(connection, check)):
+        yield connection.execute(script)
+    yield connection.execute("COMMIT")
+    connection.longest_seconds = CALL_TIMEOUT_SECONDS
+    return True
+
+
+def _is_there(connection: Any, check: str) -> Operation:
+    cursor = yield connection.execute(check)
+    row = yield cursor.fetchone()
+    return bool(row) and all(row.values())
