@@ -34,18 +34,16 @@ from taskq_cloud.core.ports import Service
 from taskq_cloud.core.records.compressed import unpacked
 from taskq_cloud.core.records.record import FENCE_KEPT_SECONDS, FINAL_VERSION, Record, may_replace
 from taskq_cloud.core.redis import redis_error, redis_service
-from taskq_cloud.errors import ImproperlyConfigured, OperationalError, PayloadTooLarge
+from taskq_cloud.errors import OperationalError, PayloadTooLarge
 from taskq_cloud.stores.results import _celery
 from taskq_cloud.stores.results import _redis_scripts as scripts
+from taskq_cloud.stores.results._key_prefix import key_prefix
 
 LARGEST_RECORD_BYTES: Final = 64 * 1024 * 1024
 """The largest payload of one record. Redis takes 512 MB, but serves nobody else while it copies a value."""
 
 RESERVATIONS_PER_SECOND: Final = 10_000
 """The most reservations of one key in a second: a fraction of the scripts that one server runs."""
-
-_SEPARATORS: Final = ":_-."
-"""A prefix that ends in none of these gets an underscore, as Celery gives it one."""
 
 _READ_TOGETHER: Final = 1_000
 """The most records that one script reads: no other client is served meanwhile."""
@@ -113,7 +111,7 @@ class RedisResults:
     ) -> None:
         self._service, service = redis_service(urls, options or {})
         self._services = {self._service: service}
-        self._prefix = _prefix((options or {}).get("global_keyprefix"))
+        self._prefix = key_prefix(options or {})
         self._clock = clock
 
     @classmethod
@@ -262,14 +260,6 @@ class RedisResults:
 
     def _error(self, error: CallError) -> OperationalError:
         return redis_error("the result store can't be used", error)
-
-
-def _prefix(given: Any) -> str:
-    if given is None or given == "":
-        return ""
-    if not isinstance(given, str):
-        raise ImproperlyConfigured(f"global_keyprefix is a text, not {given!r}: see result_backend_transport_options")
-    return given if given[-1] in _SEPARATORS else f"{given}_"
 
 
 def _record_of(task_id: str, document: bytes, companion: bytes | None, expires_ms: int) -> Record:
