@@ -22,7 +22,7 @@ PYTEST = ("pytest", "-q", "-p", "no:cacheprovider", "-o", "asyncio_default_fixtu
 """The command that runs a project's own tests."""
 
 _TIMEOUT_SECONDS = 240
-_FILE = re.compile(r"^```\w+ file\n# (?P<path>\S+)\n(?P<text>.*?)^```$", re.MULTILINE | re.DOTALL)
+_FILE = re.compile(r"^```\w+ file\n(?:#|//) (?P<path>\S+)\n(?P<text>.*?)^```$", re.MULTILINE | re.DOTALL)
 
 
 def files_of(page: str) -> dict[str, str]:
