@@ -44,7 +44,10 @@ STORES: Final = Registry(
         "sqlite": "taskq_cloud.stores.results.sqlite:SQLiteResults",
     },
     "taskq_cloud.results",
-    families={"db": "taskq_cloud.stores.results.sqlalchemy:SQLAlchemyResults"},
+    families={
+        "cache": "taskq_cloud.stores.results.memcached:MemcachedResults",
+        "db": "taskq_cloud.stores.results.sqlalchemy:SQLAlchemyResults",
+    },
 )
 
 
