@@ -16,8 +16,8 @@ from typing import Any, Final
 from taskq_cloud.errors import SoftTimeLimitExceeded, TimeLimitExceeded
 
 _LIBRARIES: Final = frozenset(
-    {"aiobotocore", "aiohttp", "azure", "botocore", "certifi", "eventlet", "gevent", "google", "grpc", "requests"}
-    | {"urllib3"}
+    {"aiobotocore", "aiohttp", "anyio", "azure", "botocore", "certifi", "eventlet", "gevent", "google", "grpc"}
+    | {"httpcore", "httpx", "pymongo", "requests", "urllib3"}
 )
 """Packages whose exceptions say that a connection is broken, as those of the standard library do."""
 
