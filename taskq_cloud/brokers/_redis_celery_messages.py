@@ -78,7 +78,13 @@ def written(queue: str, message: Outgoing, tag: str) -> Written:
         ours["body"] = _PLAIN if is_plain else _BASE64
     if is_plain:
         document = {**document, "body": base64.b64encode(document["body"].encode()).decode()}
-    document = {**document, "properties": {**properties, "body_encoding": _BASE64, "delivery_tag": tag}}
+    properties = {**properties, "body_encoding": _BASE64, "delivery_tag": tag}
+    match properties.get("delivery_info"):
+        case {"exchange": str(), "routing_key": str()}:
+            pass
+        case _:  # kombu's consumers end if it is missing
+            properties["delivery_info"] = {"exchange": "", "routing_key": queue}
+    document = {**document, "properties": properties}
     if ours:
         document = {"taskq": ours, **document}
     return Written(json.dumps(document), priority_of(document), _due(document["headers"]))

@@ -67,8 +67,8 @@ local function opened(text, own_id)
     rest = string.match(text, '^%s*{{(%s*".*)$')
     if is_json and type(document) == 'table' and rest then return rest, 0, own_id end
     rest = '"taskq": {{"text": ' .. cjson.encode(text) .. '}}, "body": "", "content-encoding": "utf-8", '
-        .. '"content-type": "text/plain", "headers": {{}}, "properties": {{"delivery_info": {{}}, "delivery_tag": "'
-        .. own_id .. '"}}}}'
+        .. '"content-type": "text/plain", "headers": {{}}, "properties": {{"delivery_info": {{"exchange": "", '
+        .. '"routing_key": ' .. ARGV[7] .. '}}, "delivery_tag": "' .. own_id .. '"}}}}'
     return rest, 0, own_id
 end
 
