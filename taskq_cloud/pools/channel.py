@@ -24,7 +24,9 @@ from taskq_cloud.core.model.outcome import Outcome
 HEADER_BYTES = 4
 # A length above this isn't a length: something else has written to the socket.
 LARGEST_FRAME_BYTES = 1 << 30
-COUNT_BYTES = 8
+NUMBER_BYTES = 8
+# Two numbers: the count of tasks, and the task that holds all greenlets.
+SHARED_BYTES = 2 * NUMBER_BYTES
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +62,46 @@ class Answer:
     resident_kib: int
 
 
+@dataclass(frozen=True, slots=True)
+class Begin:
+    """A task for a process with greenlets.
+
+    Args:
+        number: the number of the task: 1 for the process's first one, then 2 and so on.
+        invocation: the invocation, pickled by itself: one that can't be read harms no other task.
+    """
+
+    number: int
+    invocation: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class End:
+    """The task of this number is to end, because its caller doesn't wait for it any more."""
+
+    number: int
+
+
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """The answer for the task of this number.
+
+    Args:
+        number: the number of the task.
+        answer: an ``Answer``, pickled by itself.
+        left: the greenlet of the task was told to end, and goes on.
+    """
+
+    number: int
+    answer: bytes
+    left: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Ping:
+    """A question whether the greenlets get their turns; the process returns it."""
+
+
 class BrokenFrame(Exception):
     """The bytes read from a channel aren't a frame."""
 
@@ -68,7 +110,7 @@ class TakenTasks:
     """How many tasks a process has taken, in memory that it shares with the worker: it is read after a death.
 
     A task that the process had not taken before it died has not been started. The memory is a file without a name,
-    which the process inherits as a file descriptor.
+    which the process inherits as a file descriptor. It also says which task holds up all others of the process.
 
     Args:
         file: the file descriptor; None: a new file.
@@ -79,7 +121,7 @@ class TakenTasks:
 
     def __init__(self, file: int | None = None) -> None:
         self._file = _file_without_name() if file is None else file
-        self._memory = mmap.mmap(self._file, COUNT_BYTES)
+        self._memory = mmap.mmap(self._file, SHARED_BYTES)
         self._last = 0
 
     def fileno(self) -> int:
@@ -89,11 +131,20 @@ class TakenTasks:
     @property
     def count(self) -> int:
         """The number of tasks; after ``close``, the last one."""
-        return self._last if self._memory.closed else int.from_bytes(self._memory[:COUNT_BYTES], "big")
+        return self._last if self._memory.closed else int.from_bytes(self._memory[:NUMBER_BYTES], "big")
 
     def take(self) -> None:
         """Count one more task, which is about to start."""
-        self._memory[:COUNT_BYTES] = (self.count + 1).to_bytes(COUNT_BYTES, "big")
+        self._memory[:NUMBER_BYTES] = (self.count + 1).to_bytes(NUMBER_BYTES, "big")
+
+    @property
+    def holder(self) -> int:
+        """The number of the task that has not let the other greenlets of its process run for a while; 0: none."""
+        return 0 if self._memory.closed else int.from_bytes(self._memory[NUMBER_BYTES:SHARED_BYTES], "big")
+
+    @holder.setter
+    def holder(self, number: int) -> None:
+        self._memory[NUMBER_BYTES:SHARED_BYTES] = number.to_bytes(NUMBER_BYTES, "big")
 
     def close(self) -> None:
         """Give the memory up. Closing it again does nothing."""
@@ -110,7 +161,7 @@ def _file_without_name() -> int:
     else:
         file, path = tempfile.mkstemp(prefix="taskq-")
         Path(path).unlink()
-    os.write(file, bytes(COUNT_BYTES))  # without room, this raises; a page without room would end the process
+    os.write(file, bytes(SHARED_BYTES))  # without room, this raises; a page without room would end the process
     return file
 
 
@@ -125,12 +176,21 @@ def frame(payload: bytes) -> bytes:
     Raises:
         ValueError: the pickle is larger than a frame can be.
     """
+    check_size(payload)
+    return len(payload).to_bytes(HEADER_BYTES, "big") + payload
+
+
+def check_size(payload: bytes) -> None:
+    """Check that a frame has room for a pickle.
+
+    Raises:
+        ValueError: the pickle is larger than a frame can be.
+    """
     if len(payload) > LARGEST_FRAME_BYTES:
         raise ValueError(
             f"a message between the worker and a process of its pool has {len(payload)} bytes, and may have at most "
             f"{LARGEST_FRAME_BYTES}: pass large arguments and results by reference"
         )
-    return len(payload).to_bytes(HEADER_BYTES, "big") + payload
 
 
 class Frames:

@@ -20,14 +20,14 @@ from types import FrameType
 from taskq_cloud.core.model.outcome import Invocation, Lost, Outcome
 from taskq_cloud.errors import SoftTimeLimitExceeded
 from taskq_cloud.pools.base import Runner
-from taskq_cloud.pools.channel import Frames, LoadFailed, Ready, Setup, TakenTasks, pack, wait_for_end
+from taskq_cloud.pools.channel import Frames, LoadFailed, Ready, Setup, TakenTasks, frame, pack, wait_for_end
 from taskq_cloud.pools.child_setup import (
     STOPPING_SECONDS,
     end_at_once,
     ending_after,
     make_runner,
     options_of_program,
-    packed_answer,
+    pickled_answer,
     set_up_process,
 )
 from taskq_cloud.pools.own_code import ALARM_AGAIN_SECONDS, Alarms
@@ -91,7 +91,7 @@ class _WorkerConnection:
                 end_at_once()
             self._taken.take()
             outcome = _run(runner, task_loop, payload)
-            answer = packed_answer(outcome, _resident_kib() if measures_memory else 0)
+            answer = frame(pickled_answer(outcome, _resident_kib() if measures_memory else 0))
             # Set before the answer is sent: the worker may close the channel as soon as it has the answer, and this
             # process should then end normally.
             self._busy = False

@@ -22,7 +22,7 @@ from typing import Any, Final, NoReturn
 
 from taskq_cloud.core.model.outcome import Outcome
 from taskq_cloud.pools.base import Runner
-from taskq_cloud.pools.channel import Answer, TakenTasks, frame, pack
+from taskq_cloud.pools.channel import Answer, TakenTasks, check_size
 from taskq_cloud.pools.task_calls import outcome_of_error
 
 REQUESTS_TO_END: Final = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT)
@@ -81,12 +81,14 @@ def ending_after(seconds: float) -> Iterator[None]:
         timer.cancel()
 
 
-def packed_answer(outcome: Outcome, resident_kib: int = 0) -> bytes:
-    """Return an outcome as the frame of an ``Answer``. One that can't be pickled becomes a failure."""
+def pickled_answer(outcome: Outcome, resident_kib: int = 0) -> bytes:
+    """Return the pickle of an ``Answer``. An outcome that can't be pickled, or is too large, becomes a failure."""
     try:
-        return frame(pickle.dumps(Answer(outcome, resident_kib)))
+        payload = pickle.dumps(Answer(outcome, resident_kib))
+        check_size(payload)
     except Exception as error:  # a retry's new arguments may be objects that can't be pickled
-        return pack(Answer(outcome_of_error(error), resident_kib))
+        return pickle.dumps(Answer(outcome_of_error(error), resident_kib))
+    return payload
 
 
 def _ignore_requests_to_end() -> None:

@@ -12,7 +12,7 @@ from taskq_cloud.pools.processes import ProcessPool
 from taskq_cloud.pools.solo import SoloPool
 from taskq_cloud.pools.threads import ThreadPool
 
-POOLS = ("processes", "threads", "asyncio", "solo")
+POOLS = ("processes", "threads", "asyncio", "gevent", "eventlet", "solo")
 # Celery's names of these pools.
 ALIASES = {"prefork": "processes"}
 
@@ -47,18 +47,17 @@ def make_pool(
         limits = {"max_tasks_per_child": max_tasks_per_child, "max_memory_per_child_kib": max_memory_per_child_kib}
         return custom.make(name, runner, size, {"app_path": app_path, **limits})
     if kind == "processes":
-        _check_system()
-        if app_path is None:
-            raise ImproperlyConfigured(
-                "the processes pool needs the path of the application, such as shop:app, because its processes import "
-                "it; use --pool threads without one"
-            )
-        return ProcessPool(app_path, size, max_tasks_per_child, max_memory_per_child_kib)
+        path = _checked_path(kind, app_path)
+        return ProcessPool(path, size, max_tasks_per_child, max_memory_per_child_kib)
     if max_tasks_per_child is not None or max_memory_per_child_kib is not None:
         raise ImproperlyConfigured(
-            f"the {kind} pool has no child processes, so max_tasks_per_child and max_memory_per_child don't apply; use "
-            "--pool processes, or remove the option"
+            f"the {kind} pool has no child process for each task, so max_tasks_per_child and max_memory_per_child don't "
+            "apply; use --pool processes, or remove the option"
         )
+    if kind in ("gevent", "eventlet"):
+        from taskq_cloud.pools.greenlets import EventletPool, GeventPool  # few workers have greenlets
+
+        return (GeventPool if kind == "gevent" else EventletPool)(_checked_path(kind, app_path), size)
     if kind == "threads":
         return ThreadPool(runner, size)
     if kind == "asyncio":
@@ -92,12 +91,19 @@ def _checked_size(concurrency: int | None) -> int:
     return size
 
 
-def _check_system() -> None:
+def _checked_path(kind: str, app_path: str | None) -> str:
+    """Return the path of the application, which the child processes of a pool need."""
     if not hasattr(os, "killpg"):
         raise ImproperlyConfigured(
-            "the processes pool needs process groups and signals, which this system (Windows) doesn't have: use "
+            f"the {kind} pool needs process groups and signals, which this system (Windows) doesn't have: use "
             "--pool threads (worker_pool), or run the worker in a Linux container or WSL"
         )
+    if app_path is None:
+        raise ImproperlyConfigured(
+            f"the {kind} pool needs the path of the application, such as shop:app, because its processes import "
+            "it; use --pool threads without one"
+        )
+    return app_path
 
 
 def usable_cpus() -> int:

@@ -9,6 +9,7 @@ from typing import Any
 from taskq_cloud.core.model.message import Message
 from taskq_cloud.core.model.outcome import Invocation
 from taskq_cloud.pools.asyncio_pool import AsyncioPool
+from taskq_cloud.pools.greenlets import EventletPool, GeventPool
 from taskq_cloud.pools.processes import ProcessPool
 from taskq_cloud.pools.solo import SoloPool
 from taskq_cloud.pools.threads import ThreadPool
@@ -30,6 +31,10 @@ def make(kind: str, concurrency: int = 2, **options: Any) -> Any:
             return ProcessPool("shop:app", concurrency, runner_factory=RUNNER_FACTORY, **options)
         case "asyncio":
             return AsyncioPool(PoolRunner(), concurrency, **options)
+        case "gevent":
+            return GeventPool("shop:app", concurrency, runner_factory=RUNNER_FACTORY, **options)
+        case "eventlet":
+            return EventletPool("shop:app", concurrency, runner_factory=RUNNER_FACTORY, **options)
         case "solo":
             return SoloPool(PoolRunner())
     raise AssertionError(kind)

@@ -96,7 +96,7 @@ def test_function_that_takes_any_option_is_given_all() -> None:
 @pytest.mark.parametrize(
     ("name", "options", "text"),
     [
-        ("gevent", {}, "no pool is named 'gevent'; there are .*, and installed packages bring gone, lost, quiet"),
+        ("forks", {}, "no pool is named 'forks'; there are .*, and installed packages bring gone, lost, quiet"),
         ("quiet", {"max_memory_per_child_kib": 5}, "pool 'quiet' doesn't take max_memory_per_child: remove"),
         ("gone", {}, "pool 'gone' \\(brought_pools:Gone\\) can't be imported"),
         ("lost", {}, "pool 'lost' .* can't be imported: No module named 'no_such_module'"),

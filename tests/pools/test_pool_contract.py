@@ -25,10 +25,20 @@ class Mode:
         return invocation(self.prefix + name, *args, **limits)
 
 
-MODES = [Mode(kind, prefix) for kind in ("threads", "processes", "asyncio", "solo") for prefix in ("", "a")]
+KINDS = ("threads", "processes", "asyncio", "solo")
+GREENLETS = ("gevent", "eventlet")
+MODES = [
+    pytest.param(
+        Mode(kind, prefix),
+        id=f"{kind}-{'coroutine' if prefix else 'function'}",
+        marks=pytest.mark.slow if kind in GREENLETS else (),
+    )
+    for kind in (*KINDS, *GREENLETS)
+    for prefix in ("", "a")
+]
 
 
-@pytest.fixture(params=MODES, ids=lambda mode: f"{mode.kind}-{'coroutine' if mode.prefix else 'function'}")
+@pytest.fixture(params=MODES)
 def mode(request: pytest.FixtureRequest) -> Mode:
     selected: Mode = request.param
     return selected

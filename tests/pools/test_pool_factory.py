@@ -11,6 +11,7 @@ from taskq_cloud.errors import ImproperlyConfigured
 from taskq_cloud.pools.asyncio_pool import AsyncioPool
 from taskq_cloud.pools.base import Pool
 from taskq_cloud.pools.factory import make_pool, usable_cpus
+from taskq_cloud.pools.greenlets import EventletPool, GeventPool
 from taskq_cloud.pools.processes import ProcessPool
 from taskq_cloud.pools.solo import SoloPool
 from taskq_cloud.pools.threads import ThreadPool
@@ -24,6 +25,8 @@ from tests.pools.pool_runner import PoolRunner
         ("prefork", ProcessPool),
         ("threads", ThreadPool),
         ("asyncio", AsyncioPool),
+        ("gevent", GeventPool),
+        ("eventlet", EventletPool),
         ("solo", SoloPool),
     ],
 )
@@ -50,8 +53,10 @@ def test_usable_cpus_follow_the_process_affinity() -> None:
 @pytest.mark.parametrize(
     ("name", "options", "text"),
     [
-        ("gevent", {}, "'gevent'; there are processes, threads, asyncio, solo"),
+        ("forks", {}, "'forks'; there are processes, threads, asyncio, gevent, eventlet, solo"),
         ("processes", {}, "shop:app"),
+        ("gevent", {}, "the gevent pool needs the path of the application, such as shop:app"),
+        ("eventlet", {"app_path": "shop:app", "max_tasks_per_child": 5}, "--pool processes"),
         ("threads", {"concurrency": 0}, "concurrency is 0"),
         ("threads", {"max_tasks_per_child": 5}, "--pool processes"),
         ("asyncio", {"max_memory_per_child_kib": 5}, "--pool processes"),
