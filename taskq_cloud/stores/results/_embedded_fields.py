@@ -31,6 +31,11 @@ _FRAME: Final = struct.Struct("<II")
 _MARK: Final = b"\x00taskq\x00"
 _END: Final = struct.Struct("<I")
 
+EXPIRY_PATTERN: Final = (
+    rb'(?:,"taskq":|\x5a\x2a\x4d\x18.{4})\{[^{}]*"(?:expires|until)":"([0-9.e+]+)"[^{}]*\}(?:\}|.{4}\x00taskq\x00)\Z'
+)
+"""The time at which a value may be removed, in its last bytes."""
+
 
 def embedded(new: StoredObject) -> bytes:
     """The value that holds an object with its metadata and its expiry."""
@@ -59,11 +64,6 @@ def object_in(value: bytes, tag: str | None) -> StoredObject:
     fields: dict[str, str] = json.loads(text)
     until = fields.get(_EXPIRES) or fields.pop(_UNTIL, None)
     return StoredObject(body, fields, tag, None if until is None else float(until))
-
-
-def removable_at(end: bytes) -> float | None:
-    """When a value may be removed, by its last bytes; None: never, or Celery wrote it."""
-    return object_in(end, None).expires_at
 
 
 def _parted(value: bytes) -> tuple[bytes, bytes | None]:

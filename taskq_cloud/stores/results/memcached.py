@@ -15,7 +15,6 @@ Source: memcached's doc/protocol.txt.
 
 from __future__ import annotations
 
-import hashlib
 import math
 import re
 import time
@@ -31,7 +30,7 @@ from taskq_cloud.errors import ImproperlyConfigured
 from taskq_cloud.stores.buckets import FailureKind, StoredObject, StoreErrors, Write
 from taskq_cloud.stores.results._documents import DocumentResults
 from taskq_cloud.stores.results._embedded_fields import embedded, object_in
-from taskq_cloud.stores.results._key_prefix import key_prefix
+from taskq_cloud.stores.results._keys import key_of, key_prefix
 
 LARGEST_RECORD_BYTES: Final = 1024 * 1024 - 4096
 """The largest payload of one record: a server's items have 1 MiB unless its option ``-I`` says otherwise, with the key,
@@ -132,9 +131,13 @@ class _Values:
     reads_together = 100
     writes_together = 1
     deletes_versions = False
+    created_early = False
 
     def __init__(self, name: str) -> None:
         self.errors = StoreErrors(name, "nothing has to be created", _KINDS, _OPERATIONS)
+
+    def creation(self) -> Sequence[Call]:
+        return ()
 
     def get(self, keys: Sequence[str]) -> Call:
         return Call("memcached", "gets", {"keys": list(keys)})
@@ -149,8 +152,8 @@ class _Values:
         return Call("memcached", "store", {"key": write.key, "value": value, "expiry": expiry, "cas": cas})
 
     def outcomes(self, call: Call, answer: Any) -> Sequence[Any]:
-        if answer:
-            return [answer]
+        if call.operation == "delete" or answer:
+            return [None]
         return [CallError(call, _CHANGED, "the value has changed", Trouble.REFUSED)]
 
     def delete(self, found: Mapping[str, StoredObject | None]) -> Call:
@@ -167,11 +170,7 @@ def _expiry(expires_at: float | None) -> int:
 
 
 def _fitting(beginning: str, name: str) -> str:
-    """The key of a name. A name that can't be part of a key, which Celery can't use either, is there by its digest."""
-    key = f"{beginning}{name}"
-    if len(key) <= _LONGEST_KEY and _PLAIN.fullmatch(name):
-        return key
-    return f"{beginning}sha256-{hashlib.sha256(name.encode()).hexdigest()}"
+    return key_of(beginning, name, most_bytes=_LONGEST_KEY, fits=_PLAIN.fullmatch(name) is not None)
 
 
 def _address(url: SplitResult, server: str) -> str:

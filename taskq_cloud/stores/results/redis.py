@@ -37,7 +37,7 @@ from taskq_cloud.core.redis import redis_error, redis_service
 from taskq_cloud.errors import OperationalError, PayloadTooLarge
 from taskq_cloud.stores.results import _celery
 from taskq_cloud.stores.results import _redis_scripts as scripts
-from taskq_cloud.stores.results._key_prefix import key_prefix
+from taskq_cloud.stores.results._keys import key_prefix
 
 LARGEST_RECORD_BYTES: Final = 64 * 1024 * 1024
 """The largest payload of one record. Redis takes 512 MB, but serves nobody else while it copies a value."""
