@@ -30,19 +30,17 @@ spent in the client, this package speaks the protocol itself.
 from __future__ import annotations
 
 import asyncio
-import socket
 import sys
 import time
-from collections import deque
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final
 
 from taskq_cloud.clients.base import shortest
-from taskq_cloud.clients.redis_calls import answer_of, repeated, requests
-from taskq_cloud.clients.redis_errors import FAILURES, READ_ONLY, connection_error
-from taskq_cloud.clients.redis_protocol import ErrorReply, NotRedisError, Replies, packed
-from taskq_cloud.clients.redis_servers import Ask, Connect, Drop, Servers, tls_context
+from taskq_cloud.clients.redis_calls import answer_of, has_errors, refuses_writes, repeated, requests
+from taskq_cloud.clients.redis_errors import CLOSED_BY_SERVER, FAILURES, NO_ANSWER, connection_error
+from taskq_cloud.clients.redis_protocol import Replies, packed
+from taskq_cloud.clients.redis_servers import Ask, Connect, Drop, Servers
+from taskq_cloud.clients.redis_sockets import AsyncConnection, async_connected, connected, has_ended, set_timeout
 from taskq_cloud.core.flows import Call, CallError, arun, run
 
 if TYPE_CHECKING:
@@ -59,11 +57,10 @@ IDLE_SECONDS: Final = 1.0
 _READ_BYTES: Final = 256 * 1024
 
 
-def open_client(service: str, options: Mapping[str, Any]) -> RedisClient:
+def open_client(_service: str, options: Mapping[str, Any]) -> RedisClient:
     """Make the client of one server, or of several of which one is used; the first call connects.
 
     Args:
-        service: the service's name, for errors.
         options: those of ``core.redis.redis_service``.
 
     Raises:
@@ -72,7 +69,7 @@ def open_client(service: str, options: Mapping[str, Any]) -> RedisClient:
     return RedisClient(options)
 
 
-async def open_async_client(service: str, options: Mapping[str, Any]) -> AsyncRedisClient:
+async def open_async_client(_service: str, options: Mapping[str, Any]) -> AsyncRedisClient:
     """Make the client of one server for an event loop; see ``open_client``."""
     return AsyncRedisClient(options)
 
@@ -89,69 +86,39 @@ class _Connection:
     """A connection of one thread at a time."""
 
     def __init__(self, server: RedisServer, timeouts: _Timeouts) -> None:
-        context = tls_context(server)
         self.name = str(server)
         self.used_at = time.monotonic()
         self._timeout_seconds = timeouts.answer_seconds
         self._replies = Replies()
-        self._socket: socket.socket
-        if server.path:
-            self._socket = socket.socket(socket.AF_UNIX)
-        else:
-            self._socket = socket.create_connection((server.host, server.port), timeouts.connect_seconds)
-        try:
-            self._socket.settimeout(timeouts.connect_seconds)
-            if server.path:
-                self._socket.connect(server.path)
-            else:
-                self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-                self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
-            if context is not None:
-                self._socket = context.wrap_socket(self._socket, server_hostname=server.host)
-            self._socket.settimeout(self._timeout_seconds)
-        except BaseException:
-            self._socket.close()
-            raise
+        self._socket = connected(server, timeouts.connect_seconds)
+        set_timeout(self._socket, self._timeout_seconds)
 
     def ask(self, commands: Sequence[Sequence[Any]], seconds: float = 0.0) -> list[Any]:
         """Send commands, and return their answers; they may take ``seconds`` longer than usual."""
         if seconds:
-            self._socket.settimeout(self._timeout_seconds + seconds)
-        self._socket.sendall(packed(commands))
-        complete = self._replies.complete
-        while len(complete) < len(commands):
-            data = self._socket.recv(_READ_BYTES)
-            if not data:
-                raise ConnectionResetError("the server closed the connection")
-            self._replies.feed(data)
+            set_timeout(self._socket, self._timeout_seconds + seconds)
+        complete, count = self._replies.complete, len(commands)
+        try:
+            self._socket.sendall(packed(commands))
+            while len(complete) < count:
+                data = self._socket.recv(_READ_BYTES)
+                if not data:
+                    raise ConnectionResetError(CLOSED_BY_SERVER)
+                self._replies.feed(data)
+        except BlockingIOError:  # the kernel's timeout
+            raise TimeoutError(NO_ANSWER) from None
         if seconds:
-            self._socket.settimeout(self._timeout_seconds)
+            set_timeout(self._socket, self._timeout_seconds)
         answers = list(complete)
         complete.clear()
         return answers
 
-    def is_stale(self, now: float) -> bool:
+    def is_stale(self) -> bool:
         """Whether the server has closed the connection since its last use, which was a while ago."""
-        if now - self.used_at < IDLE_SECONDS:
-            return False
-        self._socket.setblocking(False)
-        try:
-            self._socket.recv(1)
-        except (BlockingIOError, TimeoutError):
-            return False
-        except OSError as error:
-            # TLS has no data for us: SSL_ERROR_WANT_READ
-            return getattr(error, "errno", None) != _WANT_READ
-        finally:
-            self._socket.settimeout(self._timeout_seconds)
-        return True  # the end, or bytes that nobody asked for
+        return time.monotonic() - self.used_at >= IDLE_SECONDS and has_ended(self._socket, self._timeout_seconds)
 
     def close(self) -> None:
         self._socket.close()
-
-
-_WANT_READ: Final = 2
-"""``ssl.SSL_ERROR_WANT_READ``."""
 
 
 class RedisClient:
@@ -182,8 +149,8 @@ class RedisClient:
         connection = self._take(call)
         try:
             answers = connection.ask(commands, seconds)
-            again = repeated(call, commands, answers)
-            if again:
+            failed = has_errors(answers)
+            if failed and (again := repeated(call, commands, answers)):
                 for position, answer in zip(again, connection.ask([*again.values()], seconds), strict=True):
                     answers[position] = answer
         except BaseException as error:
@@ -192,7 +159,7 @@ class RedisClient:
                 failure: BaseException = connection_error(call, connection.name, error)
                 raise _interruption(error, before) or failure from error
             raise
-        if _refuses_writes(answers):
+        if failed and refuses_writes(answers):
             connection.close()
             self._drop_idle()
         else:
@@ -208,15 +175,17 @@ class RedisClient:
             channels.close()
 
     def _take(self, call: Call) -> _Connection:
-        while self._idle:
-            with suppress(IndexError):  # another thread was faster
+        try:
+            while True:
                 connection = self._idle.pop()
-                if not connection.is_stale(time.monotonic()):
+                if not connection.is_stale():
                     return connection
                 connection.close()
+        except IndexError:  # there is none, or another thread was faster
+            pass
         before = sys.exception()
         try:
-            connection, _ = run(self._servers.opened(call), self._perform)
+            connection: _Connection = run(self._servers.opened(call), self._perform)
         except CallError as error:
             interruption = _interruption(error, before)
             if interruption is not None:
@@ -239,9 +208,11 @@ class RedisClient:
         raise TypeError(step)
 
     def _drop_idle(self) -> None:
-        while self._idle:
-            with suppress(IndexError):
+        try:
+            while True:
                 self._idle.pop().close()
+        except IndexError:
+            pass
 
     def _listen(self, call: Call) -> bool:
         from taskq_cloud.clients.redis_channels import ThreadChannels  # few processes listen
@@ -249,102 +220,6 @@ class RedisClient:
         if self._channels is None:
             self._channels = ThreadChannels(self._options)
         return self._channels.listen(call)
-
-
-class AsyncConnection(asyncio.Protocol):
-    """A connection of an event loop. Several callers may ask at once; the answers come in order.
-
-    Args:
-        name: the server's name in errors.
-        timeout_seconds: how long an answer may take.
-    """
-
-    def __init__(self, name: str, timeout_seconds: float) -> None:
-        self.name = name
-        self.closed = False
-        self.timeout_seconds = timeout_seconds
-        self._loop = asyncio.get_running_loop()
-        self._replies = Replies()
-        self._asked: deque[tuple[int, asyncio.Future[list[Any]], float]] = deque()
-        self._timer: asyncio.TimerHandle | None = None
-        self._transport: asyncio.Transport
-        self._on_message: Callable[[Any], object] | None = None
-        self._on_lost: Callable[[], object] | None = None
-
-    def hear(self, on_message: Callable[[Any], object], on_lost: Callable[[], object]) -> None:
-        """Use the connection for subscriptions: hand over whatever comes, and tell when the connection is closed."""
-        self._on_message, self._on_lost = on_message, on_lost
-
-    def write(self, data: bytes) -> None:
-        """Send bytes without waiting for an answer."""
-        if not self.closed:
-            self._transport.write(data)
-
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Take the transport."""
-        assert isinstance(transport, asyncio.Transport)
-        self._transport = transport
-
-    def data_received(self, data: bytes) -> None:
-        """Hand answers to those who asked."""
-        complete = self._replies.complete
-        try:
-            self._replies.feed(data)
-        except NotRedisError as error:
-            self._fail(error)
-            return
-        if self._on_message is not None:
-            while complete:
-                self._on_message(complete.popleft())
-        while self._asked and len(complete) >= self._asked[0][0]:
-            count, future, _ = self._asked.popleft()
-            answers = [complete.popleft() for _ in range(count)]
-            if not future.done():
-                future.set_result(answers)
-
-    def connection_lost(self, exc: Exception | None) -> None:
-        """Fail the calls that have no answer yet."""
-        self._fail(exc or ConnectionResetError("the server closed the connection"))
-
-    async def ask(self, commands: Sequence[Sequence[Any]], seconds: float = 0.0) -> list[Any]:
-        """Send commands, and return their answers; they may take ``seconds`` longer than usual."""
-        if self.closed:
-            raise ConnectionResetError("the connection is closed")
-        future: asyncio.Future[list[Any]] = self._loop.create_future()
-        ends_at = self._loop.time() + self.timeout_seconds + seconds
-        self._asked.append((len(commands), future, ends_at))
-        self._transport.write(packed(commands))
-        if self._timer is None:
-            self._timer = self._loop.call_at(ends_at, self._look_at_time)
-        return await future
-
-    def close(self) -> None:
-        """Close the connection. Calls that have no answer yet fail."""
-        self._fail(ConnectionResetError("the connection is closed"))
-
-    def _look_at_time(self) -> None:
-        self._timer = None
-        if self._asked:
-            ends_at = self._asked[0][2]
-            if ends_at <= self._loop.time():
-                self._fail(TimeoutError("the server gave no answer in time"))
-            else:
-                self._timer = self._loop.call_at(ends_at, self._look_at_time)
-
-    def _fail(self, error: Exception) -> None:
-        if self.closed:
-            return
-        self.closed = True
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
-        self._transport.abort()
-        while self._asked:
-            _, future, _ = self._asked.popleft()
-            if not future.done():
-                future.set_exception(error)
-        if self._on_lost is not None:
-            self._on_lost()
 
 
 class AsyncRedisClient:
@@ -377,7 +252,7 @@ class AsyncRedisClient:
         if connection is None or connection.closed:
             connection = await self._share(call)
         answers = await self._ask(call, connection, commands, 0.0)
-        if _refuses_writes(answers):
+        if refuses_writes(answers):
             connection.close()
         return answer_of(call, connection.name, answers)
 
@@ -397,8 +272,7 @@ class AsyncRedisClient:
 
     async def open(self, call: Call) -> AsyncConnection:
         """Open a connection for a purpose of its own."""
-        connection, _ = await arun(self._servers.opened(call), self._perform)
-        assert isinstance(connection, AsyncConnection)
+        connection: AsyncConnection = await arun(self._servers.opened(call), self._perform)
         return connection
 
     async def _wait(self, call: Call, commands: Sequence[Sequence[Any]], seconds: float) -> Any:
@@ -413,7 +287,7 @@ class AsyncRedisClient:
         except BaseException:
             connection.close()  # the server must not run what follows for somebody who has gone
             raise
-        if _refuses_writes(answers):
+        if refuses_writes(answers):
             connection.close()
         else:
             self._idle.append(connection)
@@ -424,8 +298,7 @@ class AsyncRedisClient:
     ) -> list[Any]:
         try:
             answers = await connection.ask(commands, seconds)
-            again = repeated(call, commands, answers)
-            if again:
+            if has_errors(answers) and (again := repeated(call, commands, answers)):
                 for position, answer in zip(again, await connection.ask([*again.values()], seconds), strict=True):
                     answers[position] = answer
         except FAILURES as error:
@@ -442,7 +315,8 @@ class AsyncRedisClient:
     async def _perform(self, step: Any) -> Any:
         match step:
             case Connect(server):
-                return await self._connect(server)
+                seconds = self._timeouts
+                return await async_connected(server, seconds.connect_seconds, seconds.answer_seconds)
             case Ask(connection, commands):
                 try:
                     return await connection.ask(commands)
@@ -453,30 +327,12 @@ class AsyncRedisClient:
                 return connection.close()
         raise TypeError(step)
 
-    async def _connect(self, server: RedisServer) -> AsyncConnection:
-        context, loop = tls_context(server), asyncio.get_running_loop()
-
-        def protocol() -> AsyncConnection:
-            return AsyncConnection(str(server), self._timeouts.answer_seconds)
-
-        async with asyncio.timeout(self._timeouts.connect_seconds):
-            if server.path:
-                _, connection = await loop.create_unix_connection(protocol, server.path)
-            else:
-                _, connection = await loop.create_connection(protocol, server.host, server.port, ssl=context)
-        return connection
-
     async def _listen(self, call: Call) -> bool:
         from taskq_cloud.clients.redis_channels import Channels
 
         if self._channels is None:
             self._channels = Channels(self.open)
         return await self._channels.listen(call)
-
-
-def _refuses_writes(answers: Sequence[Any]) -> bool:
-    """Whether the server has become a replica, so that the next call has to look for the primary."""
-    return any(isinstance(answer, ErrorReply) and answer.code == READ_ONLY for answer in answers)
 
 
 def _interruption(error: BaseException, before: BaseException | None) -> BaseException | None:

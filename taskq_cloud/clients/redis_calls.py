@@ -7,7 +7,7 @@ from functools import lru_cache
 from hashlib import sha1
 from typing import Any, Final
 
-from taskq_cloud.clients.redis_errors import reply_error
+from taskq_cloud.clients.redis_errors import READ_ONLY, reply_error
 from taskq_cloud.clients.redis_protocol import ErrorReply
 from taskq_cloud.core.flows import Call, CallError, Trouble
 
@@ -39,6 +39,16 @@ def requests(call: Call) -> tuple[Sequence[Sequence[Any]], float]:
             return commands, given["seconds"]
     text = "the operation must be commands, script, scripts, wait or listen"
     raise CallError(call, "UnknownOperation", text, Trouble.REFUSED)
+
+
+def has_errors(answers: Sequence[Any]) -> bool:
+    """Whether any of the answers is an error."""
+    return any(isinstance(answer, ErrorReply) for answer in answers)
+
+
+def refuses_writes(answers: Sequence[Any]) -> bool:
+    """Whether the server has become a replica, so that the next call has to look for the primary."""
+    return any(isinstance(answer, ErrorReply) and answer.code == READ_ONLY for answer in answers)
 
 
 def repeated(call: Call, commands: Sequence[Sequence[Any]], answers: Sequence[Any]) -> dict[int, Sequence[Any]]:

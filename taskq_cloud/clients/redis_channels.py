@@ -17,7 +17,7 @@ from taskq_cloud.core.flows import Call, CallError
 from taskq_cloud.core.model.announcements import Announcements
 
 if TYPE_CHECKING:
-    from taskq_cloud.clients.redis import AsyncConnection
+    from taskq_cloud.clients.redis_sockets import AsyncConnection
     from taskq_cloud.core.model.announcements import Listener
 
 REOPEN_SECONDS: Final = 1.0
@@ -56,7 +56,7 @@ class Channels:
             return False  # those who wait look by themselves now and then
         for topic in topics:
             self._listening[topic] = self._listening.get(topic, 0) + 1
-        self._here.enter(listener, {topic: heard for topic, heard in topics.items()})
+        self._here.enter(listener, dict(topics))
         names = tuple(topics)
         listener.on_close(lambda: self._leave_soon(names))
         waiting = [self._subscribe(connection, topic) for topic in names]
@@ -101,10 +101,11 @@ class Channels:
 
     def _hear(self, message: Any) -> None:
         self._heard_at = self._loop.time()
-        if not isinstance(message, list) or len(message) != 3:  # a pong
-            return
-        kind, channel, _ = message
-        topic = channel.decode(errors="replace")
+        match message:
+            case [bytes(kind), bytes(channel), _]:
+                topic = channel.decode(errors="replace")
+            case _:  # an answer to PING
+                return
         if kind == b"message":
             self._here.announce([topic])
         elif kind == b"subscribe":

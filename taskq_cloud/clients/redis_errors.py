@@ -11,6 +11,9 @@ from taskq_cloud.core.flows import Call, CallError, Trouble
 FAILURES: Final = (OSError, NotRedisError, UnicodeError)
 """The exceptions that mean a broken connection. UnicodeError: a host's name can't be looked up."""
 
+CLOSED_BY_SERVER: Final = "the server closed the connection"
+NO_ANSWER: Final = "the server gave no answer in time"
+
 READ_ONLY: Final = "READONLY"
 
 _PASSING: Final = {

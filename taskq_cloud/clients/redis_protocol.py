@@ -103,15 +103,8 @@ class Replies:
                     position = after
                     continue
                 value = [] if count == 0 else None
-            elif kind == _INTEGER:
-                value = int(line)
-            elif kind == _SIMPLE:
-                value = line
-            elif kind == _ERROR:
-                message = line.decode(errors="replace")
-                value = ErrorReply(message.partition(" ")[0], message)
             else:
-                raise ValueError
+                value = _value_of(kind, line)
             position = after
             self._add(value)
 
@@ -124,3 +117,14 @@ class Replies:
             self._open.pop()
             value = items
         self.complete.append(value)
+
+
+def _value_of(kind: int, line: bytes) -> Any:
+    if kind == _INTEGER:
+        return int(line)
+    if kind == _SIMPLE:
+        return line
+    if kind == _ERROR:
+        message = line.decode(errors="replace")
+        return ErrorReply(message.partition(" ")[0], message)
+    raise ValueError(kind)

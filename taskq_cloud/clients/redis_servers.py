@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import logging
 import random
-import ssl
 from collections.abc import Generator, Mapping, Sequence
 from typing import Any, Final, TypeAlias
 
@@ -52,7 +51,7 @@ class Drop:
     connection: Any
 
 
-Opening: TypeAlias = Generator[Connect | Ask | Drop, Any, tuple[Any, str]]
+Opening: TypeAlias = Generator[Connect | Ask | Drop, Any, Any]
 
 
 class Servers:
@@ -80,7 +79,7 @@ class Servers:
         return ";".join(map(str, self._servers))
 
     def opened(self, call: Call) -> Opening:
-        """Open a connection to the first server that can be used, and return it with the server's name.
+        """Open a connection to the first server that can be used, and return it.
 
         Raises:
             CallError: no server can be used; the error says why for each of them.
@@ -97,7 +96,7 @@ class Servers:
                 errors.append(error)
             else:
                 self._first = position
-                return connection, str(server)
+                return connection
         raise _joined(call, errors)
 
     def _open(self, call: Call, server: RedisServer) -> Generator[Connect | Ask | Drop, Any, Any]:
@@ -119,10 +118,8 @@ class Servers:
                     raise reply_error(call, str(server), answer)
             if unchecked:
                 self._check(call, server, *answers[greetings : greetings + 2])
-            if self.several and isinstance(answers[-1], list) and answers[-1][0] != b"master":
-                role = answers[-1][0].decode(errors="replace")
-                text = f"{server}: the server is a {role}, and only the primary can be written to"
-                raise CallError(call, _NOT_PRIMARY, text, Trouble.TRANSIENT)
+            if self.several:
+                _check_role(call, server, answers[-1])
         except CallError:
             yield Drop(connection)
             raise
@@ -174,21 +171,11 @@ class Servers:
         self._checked.add(server)
 
 
-def tls_context(server: RedisServer) -> ssl.SSLContext | None:
-    """Return the context of a server that is used with TLS; None for one without.
-
-    Raises:
-        OSError: a file of certificates can't be read.
-    """
-    if server.tls is None:
-        return None
-    options = dict(server.tls)
-    context = ssl.create_default_context(cafile=options.get("ssl_ca_certs"))
-    context.check_hostname = options["ssl_check_hostname"] == "true" and options["ssl_cert_reqs"] != "none"
-    context.verify_mode = ssl.VerifyMode[f"CERT_{options['ssl_cert_reqs'].upper()}"]
-    if "ssl_certfile" in options:
-        context.load_cert_chain(options["ssl_certfile"], options.get("ssl_keyfile"))
-    return context
+def _check_role(call: Call, server: RedisServer, role: Any) -> None:
+    """Pass over a replica, which refuses to write."""
+    if isinstance(role, list) and role[0] != b"master":
+        text = f"{server}: the server is a {role[0].decode()}, and only the primary can be written to"
+        raise CallError(call, _NOT_PRIMARY, text, Trouble.TRANSIENT)
 
 
 _warned: Final[set[RedisServer]] = set()

@@ -76,17 +76,15 @@ def redis_server(url: str | SplitResult) -> RedisServer:
         ImproperlyConfigured: the URL has an unknown scheme or option, or a value that can't be read.
     """
     split = urlsplit(url) if isinstance(url, str) else url
-    credentials = {
-        "username": unquote(split.username) if split.username else None,
-        "password": unquote(split.password) if split.password else None,
-    }
+    username = unquote(split.username) if split.username else None
+    password = unquote(split.password) if split.password else None
     if split.scheme == "redis+socket":
         query = query_of(split, ("virtual_host",))
         database = _number(split, query.get("virtual_host", "0").strip("/") or "0")
         path = unquote(split.path)
         if not path or split.hostname:
             raise ImproperlyConfigured(f"{shown(split)} names no socket: write redis+socket:///path?virtual_host=0")
-        return RedisServer(path=path, database=database, **credentials)
+        return RedisServer(path=path, database=database, username=username, password=password)
     if split.scheme not in ("redis", "rediss", "sentinel"):
         raise ImproperlyConfigured(f"{shown(split)} isn't the URL of a Redis server")
     query = query_of(split, TLS_OPTIONS if split.scheme == "rediss" else ())
@@ -96,7 +94,8 @@ def redis_server(url: str | SplitResult) -> RedisServer:
         database=_number(split, split.path.strip("/") or "0"),
         tls=_tls(split, query) if split.scheme == "rediss" else None,
         sentinel=split.scheme == "sentinel",
-        **credentials,
+        username=username,
+        password=password,
     )
 
 
