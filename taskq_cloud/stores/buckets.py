@@ -196,6 +196,12 @@ class Collection(Protocol):
     """The most documents of one ``put`` or ``delete``."""
     deletes_versions: bool
     """Whether the service removes a document only in a version that is named, so that it has to be read before."""
+    created_early: bool
+    """Whether ``creation`` is tried before the first write, as the service itself creates a missing collection poorly."""
+
+    def creation(self) -> Sequence[Call]:
+        """The calls, one after the other, that create the collection where it is missing; empty: nobody may."""
+        ...
 
     def get(self, keys: Sequence[str]) -> Call:
         """Read documents."""
@@ -206,7 +212,10 @@ class Collection(Protocol):
         ...
 
     def put(self, writes: Sequence[Write]) -> Call:
-        """Write documents, each on its own condition: one that fails keeps no other from being written."""
+        """Write documents, each on its own condition: one that fails keeps no other from being written.
+
+        Either all of them replace a version that was found, or none of them does.
+        """
         ...
 
     def outcomes(self, call: Call, answer: Any) -> Sequence[Any]:

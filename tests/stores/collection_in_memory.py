@@ -26,6 +26,7 @@ class CollectionInMemory:
     errors = StoreErrors("collection in memory", "nothing creates it", KINDS, {"put": "put", "get": "get"})
     reads_together = 3
     writes_together = 2
+    created_early = False
 
     def __init__(self, *, deletes_versions: bool = False) -> None:
         self.deletes_versions = deletes_versions
@@ -66,6 +67,9 @@ class CollectionInMemory:
 
     def _tag(self, key: str) -> str | None:
         return self.objects[key].tag if key in self.objects else None
+
+    def creation(self) -> Sequence[Call]:
+        return []
 
     def get(self, keys: Sequence[str]) -> Call:
         return Call("memory", "get", {"keys": keys})

@@ -179,11 +179,14 @@ class ConditionalResults:
         )
 
     def _key(self, task_id: str) -> str:
-        return f"{self.prefix}celery-task-meta-{quoted(task_id)}"
+        return f"{self.prefix}celery-task-meta-{self._encoded(task_id)}"
 
     def _name(self, kind: str, key: str) -> str:
         """The key of an object that Celery doesn't know: a lock, a rate or a join."""
-        return f"{self.prefix}taskq-{kind}-{quoted(key)}"
+        return f"{self.prefix}taskq-{kind}-{self._encoded(key)}"
+
+    def _encoded(self, name: str) -> str:
+        return quoted(name)
 
 
 def quoted(name: str) -> str:

@@ -13,13 +13,14 @@ adapter of a service with better primitives overrides the methods that they impr
 from __future__ import annotations
 
 import hashlib
+import logging
 import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
 
 from taskq_cloud.core.flows import Flow
 from taskq_cloud.core.records.record import Record
-from taskq_cloud.errors import PayloadTooLarge
+from taskq_cloud.errors import OperationalError, PayloadTooLarge
 from taskq_cloud.stores.buckets import Collection, StoredObject
 from taskq_cloud.stores.results._conditional_documents import ConditionalDocuments
 from taskq_cloud.stores.results._conditional_results import ConditionalResults
@@ -33,6 +34,13 @@ FIELDS: Final = "taskq"
 """The field of a document that Celery's documents don't have: our metadata of the value."""
 
 _DIGEST: Final = "of"
+
+SWEEP_SECONDS: Final = 600
+"""How often a process removes expired documents, if the service doesn't."""
+SWEPT_AT_ONCE: Final = 1_000
+"""The most documents that one sweep removes: it is a part of a task's own save, which must not take long."""
+
+_log: Final = logging.getLogger("taskq_cloud.stores")
 
 
 class DocumentResults(ConditionalResults):
@@ -50,6 +58,13 @@ class DocumentResults(ConditionalResults):
     def __init__(self, collection: Collection, prefix: str = "", clock: Callable[[], float] = time.time) -> None:
         self.documents = ConditionalDocuments(collection)
         super().__init__(self.documents, prefix, clock)
+        self._sweeps_at = 0.0
+
+    def save(self, records: Sequence[Record]) -> Flow[list[bool]]:
+        """Write records: see ``ResultStore.save``; now and then, remove expired documents, too."""
+        saved = yield from super().save(records)
+        yield from self._sweep_if_due()
+        return saved
 
     def save_each(self, records: Sequence[Record]) -> Flow[list[bool | Exception]]:
         """Write records: see ``SavesTogether.save_each``."""
@@ -64,6 +79,7 @@ class DocumentResults(ConditionalResults):
             else:
                 fitting.append(record)
         saved = iter((yield from self._save(fitting, objects)))
+        yield from self._sweep_if_due()
         return [refused[number] if number in refused else next(saved) for number in range(len(records))]
 
     def join(self, join_id: str, member: str, size: int, expires_at: float | None) -> Flow[bool]:
@@ -79,6 +95,24 @@ class DocumentResults(ConditionalResults):
 
         yield from self.documents.change({name: decide}, (yield from self.documents.read([name])))
         return arrived.count >= size
+
+    def sweep(self, now: float) -> Flow[None]:
+        """Remove some of the documents that have expired; a service that removes them by itself has nothing to do."""
+        yield from ()
+
+    def _sweep_if_due(self) -> Flow[None]:
+        now = self._clock()
+        if now < self._sweeps_at:
+            return
+        self._sweeps_at = now + SWEEP_SECONDS
+        try:
+            yield from self.sweep(now)
+        except OperationalError as error:
+            # The records are saved, and another sweep follows.
+            _log.warning("expired results could not be removed: %s", error, extra={"action": "sweep_failed"})
+
+    def _encoded(self, name: str) -> str:
+        return name
 
     def _body(self, record: Record) -> bytes:
         return record.body if self.keeps_bytes else record.payload.encode()
