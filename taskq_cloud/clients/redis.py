@@ -185,13 +185,13 @@ class RedisClient:
             pass
         before = sys.exception()
         try:
-            connection: _Connection = run(self._servers.opened(call), self._perform)
+            opened: _Connection = run(self._servers.opened(call), self._perform)
         except CallError as error:
             interruption = _interruption(error, before)
             if interruption is not None:
                 raise interruption from None
             raise
-        return connection
+        return opened
 
     def _perform(self, step: Any) -> Any:
         match step:

@@ -56,7 +56,7 @@ class Channels:
             return False  # those who wait look by themselves now and then
         for topic in topics:
             self._listening[topic] = self._listening.get(topic, 0) + 1
-        self._here.enter(listener, dict(topics))
+        self._here.enter(listener, call.parameters["topics"])
         names = tuple(topics)
         listener.on_close(lambda: self._leave_soon(names))
         waiting = [self._subscribe(connection, topic) for topic in names]
