@@ -51,8 +51,8 @@ def make_pool(
         return ProcessPool(path, size, max_tasks_per_child, max_memory_per_child_kib)
     if max_tasks_per_child is not None or max_memory_per_child_kib is not None:
         raise ImproperlyConfigured(
-            f"the {kind} pool has no child process for each task, so max_tasks_per_child and max_memory_per_child don't "
-            "apply; use --pool processes, or remove the option"
+            f"the {kind} pool has no child process for each task, so max_tasks_per_child and max_memory_per_child "
+            "don't apply; use --pool processes, or remove the option"
         )
     if kind in ("gevent", "eventlet"):
         from taskq_cloud.pools.greenlets import EventletPool, GeventPool  # few workers have greenlets

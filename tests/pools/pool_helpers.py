@@ -23,18 +23,18 @@ def invocation(name: str, *args: Any, hard: float | None = None, soft: float | N
     return Invocation(message=message, queue="celery", time_limit=hard, soft_time_limit=soft)
 
 
-def make(kind: str, concurrency: int = 2, **options: Any) -> Any:
+def make(kind: str, concurrency: int = 2, *, app_path: str = "shop:app", **options: Any) -> Any:
     match kind:
         case "threads":
             return ThreadPool(PoolRunner(), concurrency, **options)
         case "processes":
-            return ProcessPool("shop:app", concurrency, runner_factory=RUNNER_FACTORY, **options)
+            return ProcessPool(app_path, concurrency, runner_factory=RUNNER_FACTORY, **options)
         case "asyncio":
             return AsyncioPool(PoolRunner(), concurrency, **options)
         case "gevent":
-            return GeventPool("shop:app", concurrency, runner_factory=RUNNER_FACTORY, **options)
+            return GeventPool(app_path, concurrency, runner_factory=RUNNER_FACTORY, **options)
         case "eventlet":
-            return EventletPool("shop:app", concurrency, runner_factory=RUNNER_FACTORY, **options)
+            return EventletPool(app_path, concurrency, runner_factory=RUNNER_FACTORY, **options)
         case "solo":
             return SoloPool(PoolRunner())
     raise AssertionError(kind)

@@ -18,7 +18,7 @@ from taskq_cloud.core.model.outcome import ErrorInfo, Failed, Invocation, Outcom
 from taskq_cloud.errors import TimeLimitExceeded
 
 TASKS: dict[str, Callable[..., Any]] = {}
-TASK_MODULES = ("tests.pools.pool_tasks", "tests.pools.limit_tasks", "tests.pools.process_tasks")
+TASK_MODULES = tuple(f"tests.pools.{kind}_tasks" for kind in ("pool", "limit", "process", "greenlet"))
 
 
 def task(function: Callable[..., Any]) -> Callable[..., Any]:
