@@ -50,6 +50,10 @@ LONGEST_SWEEP_SECONDS: Final = 150.0
 """How late Celery's workers may put a message back: they look every 100 s (``unacked_restore_interval`` times
 ``unacked_restore_throttle``). Messages that are due later than ``visibility_timeout`` come earlier by this."""
 
+LONGEST_LEASE_SECONDS: Final = 60.0
+"""How long a lease lasts unless it is renewed. Celery's users set ``visibility_timeout`` to an hour or more, since
+Celery's workers renew nothing. The message of a worker of ours that has died must not wait that long."""
+
 Scored: TypeAlias = tuple[bytes, bytes, bytes | None]
 """A tag, its time, and what ``unacked`` holds under it."""
 
@@ -87,6 +91,7 @@ class CeleryRedisBroker:
         shared_between_processes=True,
         durable=True,
         queues_must_exist=False,
+        longest_extension_seconds=LONGEST_LEASE_SECONDS,
         takes_back_receives=True,
     )
 

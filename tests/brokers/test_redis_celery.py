@@ -22,6 +22,7 @@ from taskq_cloud.core.model.message import (
     Outgoing,
     Refused,
     Release,
+    Sent,
 )
 from taskq_cloud.core.ports import Depth
 from taskq_cloud.testing import FakeClock
@@ -132,7 +133,8 @@ def test_message_is_written_as_kombu_writes_it(
     priority: int | None,
 ) -> None:
     publish(connection, priority=priority)
-    key = {1: QUEUE}.get(keys("LLEN", QUEUE)) or f"{QUEUE}\x06\x16{max(s for s in (0, 3, 6, 9) if s <= priority)}"
+    step = max(step for step in (0, 3, 6, 9) if step <= (priority or 0))
+    key = f"{QUEUE}\x06\x16{step}" if step else QUEUE
     [theirs] = keys("LRANGE", key, 0, -1)
     document = json.loads(theirs)
     document["body"] = base64.b64decode(document["body"]).decode()
@@ -143,6 +145,7 @@ def test_message_is_written_as_kombu_writes_it(
 
     ours, again = keys("LRANGE", key, 0, -1)
     assert again == theirs
+    assert isinstance(sent, Sent)
     assert ours == theirs.replace(tag.encode(), sent.message_id.encode())
 
 
@@ -214,7 +217,7 @@ def test_fanout_message_is_published_as_kombu_publishes_it(
 def test_kombu_receives_and_settles_our_message(
     broker: CeleryRedisBroker, run: Drive, channel: Any, keys: Callable[..., Any]
 ) -> None:
-    document = {"body": "[]", "content-type": "application/json", "content-encoding": "utf-8"}
+    document: dict[str, Any] = {"body": "[]", "content-type": "application/json", "content-encoding": "utf-8"}
     document |= {"headers": {"task": "t"}, "properties": {"priority": 5, "delivery_info": {}}}
     run(broker.send(QUEUE, [Outgoing(body=json.dumps(document), attributes={"tenant": "a"})]))
     message = kombu.Queue(QUEUE)(channel).get()
@@ -359,7 +362,8 @@ def test_early_message_that_we_had_is_put_back_by_kombu_when_it_is_due(
 def test_late_message_is_in_its_list_unless_celery_would_run_it_twice(
     broker: CeleryRedisBroker, run: Drive, clock: FakeClock, keys: Callable[..., Any], ahead: int, waits_in_list: bool
 ) -> None:
-    document = {"body": "[]", "content-type": "application/json", "content-encoding": "utf-8", "properties": {}}
+    document: dict[str, Any] = {"body": "[]", "content-type": "application/json", "content-encoding": "utf-8"}
+    document["properties"] = {}
     document["headers"] = {"task": "t", "id": "1", "eta": in_seconds(clock, ahead)}
     run(broker.send(QUEUE, [Outgoing(body=json.dumps(document), delay_seconds=ahead)]))
     assert keys("LLEN", QUEUE) == int(waits_in_list)
@@ -406,7 +410,6 @@ def test_delayed_messages_are_listed_in_pages(broker: CeleryRedisBroker, run: Dr
 def test_any_item_of_a_list_can_be_received_and_put_back(
     broker: CeleryRedisBroker,
     run: Drive,
-    connection: Any,
     channel: Any,
     keys: Callable[..., Any],
     clock: FakeClock,
@@ -445,7 +448,8 @@ def test_unreadable_message_in_unacked_is_left_where_it_is(
 def test_signed_message_comes_as_it_was_signed(
     broker: CeleryRedisBroker, run: Drive, channel: Any, clock: FakeClock
 ) -> None:
-    document = {"body": '[["ü"], {}, {}]', "content-encoding": "utf-8", "content-type": "application/json"}
+    document: dict[str, Any] = {"body": '[["ü"], {}, {}]', "content-encoding": "utf-8"}
+    document["content-type"] = "application/json"
     document |= {"headers": {"task": "t", "taskq_signature": {"value": "x"}}}
     document |= {"properties": {"delivery_info": {"exchange": "", "routing_key": QUEUE}, "priority": 0}}
     run(broker.send(QUEUE, [Outgoing(body=json.dumps(document))]))
