@@ -5,6 +5,7 @@ operation   parameters                         answer
 ==========  =================================  ====================================================================
 ``read``    names                              name -> the value and its version, for the names that have a file
 ``write``   writes, sweep                      for each write whether it was made, in order
+``append``  name, value, sweep                 the whole value, to which this one was appended
 ``delete``  names                              (nothing)
 ``listen``  listener, topics                   whether the listener hears of the topics, names of files
 ==========  =================================  ====================================================================
@@ -122,6 +123,7 @@ class FolderClient:
         self._operations: Mapping[str, Callable[[Mapping[str, Any]], Any]] = {
             "read": self._read,
             "write": self._write,
+            "append": self._append,
             "delete": self._delete,
             "listen": self._listen,
         }
@@ -173,6 +175,22 @@ class FolderClient:
                 return False
             unfinished.replace(path)
             return True
+
+    def _append(self, given: Mapping[str, Any]) -> bytes:
+        self._make_folder()
+        path, flags = self._folder / given["name"], os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW
+        with self._locks.held(given["name"]):
+            is_new = not path.exists()
+            with open(os.open(path, flags, 0o600), "r+b", buffering=0) as file:  # noqa: PTH123 - a descriptor
+                _share(file.fileno(), self._folder)
+                file.write(given["value"])
+                os.fsync(file.fileno())
+                file.seek(0)
+                whole = file.read()
+        if is_new:
+            _flush(self._folder)
+        self._sweep.step(SWEPT, **given["sweep"])
+        return whole
 
     def _delete(self, given: Mapping[str, Any]) -> None:
         for name in given["names"]:
@@ -325,16 +343,11 @@ def _version(value: bytes) -> str:
 @contextmanager
 def _unfinished(folder: Path, value: bytes) -> Iterator[Path]:
     """A file with a value that is on the disk, and that hasn't got its name yet; it is removed if it never gets it."""
-    status = folder.stat()
-    shared = bool(status.st_mode & stat.S_IWGRP)
     path = folder / f"{_UNFINISHED}{os.getpid()}-{os.urandom(6).hex()}"
     descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     try:
         with open(descriptor, "wb") as file:  # noqa: PTH123 - a descriptor
-            if shared:  # what the folder's group can replace, it can read
-                os.fchmod(descriptor, 0o660)
-                with suppress(OSError):
-                    os.fchown(descriptor, -1, status.st_gid)
+            _share(descriptor, folder)
             file.write(value)
             file.flush()
             os.fsync(descriptor)
@@ -342,6 +355,15 @@ def _unfinished(folder: Path, value: bytes) -> Iterator[Path]:
     finally:
         with suppress(FileNotFoundError):
             path.unlink()
+
+
+def _share(descriptor: int, folder: Path) -> None:
+    """Let the folder's group read and write a file if it can write to the folder, and so can replace the file."""
+    status = folder.stat()
+    if status.st_mode & stat.S_IWGRP:
+        with suppress(OSError):  # the file is another user's
+            os.fchmod(descriptor, 0o660)
+            os.fchown(descriptor, -1, status.st_gid)
 
 
 def _flush(folder: Path) -> None:

@@ -1,10 +1,11 @@
-"""The client of memcached, by pymemcache: three operations on one or more servers.
+"""The client of memcached, by pymemcache: four operations on one or more servers.
 
 ==========  ===========================  =====================================================================
 operation   parameters                   answer
 ==========  ===========================  =====================================================================
 ``gets``    keys                         key -> the value and its version, for the keys that have a value
 ``store``   key, value, expiry, cas      whether it was written: over the version ``cas``, or with None as the first
+``append``  key, value, expiry           the whole value, to which this one was appended
 ``delete``  key                          (nothing)
 ==========  ===========================  =====================================================================
 
@@ -124,6 +125,12 @@ def _operation(servers: _Servers, call: Call) -> Operation:
             else:
                 written = yield client.cas(key, value, given["cas"].encode(), expire=given["expiry"])
             return bool(written)  # None: the value that was to be replaced is gone
+        case "append":
+            client, key, value, expiry = servers.of(given["key"]), given["key"], given["value"], given["expiry"]
+            while not ((yield client.append(key, value)) or (yield client.add(key, value, expire=expiry))):
+                pass  # another writer has just made the value
+            yield client.touch(key, expiry)
+            return (yield client.get(key)) or b""
         case "delete":
             yield servers.of(given["key"]).delete(given["key"])
             return None

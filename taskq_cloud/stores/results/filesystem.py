@@ -2,7 +2,7 @@
 
 =============================  =======================================================================================
 ``celery-task-meta-<id>``      a task's result document, with our fields in it: see ``_embedded_fields``
-``taskq-join-<join>``          the members of a join that have arrived
+``taskq-join-<join>``          the arrivals at a join: see ``_appended_joins``
 ``taskq-claim-<key>``          the fenced lock on a claimed key
 ``taskq-rate-<key>``           the next slot of a rate limit
 ``.taskq/``                    what the client needs: locks, and the pipes of processes that wait
@@ -21,16 +21,18 @@ from typing import Any, ClassVar, Final
 from urllib.parse import SplitResult
 
 from taskq_cloud.core.file_errors import operational_error
-from taskq_cloud.core.flows import Call, CallError, Flow, Trouble
+from taskq_cloud.core.flows import Call, CallError, Flow, Gather, Trouble
 from taskq_cloud.core.model.announcements import Listener
 from taskq_cloud.core.model.capabilities import StoreCapabilities
 from taskq_cloud.core.ports import Service
 from taskq_cloud.core.urls import query_of, shown
 from taskq_cloud.errors import ImproperlyConfigured
 from taskq_cloud.stores.buckets import FailureKind, StoredObject, StoreErrors, Write
+from taskq_cloud.stores.results import _appended_joins as joins
 from taskq_cloud.stores.results._documents import DocumentResults
 from taskq_cloud.stores.results._embedded_fields import EXPIRY_PATTERN, embedded, object_in
 from taskq_cloud.stores.results._keys import key_of, key_prefix
+from taskq_cloud.stores.results._object_joins import Arrival
 
 LARGEST_RECORD_BYTES: Final = 64 * 1024 * 1024
 """The largest payload of one record: it is in memory several times while it is made, written and read."""
@@ -78,7 +80,8 @@ class FileResults(DocumentResults):
         prefix = key_prefix(options or {})
         if "/" in prefix:
             raise ImproperlyConfigured(f"global_keyprefix {prefix!r}: the name of a file can't have a /")
-        super().__init__(_Files(self._service, self._folder, prefix, clock), prefix, clock)
+        self._files = _Files(self._service, self._folder, prefix, clock)
+        super().__init__(self._files, prefix, clock)
 
     @classmethod
     def from_url(cls, url: SplitResult, options: Mapping[str, Any]) -> FileResults:
@@ -104,6 +107,13 @@ class FileResults(DocumentResults):
         topics = {self._key(each): each for each in ids}
         answer = yield Call(self._service, "listen", {"listener": listener, "topics": topics})
         return bool(answer)
+
+    def join(self, join_id: str, member: str, size: int, expires_at: float | None) -> Flow[bool]:
+        """Count a member, in one call: see ``ResultStore.join`` and ``_appended_joins``."""
+        line = joins.line_of(Arrival(int(member), self._clock(), expires_at))
+        parameters = {"name": self._name("join", join_id), "value": line, "sweep": self._files.sweep()}
+        (answer,) = yield Gather([Call(self._service, "append", parameters)])
+        return joins.is_complete(self._files.errors.check(answer), line, size)
 
     def _key(self, task_id: str) -> str:
         return _name(f"{self.prefix}celery-task-meta-", task_id)
@@ -148,8 +158,10 @@ class _Files:
 
     def put(self, writes: Sequence[Write]) -> Call:
         values = [(each.key, embedded(each.new), None if each.over is None else each.over.tag) for each in writes]
-        sweep = {"beginnings": self._beginnings, "pattern": EXPIRY_PATTERN, "now": self._clock()}
-        return Call(self._service, "write", {"writes": values, "sweep": sweep})
+        return Call(self._service, "write", {"writes": values, "sweep": self.sweep()})
+
+    def sweep(self) -> dict[str, Any]:
+        return {"beginnings": self._beginnings, "pattern": EXPIRY_PATTERN, "now": self._clock()}
 
     def outcomes(self, call: Call, answer: Any) -> Sequence[Any]:
         if answer is None:  # of ``delete``

@@ -2,7 +2,7 @@
 
 =============================  =======================================================================================
 ``celery-task-meta-<id>``      a task's result document, with our fields in it: see ``_embedded_fields``
-``taskq-join-<join>``          the members of a join that have arrived
+``taskq-join-<join>``          the arrivals at a join: see ``_appended_joins``
 ``taskq-claim-<key>``          the fenced lock on a claimed key
 ``taskq-rate-<key>``           the next slot of a rate limit
 =============================  =======================================================================================
@@ -22,15 +22,17 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, ClassVar, Final
 from urllib.parse import SplitResult, unquote
 
-from taskq_cloud.core.flows import Call, CallError, Trouble
+from taskq_cloud.core.flows import Call, CallError, Flow, Gather, Trouble
 from taskq_cloud.core.model.capabilities import StoreCapabilities
 from taskq_cloud.core.ports import Service
 from taskq_cloud.core.urls import query_of, shown
 from taskq_cloud.errors import ImproperlyConfigured
 from taskq_cloud.stores.buckets import FailureKind, StoredObject, StoreErrors, Write
+from taskq_cloud.stores.results import _appended_joins as joins
 from taskq_cloud.stores.results._documents import DocumentResults
 from taskq_cloud.stores.results._embedded_fields import embedded, object_in
 from taskq_cloud.stores.results._keys import key_of, key_prefix
+from taskq_cloud.stores.results._object_joins import Arrival
 
 LARGEST_RECORD_BYTES: Final = 1024 * 1024 - 4096
 """The largest payload of one record: a server's items have 1 MiB unless its option ``-I`` says otherwise, with the key,
@@ -54,7 +56,7 @@ _PLAIN: Final = re.compile(r"[!-~]+")
 
 _CHANGED: Final = "Changed"
 _KINDS: Final = {_CHANGED: FailureKind.CONDITION_FAILED, "TooLarge": FailureKind.TOO_LARGE_TO_WRITE}
-_OPERATIONS: Final = {"gets": "reading", "store": "writing", "delete": "deleting"}
+_OPERATIONS: Final = {"gets": "reading", "store": "writing", "append": "writing", "delete": "deleting"}
 
 _FAMILY: Final = ("memcached", "memcache", "pymemcache", "pylibmc")
 """The names of memcached in Celery's ``cache+memcached://`` and its older forms."""
@@ -117,6 +119,13 @@ class MemcachedResults(DocumentResults):
     def services(self) -> Mapping[str, Service]:
         """The client of the servers."""
         return {"memcached": Service("memcached", (("servers", self._servers),))}
+
+    def join(self, join_id: str, member: str, size: int, expires_at: float | None) -> Flow[bool]:
+        """Count a member, in one call: see ``ResultStore.join`` and ``_appended_joins``."""
+        line = joins.line_of(Arrival(int(member), self._clock(), expires_at))
+        parameters = {"key": self._name("join", join_id), "value": line, "expiry": _expiry(expires_at)}
+        (answer,) = yield Gather([Call("memcached", "append", parameters)])
+        return joins.is_complete(self.documents.errors.check(answer), line, size)
 
     def _key(self, task_id: str) -> str:
         return _fitting(f"{self.prefix}celery-task-meta-", task_id)

@@ -21,7 +21,7 @@ from __future__ import annotations
 import hashlib
 import math
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, ClassVar, Final, TypeAlias
 from urllib.parse import SplitResult
 
@@ -45,8 +45,10 @@ LARGEST_RECORD_BYTES: Final = 64 * 1024 * 1024
 RESERVATIONS_PER_SECOND: Final = 10_000
 """The most reservations of one key in a second: a fraction of the scripts that one server runs."""
 
-_READ_TOGETHER: Final = 1_000
-"""The most records that one script reads: no other client is served meanwhile."""
+_TOGETHER: Final = 1_000
+"""The most records that one script reads or writes: no other client is served meanwhile."""
+_BYTES_TOGETHER: Final = 8 * 1024 * 1024
+"""The most bytes of the documents that one script writes, unless it writes only one."""
 
 _ATTEMPTS: Final = 10
 """How often a record is saved while Celery writes its document between our read and our write."""
@@ -137,8 +139,8 @@ class RedisResults:
         """
         wanted = list(dict.fromkeys(ids))
         records: dict[str, Record] = {}
-        for begin in range(0, len(wanted), _READ_TOGETHER):
-            part = wanted[begin : begin + _READ_TOGETHER]
+        for begin in range(0, len(wanted), _TOGETHER):
+            part = wanted[begin : begin + _TOGETHER]
             answer = yield from self._run(scripts.LOAD, self._keys(part), [])
             for each, document, companion, expires_ms in zip(part, *(answer[n::3] for n in range(3)), strict=True):
                 if document is not None:
@@ -158,17 +160,17 @@ class RedisResults:
         """
         for record in records:
             _check_size(record)
-        return (yield from self._save(records)) if records else []
+        saved: list[bool] = []
+        for part in _parts(records):
+            saved += yield from self._save(part)
+        return saved
 
     def save_each(self, records: Sequence[Record]) -> Flow[list[bool | Exception]]:
         """Write records, in one script: see ``SavesTogether.save_each``."""
-        answers: list[bool | Exception] = [*map(_refusal, records)]
-        positions = [position for position, answer in enumerate(answers) if not answer]
-        if positions:
-            saved = yield from self._save([records[position] for position in positions])
-            for position, answer in zip(positions, saved, strict=True):
-                answers[position] = answer
-        return answers
+        refused = [_refusal(record) for record in records]
+        fitting = [record for record, refusal in zip(records, refused, strict=True) if refusal is None]
+        saved = iter((yield from self.save(fitting)))
+        return [next(saved) if refusal is None else refusal for refusal in refused]
 
     def listen(self, ids: Sequence[str], listener: Listener) -> Flow[bool]:
         """Let a listener hear of the ends of tasks: see ``TellsOfEnds.listen``."""
@@ -289,12 +291,26 @@ def _microseconds(seconds: float) -> int:
     return math.ceil(seconds * 1_000_000)
 
 
-def _refusal(record: Record) -> bool | PayloadTooLarge:
+def _parts(records: Sequence[Record]) -> Iterator[list[Record]]:
+    """Divide records into those that are written by one script."""
+    part, size = list[Record](), 0
+    for record in records:
+        more = len(record.body)
+        if part and (len(part) == _TOGETHER or size + more > _BYTES_TOGETHER):
+            yield part
+            part, size = [], 0
+        part.append(record)
+        size += more
+    if part:
+        yield part
+
+
+def _refusal(record: Record) -> PayloadTooLarge | None:
     try:
         _check_size(record)
     except PayloadTooLarge as error:
         return error
-    return False
+    return None
 
 
 def _check_size(record: Record) -> None:

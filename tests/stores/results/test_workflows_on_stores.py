@@ -8,6 +8,8 @@ import time
 from collections.abc import Callable
 from functools import partial
 from typing import Any
+from urllib.parse import urlsplit
+from uuid import uuid4
 
 import pytest
 from hypothesis import HealthCheck, Phase, example, given, settings
@@ -16,7 +18,10 @@ from hypothesis import strategies as st
 from taskq_cloud import TaskQ
 from taskq_cloud.stores.results.azure_blob import AzureBlobResults
 from taskq_cloud.stores.results.dynamodb import DynamoDBResults
+from taskq_cloud.stores.results.filesystem import FileResults
 from taskq_cloud.stores.results.gcs import GCSResults
+from taskq_cloud.stores.results.memcached import MemcachedResults
+from taskq_cloud.stores.results.redis import RedisResults
 from taskq_cloud.stores.results.s3 import S3Results
 from taskq_cloud.testing.bench import Bench
 from taskq_cloud.testing.clock import FakeClock
@@ -25,13 +30,13 @@ from tests.workflows import evaluate, workflows
 
 pytestmark = pytest.mark.slow
 
-STORES = ("azure", "dynamodb", "gcs", "s3")
+STORES = ("azure", "dynamodb", "file", "gcs", "memcached", "redis", "s3")
 MEMBERS = int(os.environ.get("TASKQ_TEST_JOIN_MEMBERS", "250"))
 """Enough members for more than one set; docs/workflows.md states the cost of 1,000 members."""
-MOST_CALLS = {"azure": 3.1, "dynamodb": 2.1, "gcs": 3.1, "s3": 3.1}
+MOST_CALLS = {"azure": 3.1, "dynamodb": 2.1, "file": 2.1, "gcs": 3.1, "memcached": 2.1, "redis": 2.1, "s3": 3.1}
 """The most calls for each member of a chord: one for its result and one for its arrival. Object stores also need one to
-read the result; DynamoDB reads a hundred results in one call. The fraction covers the calls that are made once for each
-set of members and once for the chord."""
+read the result; the other stores read a hundred results in one call. The fraction covers the calls that are made once
+for each set of members and once for the chord."""
 T, U = ("task", "a", False), ("task", "b", False)
 
 ON_A_SERVICE = settings(
@@ -55,6 +60,7 @@ def make_bench(request: pytest.FixtureRequest) -> Callable[[TaskQ], Bench]:
     # The stack removes expired items by its own clock, while callers set the expiry of pages by theirs.
     clock = FakeClock(time.time())
     made = request.getfixturevalue
+    unique = {"global_keyprefix": str(uuid4())}
     store: Any
     match request.param:
         case "azure":
@@ -62,8 +68,14 @@ def make_bench(request: pytest.FixtureRequest) -> Callable[[TaskQ], Bench]:
         case "dynamodb":
             made("aws_environment")
             store = DynamoDBResults(made("make_table")(), clock=clock)
+        case "file":
+            store = FileResults(made("tmp_path") / "results", clock=clock)
         case "gcs":
             store = GCSResults(made("make_gcs_bucket")(), clock=clock)
+        case "memcached":
+            store = MemcachedResults([urlsplit(made("server_url")("memcached")).netloc], unique, clock=clock)
+        case "redis":
+            store = RedisResults([made("server_url")("redis")], unique, clock=clock)
         case "s3":
             store = S3Results(made("make_bucket")(), clock=clock)
     return partial(Bench.of, clock=clock, store=store)
