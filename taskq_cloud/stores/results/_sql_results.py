@@ -14,7 +14,7 @@ from taskq_cloud.core.flows import Flow
 from taskq_cloud.core.records.compressed import unpacked
 from taskq_cloud.core.records.record import Record
 from taskq_cloud.errors import PayloadTooLarge
-from taskq_cloud.stores.results._sql_statements import SWEPT, Rows, Statement, Statements
+from taskq_cloud.stores.results._sql_statements import SWEPT, RecordStatements, Rows, Statement, Statements
 
 _MOST_IN_ONE: Final = 1000
 """The most ids in one statement: MySQL's take a parameter for each."""
@@ -72,9 +72,8 @@ class SQLResults:
         if not ids:
             return {}
         prepared, now = (yield from self._prepare()), self._clock()
-        unique = list(dict.fromkeys(ids))
-        parts = [unique[start : start + _MOST_IN_ONE] for start in range(0, len(unique), _MOST_IN_ONE)]
-        answers = yield from self._run("query", [prepared.load(part) for part in parts])
+        statements = [table.load(part) for table, part in _parts(prepared, ids)]
+        answers = yield from self._run("query", statements)
         records = [self._record(row) for rows in answers for row in rows]
         return {each.id: each for each in records if each.expires_at is None or each.expires_at > now}
 
@@ -85,20 +84,21 @@ class SQLResults:
         rows = [self._checked(record) for record in records]
         prepared, now = (yield from self._prepare()), self._clock()
         statements: list[Statement] = []
-        rounds = _rounds(records)
-        ends = []
-        for positions in rounds:
-            statements += prepared.save([rows[position] for position in positions], now)
-            ends.append(len(statements))
+        rounds = _rounds(prepared, records)
+        begins: list[int] = []
+        for table, positions in rounds:
+            begins.append(len(statements))
+            statements += table.save([rows[position] for position in positions], now)
+        begins.append(len(statements))
         if limit := self._to_sweep("results", len(records)):
-            statements.append(prepared.sweep(now, limit))
+            statements += [table.sweep(now, limit) for table in prepared.tables]
         topics = [topic for record in records if record.final and (topic := self._topic(record.id))]
         answers = yield from self._run("transaction", statements, topics)
         written = [False] * len(records)
-        for start, end, positions in zip([0, *ends], ends, rounds, strict=False):
-            saved = prepared.saved(answers[start:end])
+        for number, (table, positions) in enumerate(rounds):
+            saved = table.saved(answers[begins[number] : begins[number + 1]])
             for position in positions:
-                written[position] = records[position].id in saved
+                written[position] = prepared.key_of(records[position].id) in saved
         return written
 
     def save_each(self, records: Sequence[Record]) -> Flow[list[bool | Exception]]:
@@ -109,8 +109,8 @@ class SQLResults:
         """Remove records."""
         if ids:
             prepared = yield from self._prepare()
-            parts = [ids[start : start + _MOST_IN_ONE] for start in range(0, len(ids), _MOST_IN_ONE)]
-            yield from self._run("transaction", [prepared.delete(part) for part in parts])
+            statements = [table.delete(part) for table, part in _parts(prepared, ids)]
+            yield from self._run("transaction", statements)
 
     def join(self, join_id: str, member: str, size: int, expires_at: float | None) -> Flow[bool]:
         """Count a member: see ``ResultStore.join``."""
@@ -172,18 +172,28 @@ def plain_record(row: Mapping[str, Any]) -> Record:
     return Record(**{**row, "payload": payload if isinstance(payload, str) else unpacked(bytes(payload))})
 
 
-def _rounds(records: Sequence[Record]) -> list[list[int]]:
-    """The positions of records in rounds, in each of which an id occurs once.
+def _parts(prepared: Statements, ids: Sequence[str]) -> list[tuple[RecordStatements, list[str]]]:
+    """Divide ids into parts for one statement each: the table, and keys in it."""
+    keys: dict[RecordStatements, dict[str, None]] = {}
+    for each in ids:
+        keys.setdefault(prepared.of(each), {})[prepared.key_of(each)] = None
+    return [
+        (table, list(chosen)[start : start + _MOST_IN_ONE])
+        for table, chosen in keys.items()
+        for start in range(0, len(chosen), _MOST_IN_ONE)
+    ]
+
+
+def _rounds(prepared: Statements, records: Sequence[Record]) -> list[tuple[RecordStatements, list[int]]]:
+    """Divide records into rounds: a table, and the positions of records in which an id occurs once.
 
     In a round the records are in the order of their ids: two transactions that write the same rows then wait for each
     other, and don't end in a deadlock.
     """
     seen: dict[str, int] = {}
-    rounds: list[list[int]] = []
+    rounds: dict[tuple[RecordStatements, int], list[int]] = {}
     for position in sorted(range(len(records)), key=lambda each: records[each].id):
-        number = seen.get(records[position].id, 0)
-        seen[records[position].id] = number + 1
-        if number == len(rounds):
-            rounds.append([])
-        rounds[number].append(position)
-    return rounds
+        record_id = records[position].id
+        number = seen[record_id] = seen.get(record_id, -1) + 1
+        rounds.setdefault((prepared.of(record_id), number), []).append(position)
+    return [(table, positions) for (table, _), positions in rounds.items()]

@@ -30,6 +30,9 @@ SWEPT: Final = 20
 """Each sweep removes so many expired rows more than were added since the last one: rows don't pile up, and no write
 pays for all of them."""
 
+GROUPS: Final = "taskset-"
+"""The beginning of the ids of records that list a group's tasks (``core.workflows.saved_groups``)."""
+
 _SERVER_TIME: Final[Mapping[Dialect, str]] = {
     "postgresql": "CAST(EXTRACT(EPOCH FROM statement_timestamp()) AS double precision)",
     "mysql": "CAST(UNIX_TIMESTAMP(NOW(6)) AS DOUBLE)",
@@ -106,6 +109,52 @@ class RecordTable:
         return f"{ours}{of}{self.prefix}expires_at <= {now}"
 
 
+class RecordStatements:
+    """The statements of one table of records.
+
+    Args:
+        dialect: the database's dialect.
+        table: the table.
+    """
+
+    def __init__(self, dialect: Dialect, table: RecordTable) -> None:
+        self._dialect = dialect
+        self._table = table
+        self._save = _SAVES[dialect](table)
+
+    def load(self, ids: Sequence[str]) -> Statement:
+        """Select the rows of ids."""
+        chosen, parameters = _among(self._dialect, self._table.key, ids)
+        return f"SELECT {', '.join(self._table.columns)} FROM {self._table.name} WHERE {chosen}", parameters
+
+    def save(self, rows: Sequence[Mapping[str, Any]], now: float) -> list[Statement]:
+        """Write rows with different keys, in their order. The answers of the statements go to ``saved``."""
+        if self._dialect == "postgresql":
+            columns = {name: [row[name] for row in rows] for name in self._table.columns}
+            return [(self._save, {**columns, "now": now})]
+        if self._dialect == "sqlite":
+            return [(self._save, {**row, "now": now}) for row in rows]
+        token = uuid4().hex
+        chosen, parameters = _among(self._dialect, self._table.key, [row[self._table.key] for row in rows])
+        select = f"SELECT {self._table.key} FROM {self._table.name} WHERE {chosen} AND taskq_token = :token"
+        writes: list[Statement] = [(self._save, {**row, "now": now, "token": token}) for row in rows]
+        return [*writes, (select, {**parameters, "token": token})]
+
+    def saved(self, answers: Sequence[Rows]) -> set[str]:
+        """The keys of the rows that were written, by the answers to the statements of ``save``."""
+        return {row[self._table.key] for rows in answers for row in rows}
+
+    def sweep(self, now: float, limit: int) -> Statement:
+        """Remove some of the rows that have expired."""
+        expired = self._table.expired("", ":now")
+        return _delete_some(self._dialect, self._table.name, self._table.key, expired, limit), {"now": now}
+
+    def delete(self, ids: Sequence[str]) -> Statement:
+        """Delete the rows of ids."""
+        chosen, parameters = _among(self._dialect, self._table.key, ids)
+        return f"DELETE FROM {self._table.name} WHERE {chosen}", parameters
+
+
 class Statements:
     """The statements of one store.
 
@@ -113,54 +162,37 @@ class Statements:
         dialect: the database's dialect.
         records: the table of the records.
         names: the names of the other tables.
+        groups: the table of the records whose ids begin with ``GROUPS``; None: it is that of the others.
         server_time: locks lapse by the server's clock, and not by that of the caller.
     """
 
     def __init__(
-        self, dialect: Dialect, records: RecordTable, names: Names = LOCAL_NAMES, *, server_time: bool = False
+        self,
+        dialect: Dialect,
+        records: RecordTable,
+        names: Names = LOCAL_NAMES,
+        *,
+        groups: RecordTable | None = None,
+        server_time: bool = False,
     ) -> None:
         self.dialect = dialect
-        self._records = records
+        self.records = RecordStatements(dialect, records)
+        self.groups = None if groups is None else RecordStatements(dialect, groups)
         self._names = names
         self._now = _SERVER_TIME[dialect] if server_time and dialect in _SERVER_TIME else ":now"
-        self._save = _SAVES[dialect](records)
 
-    # Records
+    @property
+    def tables(self) -> list[RecordStatements]:
+        """The statements of all tables of records."""
+        return [self.records] if self.groups is None else [self.records, self.groups]
 
-    def load(self, ids: Sequence[str]) -> Statement:
-        """Select the rows of ids."""
-        table = self._records
-        chosen, parameters = self._among(table.key, ids)
-        # A column's name may be a word of SQL ("name"), but never one that has to be quoted.
-        return f"SELECT {', '.join(table.columns)} FROM {table.name} WHERE {chosen}", parameters
+    def of(self, record_id: str) -> RecordStatements:
+        """The statements of the table with a record."""
+        return self.groups if self.groups is not None and record_id.startswith(GROUPS) else self.records
 
-    def save(self, rows: Sequence[Mapping[str, Any]], now: float) -> list[Statement]:
-        """Write rows with different keys, in their order. The answers of the statements go to ``saved``."""
-        if self.dialect == "postgresql":
-            columns = {name: [row[name] for row in rows] for name in self._records.columns}
-            return [(self._save, {**columns, "now": now})]
-        if self.dialect == "sqlite":
-            return [(self._save, {**row, "now": now}) for row in rows]
-        token = uuid4().hex
-        chosen, parameters = self._among(self._records.key, [row[self._records.key] for row in rows])
-        select = f"SELECT {self._records.key} FROM {self._records.name} WHERE {chosen} AND taskq_token = :token"
-        writes: list[Statement] = [(self._save, {**row, "now": now, "token": token}) for row in rows]
-        return [*writes, (select, {**parameters, "token": token})]
-
-    def saved(self, answers: Sequence[Rows]) -> set[str]:
-        """The keys of the rows that were written, by the answers to the statements of ``save``."""
-        return {row[self._records.key] for rows in answers for row in rows}
-
-    def sweep(self, now: float, limit: int) -> Statement:
-        """Remove some of the rows that have expired."""
-        return self._delete_some(self._records.name, self._records.key, self._records.expired("", ":now"), limit), {
-            "now": now
-        }
-
-    def delete(self, ids: Sequence[str]) -> Statement:
-        """Delete the rows of ids."""
-        chosen, parameters = self._among(self._records.key, ids)
-        return f"DELETE FROM {self._records.name} WHERE {chosen}", parameters
+    def key_of(self, record_id: str) -> str:
+        """The key of a record in its table."""
+        return record_id.removeprefix(GROUPS) if self.groups is not None else record_id
 
     # Joins
 
@@ -232,7 +264,7 @@ class Statements:
         claims, name, time = self._names.claims, self._names.key, self._now
         values: dict[str, Any] = {"key": key, "owner": owner, "ttl": float(ttl_seconds)}
         values |= {"now": now} if time == ":now" else {}
-        forget = self._delete_some(claims, name, f"lapses_at <= {time} - {FENCE_KEPT_SECONDS}", SWEPT)
+        forget = _delete_some(self.dialect, claims, name, f"lapses_at <= {time} - {FENCE_KEPT_SECONDS}", SWEPT)
         if ttl_seconds <= 0:
             held = f"{name} = :key AND owner = :owner AND lapses_at > {time}"
             unlock = f"UPDATE {claims} SET lapses_at = {time} WHERE {held}"
@@ -268,7 +300,7 @@ class Statements:
         values = {"key": key, "earliest": earliest, "interval": interval, "credit": float(credit_seconds)}
         values |= {"farthest": now + FARTHEST_SLOT_SECONDS}
         # Removing such a row changes nothing: the key's next slot would be the same without the row.
-        forget = self._delete_some(rates, name, "spent_at <= :now", SWEPT)
+        forget = _delete_some(self.dialect, rates, name, "spent_at <= :now", SWEPT)
         columns = f"({name}, next_slot, spent_at)"
         first = "(:key, :earliest + :interval, :earliest + :interval + :credit)"
         if self.dialect == "mysql":
@@ -289,22 +321,24 @@ class Statements:
         """
         return [(forget, {"now": now}), (slot, values)]
 
-    def _among(self, column: str, values: Sequence[str]) -> tuple[str, dict[str, Any]]:
-        """The condition that a column is one of the values, and its parameters."""
-        unique = sorted(set(values))
-        if self.dialect == "postgresql":
-            return f"{column} = ANY(CAST(:ids AS text[]))", {"ids": unique}
-        if self.dialect == "sqlite":
-            return f"{column} IN (SELECT value FROM json_each(:ids))", {"ids": json.dumps(unique)}
-        named = {f"id{number}": value for number, value in enumerate(unique)}
-        return f"{column} IN ({', '.join(f':{name}' for name in named)})", named
 
-    def _delete_some(self, table: str, key: str, condition: str, limit: int) -> str:
-        if self.dialect == "mysql":
-            return f"DELETE FROM {table} WHERE {condition} LIMIT {limit}"
-        # Rows that another transaction is changing are left to a later sweep.
-        skip = " FOR UPDATE SKIP LOCKED" if self.dialect == "postgresql" else ""
-        return f"DELETE FROM {table} WHERE {key} IN (SELECT {key} FROM {table} WHERE {condition} LIMIT {limit}{skip})"
+def _among(dialect: Dialect, column: str, values: Sequence[str]) -> tuple[str, dict[str, Any]]:
+    """The condition that a column is one of the values, and its parameters."""
+    unique = sorted(set(values))
+    if dialect == "postgresql":
+        return f"{column} = ANY(CAST(:ids AS text[]))", {"ids": unique}
+    if dialect == "sqlite":
+        return f"{column} IN (SELECT value FROM json_each(:ids))", {"ids": json.dumps(unique)}
+    named = {f"id{number}": value for number, value in enumerate(unique)}
+    return f"{column} IN ({', '.join(f':{name}' for name in named)})", named
+
+
+def _delete_some(dialect: Dialect, table: str, key: str, condition: str, limit: int) -> str:
+    if dialect == "mysql":
+        return f"DELETE FROM {table} WHERE {condition} LIMIT {limit}"
+    # Rows that another transaction is changing are left to a later sweep.
+    skip = " FOR UPDATE SKIP LOCKED" if dialect == "postgresql" else ""
+    return f"DELETE FROM {table} WHERE {key} IN (SELECT {key} FROM {table} WHERE {condition} LIMIT {limit}{skip})"
 
 
 def _save_one(table: RecordTable) -> str:
