@@ -112,32 +112,36 @@ class StoreErrors:
         """
         if not isinstance(answer, CallError):
             return answer
-        kind = self.kind(answer)
-        reason = f"{answer.code}: {answer.message}"
+        raise self.error(answer) from answer
+
+    def error(self, failure: CallError) -> OperationalError:
+        """The error of a failed call: see ``check``."""
+        kind = self.kind(failure)
+        reason = f"{failure.code}: {failure.message}"
         if kind is FailureKind.STORE_NOT_FOUND:
-            raise StoreNotFound(f"{self.name} does not exist; create it: {self.creation}") from answer
+            return StoreNotFound(f"{self.name} does not exist; create it: {self.creation}")
         if kind is FailureKind.CLOCK_SKEW:
-            raise AccessDenied(
+            return AccessDenied(
                 f"{self.name} refused the request because this machine's clock is off by minutes ({reason}); "
                 "synchronize the clock with NTP"
-            ) from answer
-        permission = self.permissions[answer.call.operation]
+            )
+        permission = self.permissions[failure.call.operation]
         if kind is FailureKind.TOO_LARGE_TO_WRITE:
-            raise PayloadTooLarge(
+            return PayloadTooLarge(
                 f"{self.name}: {permission} was refused because of the size ({reason}): set TASKQ_PAYLOADS to a bucket "
                 "for larger results, or store the data elsewhere and return its location"
-            ) from answer
-        if kind is FailureKind.ACCESS_DENIED or answer.trouble is Trouble.CREDENTIALS:
-            raise AccessDenied(
+            )
+        if kind is FailureKind.ACCESS_DENIED or failure.trouble is Trouble.CREDENTIALS:
+            return AccessDenied(
                 f"{self.name}: {permission} was denied: {reason}; check the credentials and that they grant this "
                 "permission"
-            ) from answer
-        if answer.trouble is Trouble.REFUSED:
-            raise OperationalError(f"{self.name}: {permission} was refused: {reason}") from answer
-        raise Unreachable(
+            )
+        if failure.trouble is Trouble.REFUSED:
+            return OperationalError(f"{self.name}: {permission} was refused: {reason}")
+        return Unreachable(
             f"{self.name} gave no answer to {permission} after the retries ({reason}); check the network and the "
             "endpoint"
-        ) from answer
+        )
 
 
 class Bucket(Protocol):
@@ -197,7 +201,7 @@ class Collection(Protocol):
     deletes_versions: bool
     """Whether the service removes a document only in a version that is named, so that it has to be read before."""
     created_early: bool
-    """Whether ``creation`` is tried before the first write, as the service itself creates a missing collection poorly."""
+    """Whether ``creation`` is tried before the first write: the service itself creates a missing collection poorly."""
 
     def creation(self) -> Sequence[Call]:
         """The calls, one after the other, that create the collection where it is missing; empty: nobody may."""

@@ -52,15 +52,19 @@ class ConditionalDocuments(ConditionalWrites):
 
     def put(self, writes: Sequence[Write]) -> Flow[Sequence[Any]]:
         """Write documents, and return one answer for each, in order; a failed call is the failure of all its writes."""
-        if not self._created:
-            self._created = True
-            yield from self._create(required=False)
+        yield from self.prepare()
         # The sort keeps the order of equals: first the documents that are created, and then the others.
         order = sorted(range(len(writes)), key=lambda number: writes[number].over is not None)
         parts = list(self._requests([writes[number] for number in order]))
         outcomes = yield from self._outcomes([(part, self.collection.put(part)) for part in parts])
         by_number = dict(zip(order, outcomes, strict=True))
         return [by_number[number] for number in range(len(writes))]
+
+    def prepare(self) -> Flow[None]:
+        """Create the collection before the first write, if its service would create it without what it needs."""
+        if not self._created:
+            self._created = True
+            yield from self._create(required=False)
 
     def delete(self, keys: abc.Collection[str]) -> Flow[None]:
         """Remove documents; a key without a document is ignored."""

@@ -10,7 +10,7 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any, Final, Protocol, TypeAlias
 
 from taskq_cloud.core.backoff import RNG, Backoff
-from taskq_cloud.core.flows import Flow, Sleep
+from taskq_cloud.core.flows import CallError, Flow, Sleep
 from taskq_cloud.errors import OperationalError
 from taskq_cloud.stores.buckets import FailureKind, StoredObject, StoreErrors, Write
 
@@ -102,11 +102,8 @@ class ConditionalWrites(Protocol):
                         changed.append(write.key)
                     case FailureKind.CONFLICT:
                         conflicts[write.key] = write.over
-                    case _:
-                        try:
-                            self.errors.check(answer)
-                        except OperationalError as error:
-                            outcomes[write.key] = error
+                    case _ if isinstance(answer, CallError):
+                        outcomes[write.key] = self.errors.error(answer)
             if not changed and not conflicts:
                 return outcomes
             if attempt + 1 < self.backoff.attempts:
