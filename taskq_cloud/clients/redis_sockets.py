@@ -50,9 +50,9 @@ def set_timeout(opened: socket.socket, seconds: float) -> None:
     """Set how long each send and each receive of a socket may take.
 
     Python's own timeout costs a system call more for each of them, so the kernel's is used where there is one: it
-    raises ``BlockingIOError``.
+    raises ``BlockingIOError``. A socket with TLS, or of gevent or eventlet, waits in its own way.
     """
-    if os.name != "posix" or isinstance(opened, ssl.SSLSocket):
+    if os.name != "posix" or type(opened).__module__ != "socket":
         opened.settimeout(seconds)
         return
     if opened.gettimeout() is not None:
