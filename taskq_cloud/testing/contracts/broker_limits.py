@@ -96,7 +96,8 @@ class LimitsContract:
             broker.purge,
         )
         if not broker.capabilities.queues_must_exist:
-            assert run(broker.depth("nobody-made-me")) == Depth(0, 0, 0)
+            counts = broker.capabilities.counts_messages
+            assert run(broker.depth("nobody-made-me")) == (Depth(0, 0, 0) if counts else None)
             assert receive_now(run, broker, "nobody-made-me") == []
             return
         for use in uses:
