@@ -1,0 +1,229 @@
+"""The settings of a RabbitMQ broker: its URL, and the ``broker_transport_options``."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Final
+from urllib.parse import SplitResult
+
+from taskq_cloud.core.lazy.values import dataclass, field
+from taskq_cloud.core.urls import query_of, shown
+from taskq_cloud.errors import ImproperlyConfigured
+
+QUEUE_TYPES: Final = ("classic", "quorum")
+CONSUMER_TIMEOUT_SECONDS: Final = 1800.0
+"""RabbitMQ's default ``consumer_timeout`` (RabbitMQ documentation, "Consumers", "Acknowledgement Timeout")."""
+LARGEST_MESSAGE_BYTES: Final = 16 * 1024 * 1024
+"""RabbitMQ 4's default ``max_message_size``; older servers take 128 MiB."""
+LARGEST_PRIORITY: Final = 255
+
+_STRATEGIES: Final = ("round-robin", "shuffle")
+_LOGIN_METHODS: Final = ("PLAIN", "EXTERNAL")
+_TLS: Final = frozenset({"ca_certs", "certfile", "keyfile", "password", "verify"})
+
+_IN_URL: Final = frozenset(
+    {
+        "connect_timeout",
+        "connection_name",
+        "consumer_timeout",
+        "create_missing_queues",
+        "delayed_delivery_prefix",
+        "delayed_delivery_queue_type",
+        "delivery_limit",
+        "exchange_type",
+        "heartbeat",
+        "largest_message_bytes",
+        "login_method",
+        "max_priority",
+        "queue_type",
+    }
+)
+_KNOWN: Final = _IN_URL | {"failover_strategy", "queue_arguments", "ssl"}
+_IGNORED: Final = frozenset(
+    {
+        "client_properties",
+        "confirm_publish",
+        "confirm_timeout",
+        "errback",
+        "interval_max",
+        "interval_start",
+        "interval_step",
+        "max_retries",
+        "read_timeout",
+        "visibility_timeout",
+        "write_timeout",
+    }
+)
+"""Options of kombu's that have no use here: messages are always confirmed, and retries are the core's."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RabbitMQOptions:
+    """The settings of a RabbitMQ broker.
+
+    Args:
+        urls: the servers, which are alternatives; with the login, without a query.
+        queue_type: the type of queues that are declared: ``classic`` or ``quorum``.
+        exchange_type: the type of the exchange that is declared with each queue.
+        create_missing_queues: whether queues are declared when they are used first.
+        max_priority: the highest priority of queues that are declared; None: they have no priorities.
+        delivery_limit: how often a quorum queue hands a message over before it moves it to the dead-letter queue; None:
+            the server's own limit.
+        queue_arguments: queue -> further arguments of its declaration.
+        delayed_delivery_queue_type: the type of the queues that hold delayed messages.
+        delayed_delivery_prefix: the prefix of their names.
+        consumer_timeout: how long the server lets a delivery be unsettled, in seconds.
+        largest_message_bytes: the largest message that the server takes.
+        client: the options of the client.
+    """
+
+    urls: Sequence[str]
+    queue_type: str = "classic"
+    exchange_type: str = "direct"
+    create_missing_queues: bool = True
+    max_priority: int | None = None
+    delivery_limit: int | None = None
+    queue_arguments: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    delayed_delivery_queue_type: str = "quorum"
+    delayed_delivery_prefix: str = ""
+    consumer_timeout: float = CONSUMER_TIMEOUT_SECONDS
+    largest_message_bytes: int = LARGEST_MESSAGE_BYTES
+    client: Mapping[str, Any] = field(default_factory=dict)
+
+
+def read_options(urls: Sequence[SplitResult], options: Mapping[str, Any]) -> RabbitMQOptions:
+    """Read ``amqp://user:password@host:port/vhost``, one or several, and the transport options.
+
+    Args:
+        urls: the URLs; an option after the ``?`` of the first one is a transport option.
+        options: ``broker_transport_options``; options of the URL win.
+
+    Raises:
+        ImproperlyConfigured: a URL or an option is wrong; the error says which.
+    """
+    unknown = sorted(options.keys() - _KNOWN - _IGNORED)
+    if unknown:
+        raise ImproperlyConfigured(
+            f"broker_transport_options: RabbitMQ has no option {unknown[0]!r}; known: {', '.join(sorted(_KNOWN))}"
+        )
+    given = {**options, **query_of(urls[0], _IN_URL)}
+    for url in urls[1:]:
+        query_of(url)
+    for url in urls:
+        _check_address(url)
+    read = _Reader(urls[0], given)
+    client: dict[str, Any] = {
+        "heartbeat": read.number("heartbeat", 60, 0),
+        "connect_timeout": read.number("connect_timeout", 5.0, 0.1),
+        "external": read.choice("login_method", _LOGIN_METHODS, "PLAIN") == "EXTERNAL",
+        "failover_strategy": read.choice("failover_strategy", _STRATEGIES, "round-robin"),
+    }
+    if given.get("connection_name"):
+        client["connection_name"] = str(given["connection_name"])
+    if given.get("ssl"):
+        client["ssl"] = _tls(urls[0], given["ssl"])
+    return RabbitMQOptions(
+        urls=[url._replace(query="", fragment="").geturl() for url in urls],
+        queue_type=read.choice("queue_type", QUEUE_TYPES, "classic"),
+        exchange_type=read.choice("exchange_type", ("direct", "topic", "fanout"), "direct"),
+        create_missing_queues=read.boolean("create_missing_queues", default=True),
+        max_priority=read.whole("max_priority", LARGEST_PRIORITY),
+        delivery_limit=read.whole("delivery_limit", 2**31 - 1),
+        queue_arguments=_queue_arguments(given.get("queue_arguments") or {}),
+        delayed_delivery_queue_type=read.choice("delayed_delivery_queue_type", QUEUE_TYPES, "quorum"),
+        delayed_delivery_prefix=str(given.get("delayed_delivery_prefix", "")),
+        consumer_timeout=read.number("consumer_timeout", CONSUMER_TIMEOUT_SECONDS, 1),
+        largest_message_bytes=read.whole("largest_message_bytes", 2**29) or LARGEST_MESSAGE_BYTES,
+        client=client,
+    )
+
+
+def _check_address(url: SplitResult) -> None:
+    try:
+        port = url.port
+    except ValueError:
+        port = 0
+    if port == 0:
+        raise ImproperlyConfigured(f"{shown(url)} has no valid port: write amqp://user:password@host:5672/vhost")
+    if "/" in url.path.removeprefix("/").rstrip("/"):
+        raise ImproperlyConfigured(
+            f"{shown(url)} names a virtual host with a slash in it: write the slash as %2F, or leave it out for '/'"
+        )
+
+
+class _Reader:
+    """Reads options by their types.
+
+    Args:
+        url: the URL, for errors.
+        given: the options; those of a URL are texts.
+    """
+
+    def __init__(self, url: SplitResult, given: Mapping[str, Any]) -> None:
+        self._url = url
+        self._given = given
+
+    def choice(self, name: str, choices: Sequence[str], default: str) -> str:
+        value = self._given.get(name, default)
+        if value not in choices:
+            raise self._wrong(name, value, " or ".join(choices))
+        return str(value)
+
+    def number(self, name: str, default: float, least: float) -> float:
+        value = self._given.get(name)
+        if value is None:
+            return default
+        try:
+            number = float(value)
+        except (TypeError, ValueError):
+            number = -1
+        if not least <= number < float("inf"):
+            raise self._wrong(name, value, f"a number from {least:g}")
+        return number
+
+    def whole(self, name: str, most: int) -> int | None:
+        value = self._given.get(name)
+        if value is None:
+            return None
+        try:
+            number = int(value)
+        except (TypeError, ValueError):
+            number = 0
+        if not 1 <= number <= most:
+            raise self._wrong(name, value, f"a whole number from 1 to {most}")
+        return number
+
+    def boolean(self, name: str, *, default: bool) -> bool:
+        value = self._given.get(name, default)
+        found = {"true": True, "1": True, "false": False, "0": False}.get(str(value).lower())
+        if found is None:
+            raise self._wrong(name, value, "true or false")
+        return found
+
+    def _wrong(self, name: str, value: object, expected: str) -> ImproperlyConfigured:
+        return ImproperlyConfigured(f"{shown(self._url)}: the option {name!r} is {value!r:.60}, and must be {expected}")
+
+
+def _queue_arguments(given: Any) -> dict[str, dict[str, Any]]:
+    if not isinstance(given, Mapping) or not all(isinstance(each, Mapping) for each in given.values()):
+        raise ImproperlyConfigured(
+            "broker_transport_options: queue_arguments maps queues to arguments: {'orders': {'x-max-priority': 9}}"
+        )
+    return {str(queue): dict(arguments) for queue, arguments in given.items()}
+
+
+def _tls(url: SplitResult, given: Any) -> tuple[tuple[str, Any], ...]:
+    """Read Celery's ``broker_use_ssl``: True, or the files of certificates."""
+    if given is True:
+        return (("verify", True),)
+    if not isinstance(given, Mapping):
+        raise ImproperlyConfigured(f"{shown(url)}: the option 'ssl' is True, or names files: {sorted(_TLS)}")
+    files = dict(given)
+    required = files.pop("cert_reqs", None)  # ssl.CERT_NONE is 0
+    if required is not None:
+        files.setdefault("verify", int(required) != 0)
+    files.pop("ssl_version", None)
+    unknown = sorted(files.keys() - _TLS)
+    if unknown:
+        raise ImproperlyConfigured(f"{shown(url)}: the option 'ssl' has no part {unknown[0]!r}; known: {sorted(_TLS)}")
+    return tuple(sorted({"verify": True, **files}.items()))

@@ -1,0 +1,78 @@
+"""Tests of the RabbitMQ broker against a server: the contract of brokers, and what only this broker does."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import Any
+from urllib.parse import urlsplit
+from uuid import uuid4
+
+import pytest
+
+from taskq_cloud.brokers._rabbitmq_options import read_options
+from taskq_cloud.brokers.rabbitmq import RabbitMQBroker
+from taskq_cloud.core.flows import Call, Flow
+from taskq_cloud.core.model.capabilities import dead_letter_queue
+from taskq_cloud.core.ports import Broker
+from taskq_cloud.testing.clock import FakeClock
+from taskq_cloud.testing.contracts.broker import BrokerContract
+from taskq_cloud.testing.driving import Drive, driving
+
+pytestmark = pytest.mark.slow
+
+LONGEST_REAL_DELAY = 10
+
+
+def broker_at(url: str, clock: Callable[[], float] = time.time, **options: object) -> RabbitMQBroker:
+    return RabbitMQBroker(read_options([urlsplit(url)], options), clock=clock)
+
+
+class TestClassicQueues(BrokerContract):
+    short_lease_seconds = 15
+
+    @pytest.fixture
+    def clock(self) -> FakeClock:
+        return FakeClock(time.time())
+
+    @pytest.fixture
+    def advance(self, clock: FakeClock) -> Callable[[float], None]:
+        def advance(seconds: float) -> None:
+            clock.advance(seconds)
+            if seconds < LONGEST_REAL_DELAY:  # the server's own clock can't be moved
+                time.sleep(seconds)
+
+        return advance
+
+    @pytest.fixture
+    def broker(self, server_url: Callable[[str], str], clock: FakeClock) -> RabbitMQBroker:
+        return broker_at(server_url("rabbitmq"), clock)
+
+    @pytest.fixture
+    def queue(self) -> str:
+        return f"work-{uuid4().hex[:12]}"
+
+
+class TestQuorumQueues(TestClassicQueues):
+    @pytest.fixture
+    def broker(self, server_url: Callable[[str], str], clock: FakeClock) -> RabbitMQBroker:
+        return broker_at(server_url("rabbitmq"), clock, queue_type="quorum", create_missing_queues=False)
+
+    @pytest.fixture
+    def queue(self, server_url: Callable[[str], str]) -> str:
+        name = f"work-{uuid4().hex[:12]}"
+        declaring = broker_at(server_url("rabbitmq"), queue_type="quorum")
+        with driving("sync", declaring.services) as run:
+            for each in (name, dead_letter_queue(name)):
+                run(declaring.purge(each))
+        return name
+
+    def test_missing_queue_is_named_in_the_error(self, broker: Broker, run: Drive) -> None:
+        assert isinstance(broker, RabbitMQBroker)
+        [service] = broker.services
+        run(one_call(service, "ask", methods=[("queue.delete", 0, "nobody-made-me", False, False, False)]))
+        super().test_missing_queue_is_named_in_the_error(broker, run)
+
+
+def one_call(service: str, operation: str, **parameters: Any) -> Flow[Any]:
+    return (yield Call(service, operation, parameters))
