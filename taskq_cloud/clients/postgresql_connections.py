@@ -6,7 +6,6 @@ as the steps of ``clients.base.Operation``.
 
 from __future__ import annotations
 
-import logging
 import time
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
@@ -39,6 +38,14 @@ SCHEMA_LOCK: Final = 0x7461736B71
 
 NOTIFY: Final = "SELECT pg_notify(channel, content) FROM unnest(%s::text[], %s::text[]) AS topic(channel, content)"
 
+_OPTIONS: Final = (
+    "-c enable_seqscan=off -c enable_hashjoin=off -c enable_mergejoin=off -c jit=off "
+    r"-c default_transaction_isolation=read\ committed"
+)
+"""Settings of our own connections. A statement is prepared while its table is small, and has to be right when it is
+large: its plan must use the indexes from the beginning. And statements rely on seeing what was committed before them.
+"""
+
 _KEEPALIVES: Final = {"keepalives_idle": 10, "keepalives_interval": 5, "keepalives_count": 2, "tcp_user_timeout": 20000}
 
 
@@ -49,28 +56,23 @@ def connect_arguments(options: Mapping[str, Any]) -> dict[str, Any]:
         options: the options of the client.
     """
     pooled = options[PGBOUNCER]
-    given = psycopg.conninfo.conninfo_to_dict(options["conninfo"])
+    conninfo = options["conninfo"]
+    given = psycopg.conninfo.conninfo_to_dict(conninfo)
     timeout = shortest(CONNECT_TIMEOUT_SECONDS, options, parts=2)
     arguments: dict[str, Any] = {
         **_KEEPALIVES,
         "connect_timeout": max(LEAST_CONNECT_TIMEOUT_SECONDS, round(timeout)),
         "fallback_application_name": "taskq",
     }
+    if not pooled:
+        arguments["options"] = f"{given.pop('options', '')} {_OPTIONS}".strip()
     return {
-        "conninfo": options["conninfo"],
+        "conninfo": conninfo,
         **{name: value for name, value in arguments.items() if name not in given},
         "autocommit": True,
         "row_factory": dict_row,
         "prepare_threshold": None if pooled else 2,
     }
-
-
-def _is_news(record: logging.LogRecord) -> bool:
-    """Whether psycopg's record says something: a pipeline that was interrupted ends when its connection is closed."""
-    return not str(record.msg).startswith("error ignored terminating")
-
-
-logging.getLogger("psycopg").addFilter(_is_news)
 
 
 class Connection(psycopg.Connection[dict[str, Any]]):
@@ -116,9 +118,9 @@ def _in_time(generator: Any, longest_seconds: float) -> Any:
 def run_statements(connection: Any, statements: Sequence[tuple[str, Any]], topics: Sequence[str] = ()) -> Operation:
     """Run statements in one transaction, and announce topics after its commit, all in one round trip.
 
-    Without BEGIN, the statements of a pipeline are one transaction up to its next Sync (PostgreSQL's documentation,
-    "Pipelining"). The announcement is another one: a transaction that notifies takes a lock which all those share, and
-    would hold it until its commit is on the disk.
+    One statement is prepared. Several are one text with BEGIN and COMMIT, in which psycopg has put the parameters: a
+    pipeline of prepared ones takes twice as much time here. The announcement is a transaction of its own: one that
+    notifies takes a lock that all of them share, and would hold it until its commit is on the disk.
 
     Args:
         connection: the connection, of either colour.
@@ -126,40 +128,28 @@ def run_statements(connection: Any, statements: Sequence[tuple[str, Any]], topic
         topics: the topics to announce.
     """
     if not topics and len(statements) == 1 and not isinstance(statements[0][1], list):
-        cursors = [(yield connection.execute(*statements[0]))]
-    else:
-        cursors = yield from _in_pipeline(connection, statements, topics)
+        cursor = yield connection.execute(*statements[0])
+        return [(yield cursor.fetchall()) if cursor.description is not None else []]
+    written = psycopg.ClientCursor if isinstance(connection, psycopg.Connection) else psycopg.AsyncClientCursor
+    mogrify = written(connection).mogrify
+    texts = ["BEGIN"] if statements else []
+    for sql, parameters in statements:
+        texts += [mogrify(sql, each) for each in (parameters if isinstance(parameters, list) else [parameters])]
+    if statements:
+        texts.append("COMMIT")
+    if topics:
+        texts.append(mogrify(NOTIFY, channels_and_contents(topics)))
+    if not texts:
+        return []
+    cursor = yield connection.execute(";\n".join(texts), prepare=False)
     rows: list[list[dict[str, Any]]] = []
-    for cursor in cursors:
-        found = [] if cursor.description is None else (yield cursor.fetchall())
+    for _, parameters in statements:
+        repeated = isinstance(parameters, list)
+        for _ in parameters if repeated else [None]:
+            cursor.nextset()
+        found = [] if repeated or cursor.description is None else (yield cursor.fetchall())
         rows.append(found)
     return rows
-
-
-def _in_pipeline(connection: Any, statements: Sequence[tuple[str, Any]], topics: Sequence[str]) -> Operation:
-    pipeline, cursors = connection.pipeline(), []
-    is_sync = hasattr(pipeline, "__enter__")
-    opened = yield pipeline.__enter__() if is_sync else pipeline.__aenter__()
-    failure: psycopg.Error | None = None
-    try:
-        for sql, parameters in statements:
-            cursor = connection.cursor()
-            run = cursor.executemany if isinstance(parameters, list) else cursor.execute
-            yield run(sql, parameters)
-            cursors.append(cursor)
-        if topics:
-            if statements:
-                yield opened.sync()
-            yield connection.execute(NOTIFY, channels_and_contents(topics))
-    except psycopg.Error as error:
-        failure = error
-    try:
-        yield pipeline.__exit__(None, None, None) if is_sync else pipeline.__aexit__(None, None, None)
-    except psycopg.Error as error:
-        raise failure or error from None
-    if failure is not None:
-        raise failure
-    return cursors
 
 
 def channels_and_contents(topics: Sequence[str]) -> tuple[list[str], list[str]]:

@@ -14,15 +14,13 @@ import psycopg
 
 from taskq_cloud.clients.postgresql_urls import place_of
 from taskq_cloud.core.flows import Call, CallError, Trouble
+from taskq_cloud.core.postgresql_errors import SCHEMA_REFUSED
 
 NO_ANSWER: Final = "NoAnswer"
 """Our own code for a call whose answer did not come in time."""
 
 NO_CONNECTION: Final = "NoConnection"
 """Our own code for a connection that could not be made, or was lost."""
-
-SCHEMA_REFUSED: Final = "SchemaRefused"
-"""Our own code for tables that are missing and that the role may not create."""
 
 _TRANSIENT: Final = re.compile(r"08...|40...|53...|55P03|57...|58...|25006|XX000")
 """Broken connections, conflicts with other transactions, a lack of memory, disk or connections, locks that were not
