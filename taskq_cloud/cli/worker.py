@@ -20,11 +20,41 @@ from taskq_cloud.cli.options import Seconds, app_path, common_options, log_forma
 from taskq_cloud.cli.output import echo, say
 from taskq_cloud.core.urls import without_secrets
 from taskq_cloud.errors import ImproperlyConfigured
+from taskq_cloud.pools.cpus import AUTO, container_cpus
 from taskq_cloud.pools.factory import ALIASES, POOLS, check_name
 from taskq_cloud.runtime import signals
+from taskq_cloud.worker.autoscale import AutoscaleLimits
 from taskq_cloud.worker.options import WorkerOptions
 from taskq_cloud.worker.process import run_worker
 from taskq_cloud.worker.supervisor import SideService
+
+
+class Concurrency(click.ParamType[int]):
+    """A number of tasks, or ``auto``."""
+
+    name = "number"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
+        """Return the number."""
+        if value == AUTO:
+            return container_cpus()
+        return _POSITIVE.convert(value, param, ctx)
+
+
+class Autoscale(click.ParamType[AutoscaleLimits]):
+    """The limits of autoscaling."""
+
+    name = "limits"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> AutoscaleLimits:
+        """Return the limits."""
+        if isinstance(value, AutoscaleLimits):
+            return value
+        try:
+            return AutoscaleLimits.parse(value)
+        except ImproperlyConfigured as error:
+            self.fail(str(error), param, ctx)
+
 
 _POSITIVE: Final = click.IntRange(min=1)
 _SECONDS: Final = Seconds(min=0, min_open=True)
@@ -43,9 +73,16 @@ def _known_pool(name: str) -> str:
 @click.option(
     "-c",
     "--concurrency",
-    type=_POSITIVE,
-    metavar="N",
-    help="The number of tasks that run at the same time.  [default: the number of CPUs]",
+    type=Concurrency(),
+    metavar="N|auto",
+    help="The number of tasks that run at the same time; auto: the CPU limit of the container, rounded up.  [default: "
+    "the number of CPUs]",
+)
+@click.option(
+    "--autoscale",
+    type=Autoscale(),
+    metavar="MAX,MIN",
+    help="Let the number of tasks that run at the same time follow the number of messages, between two limits.",
 )
 @click.option(
     "-P",
@@ -218,7 +255,7 @@ def banner(app: TaskQ, path: str, name: str, options: WorkerOptions) -> str:
         "broker": without_secrets(app.conf.broker),
         "results": without_secrets(app.conf.results_url()),
         "queues": ", ".join(options.queues),
-        "pool": f"{options.pool}, {options.concurrency} tasks at a time",
+        "pool": f"{options.pool}, {options.autoscale or options.concurrency} tasks at a time",
         "tasks": ("\n" + 11 * " ").join(tasks),
     }
     return "\n".join([name, *(f"  {row:<8} {value}" for row, value in rows.items()), ""])

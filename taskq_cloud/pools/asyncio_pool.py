@@ -92,6 +92,11 @@ class AsyncioPool:
             if timer is not None:
                 timer.cancel()
 
+    async def resize(self, concurrency: int) -> None:
+        """Run so many tasks at a time from now on. Tasks that run go on."""
+        self.concurrency = concurrency
+        await self._threads.resize(concurrency)
+
     async def stop(self) -> None:
         """Cancel the coroutines and end the threads. Those that go on after the grace period are left behind."""
         await asyncio.gather(self._threads.stop(), self._end(set(self._running)))

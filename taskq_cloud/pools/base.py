@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 from taskq_cloud.core.model.outcome import Invocation, Outcome
 
@@ -67,6 +67,9 @@ class Pool(Protocol):
     A pool in whose child processes tasks run has the attribute ``runs_here``, which is False. The hooks
     ``process_started`` and ``process_stopping`` are then left to the pool, which calls them in each child process.
 
+    A pool that can change its size has the method ``resize(concurrency)``, as ``ResizablePool`` says. Only such a pool
+    can be scaled by ``--autoscale``, or told to grow and shrink.
+
     A pool never raises because of a task: an exception, a process that died and a time limit that passed are outcomes.
     """
 
@@ -97,4 +100,21 @@ class Pool(Protocol):
 
     async def stop(self) -> None:
         """End all processes and threads. Runs still under way are ended, and their outcome is ``Abandoned``."""
+        ...
+
+
+@runtime_checkable
+class ResizablePool(Pool, Protocol):
+    """A pool that can change how many tasks it runs at a time."""
+
+    async def resize(self, concurrency: int) -> None:
+        """Run so many tasks at a time from now on.
+
+        Tasks that run go on, and so do places that are reserved. A pool that grows need not be done when this returns:
+        ``reserve`` waits for the new places. A pool that shrinks gives up the places that are free first, and others
+        when their runs have ended.
+
+        Raises:
+            ImproperlyConfigured: the pool can't run so many.
+        """
         ...

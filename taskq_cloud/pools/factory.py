@@ -8,6 +8,7 @@ from taskq_cloud.errors import ImproperlyConfigured
 from taskq_cloud.pools import custom
 from taskq_cloud.pools.asyncio_pool import AsyncioPool
 from taskq_cloud.pools.base import Pool, Runner
+from taskq_cloud.pools.cpus import usable_cpus
 from taskq_cloud.pools.processes import ProcessPool
 from taskq_cloud.pools.solo import SoloPool
 from taskq_cloud.pools.threads import ThreadPool
@@ -104,10 +105,3 @@ def _checked_path(kind: str, app_path: str | None) -> str:
             "it; use --pool threads without one"
         )
     return app_path
-
-
-def usable_cpus() -> int:
-    """Return how many CPUs this process may use, as a container or the user has restricted it."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1

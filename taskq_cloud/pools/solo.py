@@ -6,6 +6,7 @@ loop must go on renewing the lease of the task's message. So the rules of the th
 
 from __future__ import annotations
 
+from taskq_cloud.errors import ImproperlyConfigured
 from taskq_cloud.pools.base import Runner
 from taskq_cloud.pools.threads import ThreadPool
 
@@ -19,3 +20,12 @@ class SoloPool(ThreadPool):
 
     def __init__(self, runner: Runner) -> None:
         super().__init__(runner, concurrency=1)
+
+    async def resize(self, concurrency: int) -> None:
+        """Refuse another number of tasks than one.
+
+        Raises:
+            ImproperlyConfigured: it is another.
+        """
+        if concurrency != 1:
+            raise ImproperlyConfigured(f"the solo pool runs one task at a time, not {concurrency}; use --pool threads")

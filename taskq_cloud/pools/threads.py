@@ -90,6 +90,12 @@ class ThreadPool:
             else:
                 self._idle.append(thread)
 
+    async def resize(self, concurrency: int) -> None:
+        """Run so many tasks at a time from now on. Tasks that run go on; threads that are idle and too many end."""
+        self.concurrency = concurrency
+        while self._idle and len(self._idle) + len(self._busy) > concurrency:
+            self._idle.pop().retire()
+
     async def stop(self) -> None:
         """End the threads. Runs under way are ``Abandoned``; threads that go on after the grace are left behind."""
         self._stopped = True

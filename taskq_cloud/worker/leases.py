@@ -87,6 +87,14 @@ class LeasedDeliveries:
         """How many more deliveries of a level of priority may be leased."""
         return self.capacity - self._taken[level]
 
+    def resize(self, capacity: int, refill: int) -> None:
+        """Change how many deliveries of a level may be leased, and how much room is worth a receive.
+
+        Deliveries beyond the capacity stay leased until they are settled.
+        """
+        self.capacity, self._refill = capacity, refill
+        self.notify()
+
     def settlements_block_slot(self, unsettled: int) -> bool:
         """Return whether a slot is idle only because finished deliveries take up the room until they are settled.
 

@@ -9,8 +9,9 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from taskq_cloud.core.model.settings_values import priority_levels
-from taskq_cloud.pools.factory import usable_cpus
+from taskq_cloud.pools.cpus import AUTO, container_cpus, usable_cpus
 from taskq_cloud.settings import Settings
+from taskq_cloud.worker.autoscale import AutoscaleLimits
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -30,6 +31,8 @@ class WorkerOptions:
             no agent is asked.
         max_tasks_per_child: processes pool only: a process is replaced after this many tasks.
         max_memory_per_child: processes pool only: a process is replaced once it has grown over this size, in KiB.
+        autoscale: the limits between which the number of tasks at a time follows the number of messages; None: it stays
+            ``concurrency``.
         burst: end once the queues are empty.
         levels: queue -> its level of priority; a queue that is not among them has level 0.
         priority_weights: the weight of each level, from the lowest; empty: a higher level always goes first.
@@ -46,6 +49,7 @@ class WorkerOptions:
     ecs_agent_uri: str | None = None
     max_tasks_per_child: int | None = None
     max_memory_per_child: int | None = None
+    autoscale: AutoscaleLimits | None = None
     burst: bool = False
     levels: Mapping[str, int] = field(default_factory=dict)
     priority_weights: tuple[int, ...] = ()
@@ -81,8 +85,13 @@ class WorkerOptions:
         }
         given = {name: value for name, value in overrides.items() if value is not None}
         chosen: dict[str, Any] = {**of_settings, **given}
-        if chosen["concurrency"] is None:
+        limits: AutoscaleLimits | None = chosen.get("autoscale")
+        if limits is not None:
+            chosen["concurrency"] = limits.least
+        elif chosen["concurrency"] is None:
             chosen["concurrency"] = 1 if chosen["pool"] == "solo" else usable_cpus()
+        elif chosen["concurrency"] == AUTO:
+            chosen["concurrency"] = container_cpus()
         return cls(queues=served, **chosen)
 
     def level_of(self, queue: str) -> int:
@@ -90,9 +99,14 @@ class WorkerOptions:
         return self.levels.get(queue, 0)
 
     @property
+    def places(self) -> int:
+        """How many tasks run at a time at most: messages are leased for so many places."""
+        return self.concurrency if self.autoscale is None else self.autoscale.most
+
+    @property
     def share(self) -> int:
         """How many messages one queue is asked for at a time, at most."""
-        return max(1, self.concurrency * self.prefetch_multiplier // self._queues_of_a_level)
+        return max(1, self.places * self.prefetch_multiplier // self._queues_of_a_level)
 
     @property
     def _queues_of_a_level(self) -> int:
@@ -119,4 +133,4 @@ class WorkerOptions:
         leave room for as many messages as there are slots. Otherwise one busy queue among many could not fill them.
         """
         others = (self._queues_of_a_level - 1) * self.share
-        return max(self.concurrency * self.prefetch_multiplier, self.concurrency + others)
+        return max(self.places * self.prefetch_multiplier, self.places + others)

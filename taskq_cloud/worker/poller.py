@@ -45,7 +45,7 @@ class Poller:
         queue: the queue's name.
         receive: receives at most the given number of messages from the queue.
         leased: the worker's deliveries, which say how many messages there is room for.
-        batch: the largest number of messages to ask for at a time.
+        batch: the largest number of messages to ask for at a time; it may be changed.
         deliver: called with the received deliveries.
         level: the queue's level of priority.
     """
@@ -63,7 +63,7 @@ class Poller:
         self.health = PollHealth(time.monotonic())
         self._receive = receive
         self._leased = leased
-        self._batch = batch
+        self.batch = batch
         self._deliver = deliver
         self._level = level
         self._failures = 0
@@ -89,7 +89,7 @@ class Poller:
     async def _reserve_room(self, stop: asyncio.Event) -> int:
         """Reserve room and return it, in messages. Return 0 once the worker stops."""
         self.health.waiting_for_room = True
-        reserving = asyncio.ensure_future(self._leased.reserve(self._batch, self._level))
+        reserving = asyncio.ensure_future(self._leased.reserve(self.batch, self._level))
         stopping = asyncio.ensure_future(stop.wait())
         try:
             await asyncio.wait((reserving, stopping), return_when=asyncio.FIRST_COMPLETED)

@@ -16,11 +16,15 @@ class Slots:
         weights: the weight of each level, from level 0; levels beyond it have the last weight. Of the slots that become
             free while callers of several levels wait, each level gets a share by its weight. Empty: a higher level
             always goes first.
+
+    Attributes:
+        on_wait: called when a caller has to wait for a slot.
     """
 
     def __init__(self, count: int, on_idle: Callable[[], None], weights: Sequence[int] = ()) -> None:
         self._count = self._free = count
         self._on_idle = on_idle
+        self.on_wait: Callable[[], None] = lambda: None
         self._weights = weights
         self._waiters: dict[int, deque[asyncio.Future[bool]]] = {}
         self._lasting: set[asyncio.Future[bool]] = set()
@@ -28,6 +32,11 @@ class Slots:
         self._turns: dict[int, float] = {}
         self._time = 0.0
         self._closed = False
+
+    @property
+    def count(self) -> int:
+        """How many slots there are."""
+        return self._count
 
     @property
     def idle(self) -> bool:
@@ -38,6 +47,19 @@ class Slots:
     def taken(self) -> int:
         """How many slots are taken."""
         return self._count - self._free
+
+    @property
+    def waiting(self) -> int:
+        """How many callers wait for a slot."""
+        return sum(map(len, self._waiters.values()))
+
+    def resize(self, count: int) -> None:
+        """Change how many slots there are. If more than that are taken, the next ones that become free are given up."""
+        added, self._count = count - self._count, count
+        if added < 0:
+            self._free += added
+        for _ in range(added):
+            self.release()
 
     async def acquire(self, level: int = 0, *, until_free: bool = False) -> bool:
         """Wait for a slot and return True, or return False once the slots are closed.
@@ -56,6 +78,7 @@ class Slots:
         if until_free:
             self._lasting.add(waiter)
             waiter.add_done_callback(self._lasting.discard)
+        self.on_wait()
         try:
             return await waiter
         except asyncio.CancelledError:
@@ -65,7 +88,7 @@ class Slots:
 
     def release(self) -> None:
         """Hand a slot to the caller whose turn it is, or make it free."""
-        while self._waiters:
+        while self._waiters and self._free >= 0:  # below 0, more slots are taken than there are
             level = self._next_level()
             waiters = self._waiters[level]
             waiter = waiters.popleft()
@@ -76,7 +99,8 @@ class Slots:
                 waiter.set_result(True)
                 return
         self._free += 1
-        self._on_idle()
+        if self._free > 0:
+            self._on_idle()
 
     def close(self) -> None:
         """Let calls of ``acquire`` return False, except those that wait ``until_free``. Taken slots remain taken."""

@@ -28,6 +28,7 @@ from taskq_cloud.worker.pipelines import Pipelines
 from taskq_cloud.worker.poller import Poller
 from taskq_cloud.worker.protection import Protection
 from taskq_cloud.worker.settlement import SettlementBatcher
+from taskq_cloud.worker.size import WorkerSize
 from taskq_cloud.worker.slots import Slots
 
 logger = logging.getLogger("taskq_cloud.worker")
@@ -54,6 +55,7 @@ class Worker:
 
     Attributes:
         crashed: a part of the worker has crashed.
+        size: changes how many tasks the worker runs at a time.
 
     Raises:
         ImproperlyConfigured: the pool doesn't exist, or doesn't have one of the options; or a component requires what
@@ -90,6 +92,8 @@ class Worker:
         self._giving_up = asyncio.Event()
         self.crashed = False
         self._pollers = [self._poller(queue) for queue in options.queues]
+        receive_batch = runtime.broker.capabilities.receive_batch
+        self.size = WorkerSize(self._pool, options, self._slots, self._leased, self._pollers, receive_batch)
 
     @property
     def hostname(self) -> str:
@@ -127,6 +131,9 @@ class Worker:
                     asyncio.create_task(self._watch("settlement", self._settlements.settle_forever())),
                     asyncio.create_task(self._watch("task protection", self._protection.check_forever())),
                 ]
+                if self.size.autoscaler is not None:
+                    scaling = self._watch("autoscaling", self.size.autoscaler.scale_forever())
+                    services.append(asyncio.create_task(scaling))
                 await self._serve()
             served = True
         finally:

@@ -7,6 +7,7 @@ import ctypes
 import socket
 import sys
 import time
+from typing import Any
 
 from taskq_cloud.errors import SoftTimeLimitExceeded
 from tests.pools.pool_runner import task
@@ -14,14 +15,14 @@ from tests.pools.pool_tasks import arrivals, arrive
 
 
 @task
-def ask_server(port: int) -> str:
+def ask_server(port: int) -> Any:
     """Wait for the answer of a slow server."""
     with socket.create_connection(("127.0.0.1", port)) as connection:
         return connection.recv(100).decode()
 
 
 @task
-def ask_server_and_be_limited(port: int) -> str:
+def ask_server_and_be_limited(port: int) -> Any:
     try:
         return ask_server(port)
     except SoftTimeLimitExceeded:
@@ -54,7 +55,7 @@ def calculate(seconds: float) -> str:
 
 
 @task
-def calculate_and_be_limited() -> str:
+def calculate_and_be_limited() -> Any:
     try:
         return calculate(20)
     except SoftTimeLimitExceeded:

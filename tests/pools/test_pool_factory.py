@@ -10,7 +10,8 @@ import pytest
 from taskq_cloud.errors import ImproperlyConfigured
 from taskq_cloud.pools.asyncio_pool import AsyncioPool
 from taskq_cloud.pools.base import Pool
-from taskq_cloud.pools.factory import make_pool, usable_cpus
+from taskq_cloud.pools.cpus import usable_cpus
+from taskq_cloud.pools.factory import make_pool
 from taskq_cloud.pools.greenlets import EventletPool, GeventPool
 from taskq_cloud.pools.processes import ProcessPool
 from taskq_cloud.pools.solo import SoloPool

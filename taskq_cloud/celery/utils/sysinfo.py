@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import os
-import posixpath
-from collections.abc import Callable, Iterator
 from math import ceil
-from pathlib import Path
 from typing import Any, NamedTuple
+
+from taskq_cloud.pools.cpus import cpu_quota
 
 from ._caching import cached_property
 
@@ -24,9 +23,6 @@ __all__ = (
 
 #: The value of ``worker_concurrency`` that stands for the CPUs of the container.
 AUTO_CONCURRENCY = "auto"
-
-CGROUP_ROOT = "/sys/fs/cgroup"
-PROC_SELF_CGROUP = "/proc/self/cgroup"
 
 
 def is_auto_concurrency(value: Any) -> bool:
@@ -47,82 +43,9 @@ def available_cpu_count() -> int:
     return count or os.cpu_count() or 2
 
 
-def _read_text(path: str) -> str | None:
-    try:
-        return Path(path).read_text(encoding="utf-8")
-    except OSError:
-        return None
-
-
-def _parse_quota(quota_us: str, period_us: str) -> float | None:
-    """Return a quota in CPUs; None if there is no limit, which is written as ``max`` or -1."""
-    try:
-        quota, period = int(quota_us), int(period_us)
-    except ValueError:
-        return None
-    return quota / period if quota > 0 and period > 0 else None
-
-
-def _cgroup_paths() -> tuple[str | None, str | None, str]:
-    """Return this process's path in version 2, its path in version 1, and the mount of that one."""
-    v2_path = v1_path = None
-    v1_mount = "cpu"
-    for line in (_read_text(PROC_SELF_CGROUP) or "").splitlines():
-        number, _, rest = line.partition(":")
-        controllers, colon, path = rest.partition(":")
-        if not colon:
-            continue
-        if number == "0" and not controllers:
-            v2_path = path
-        elif "cpu" in controllers.split(","):
-            v1_path, v1_mount = path, controllers
-    return v2_path, v1_path, v1_mount
-
-
-def _ancestors(path: str) -> Iterator[str]:
-    """Yield a path, and each path above it up to the root."""
-    current = posixpath.normpath("/" + path.lstrip("/"))
-    yield current
-    while current != "/":
-        current = posixpath.dirname(current)
-        yield current
-
-
-def _read_v2_quota(directory: str) -> tuple[str, str] | None:
-    match (_read_text(posixpath.join(directory, "cpu.max")) or "").split():
-        case [quota, period]:
-            return quota, period
-    return None
-
-
-def _read_v1_quota(directory: str) -> tuple[str, str] | None:
-    quota, period = (_read_text(posixpath.join(directory, f"cpu.cfs_{name}_us")) for name in ("quota", "period"))
-    return None if quota is None or period is None else (quota.strip(), period.strip())
-
-
-def _min_quota(base: str, path: str, read: Callable[[str], tuple[str, str] | None]) -> float | None:
-    """Return the smallest quota of a group and of the groups that it is in."""
-    written = (read(posixpath.join(base, each.lstrip("/"))) for each in _ancestors(path))
-    quotas = [_parse_quota(*each) for each in written if each]
-    return min((each for each in quotas if each is not None), default=None)
-
-
 def cgroup_cpu_quota() -> float | None:
     """Return the quota of this process's container, in CPUs, or None without one."""
-    v2_path, v1_path, v1_mount = _cgroup_paths()
-    if v2_path is None and v1_path is None:
-        v2_path = v1_path = "/"
-    if v2_path is not None:
-        quota = _min_quota(CGROUP_ROOT, v2_path, _read_v2_quota)
-        if quota is not None:
-            return quota
-    if v1_path is not None:
-        # Some machines have no link from the usual name to the mount.
-        for mount in dict.fromkeys((v1_mount, "cpu")):
-            quota = _min_quota(posixpath.join(CGROUP_ROOT, mount), v1_path, _read_v1_quota)
-            if quota is not None:
-                return quota
-    return None
+    return cpu_quota()
 
 
 class CpuBudget(NamedTuple):

@@ -19,7 +19,7 @@ from taskq_cloud.celery.utils.nodenames import default_nodename, worker_direct
 from taskq_cloud.celery.utils.text import str_to_list
 from taskq_cloud.celery.worker.facts import Facts
 from taskq_cloud.celery.worker.reloading import Reloading
-from taskq_cloud.pools.factory import usable_cpus
+from taskq_cloud.pools.cpus import AUTO, container_cpus, usable_cpus
 
 __all__ = ("WorkController",)
 
@@ -344,9 +344,11 @@ def _ours(path: Any) -> Any:
 
 
 def _number_of_tasks(concurrency: Any) -> int:
+    if isinstance(concurrency, str) and concurrency.strip().lower() == AUTO:
+        return container_cpus()
     try:
         return int(concurrency) or usable_cpus()
     except (TypeError, ValueError):
-        if concurrency not in (None, "auto"):
+        if concurrency is not None:
             logger.warning("worker_concurrency=%r is not a number; there are as many tasks as CPUs", concurrency)
         return usable_cpus()
