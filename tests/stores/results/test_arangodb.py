@@ -1,0 +1,27 @@
+"""Results in ArangoDB: the contract, the documents of Celery's backend, and the failures of a server."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from emulators.documents import ArangoDB
+from taskq_cloud.stores.http_servers import HTTPServer
+from taskq_cloud.stores.results.arangodb import ArangoDBResults
+from taskq_cloud.testing.clock import FakeClock
+from taskq_cloud.testing.contracts.result_store import ResultStoreContract
+
+pytestmark = pytest.mark.slow
+
+
+@pytest.fixture
+def server() -> Iterator[ArangoDB]:
+    with ArangoDB() as server:
+        yield server
+
+
+class TestArangoDB(ResultStoreContract):
+    @pytest.fixture
+    def store(self, server: ArangoDB, clock: FakeClock) -> ArangoDBResults:
+        return ArangoDBResults(HTTPServer(server.url), clock=clock)
