@@ -85,12 +85,13 @@ for i = 1, #KEYS, 2 do
     local document, new_companion, expires = ARGV[given], ARGV[given + 1], ARGV[given + 4]
     local answer = decide(key, companion, ARGV[given + 2], ARGV[given + 3], ARGV[given + 5])
     if answer == 1 then
+        -- The write comes first: a server whose memory is full lets a script go on once it has removed something.
+        write(key, document, expires)
         if new_companion == '' then
             redis.call('DEL', companion)
         else
             write(companion, new_companion, expires)
         end
-        write(key, document, expires)
         redis.call('PUBLISH', key, document)
     end
     answers[#answers + 1] = answer
