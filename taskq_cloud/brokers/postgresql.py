@@ -29,13 +29,12 @@ from taskq_cloud.brokers._postgresql_schema import DEFAULT_PREFIX, Tables
 from taskq_cloud.brokers._postgresql_sending import Batch
 from taskq_cloud.brokers._postgresql_statements import Statements, array_of
 from taskq_cloud.brokers._postgresql_waiting import receive_or_wait
-from taskq_cloud.clients.postgresql_urls import Database, database_of
 from taskq_cloud.core.flows import Call, CallError, Flow
 from taskq_cloud.core.model.announcements import Listener
 from taskq_cloud.core.model.capabilities import BrokerCapabilities, is_ordered
 from taskq_cloud.core.model.message import Delivery, Outgoing, Refused, Sent, Settlement
 from taskq_cloud.core.ports import Depth, HeldMessage, HeldPage, Service
-from taskq_cloud.core.postgresql_errors import operational_error
+from taskq_cloud.core.postgresql import Database, database_of, operational_error
 from taskq_cloud.core.urls import shown
 from taskq_cloud.errors import OperationalError
 

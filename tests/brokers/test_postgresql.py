@@ -10,7 +10,7 @@ import pytest
 
 from taskq_cloud.brokers._postgresql_schema import Tables
 from taskq_cloud.brokers.postgresql import PostgreSQLBroker
-from taskq_cloud.clients.postgresql_urls import Database, database_of
+from taskq_cloud.core.postgresql import Database, database_of
 from taskq_cloud.testing.clock import FakeClock
 from taskq_cloud.testing.contracts.broker import BrokerContract
 

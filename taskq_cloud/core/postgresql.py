@@ -1,4 +1,4 @@
-"""URLs of PostgreSQL servers as the broker and the result store read them: which service they name.
+"""What the broker and the result store on PostgreSQL share: which service a URL names, and the errors of a database.
 
 A URL is libpq's, ``postgresql://user:password@host1,host2:5433/database?sslmode=require``, with options of an adapter's
 own beside libpq's parameters (PostgreSQL's documentation, "Connection URIs"). Several URLs of one database are one URL
@@ -11,10 +11,11 @@ from collections.abc import Collection, Sequence
 from typing import Final
 from urllib.parse import SplitResult, parse_qsl, quote, unquote, urlencode
 
+from taskq_cloud.core.flows import CallError, Trouble
 from taskq_cloud.core.lazy.values import dataclass
 from taskq_cloud.core.ports import Service
 from taskq_cloud.core.urls import shown, without_secrets
-from taskq_cloud.errors import ImproperlyConfigured
+from taskq_cloud.errors import AccessDenied, ImproperlyConfigured, OperationalError, Unreachable
 
 PGBOUNCER: Final = "pgbouncer"
 """The option that says that a pooler stands between, whose transactions share connections: nothing may be prepared for
@@ -72,6 +73,12 @@ _LIBPQ: Final = frozenset(
     }
 )
 """PostgreSQL 18's documentation, "Parameter Key Words", without those that make no sense for a task queue."""
+
+SCHEMA_REFUSED: Final = "SchemaRefused"
+"""The client's code for tables that are missing and that the role may not create."""
+
+_DENIED: Final = frozenset({"28000", "28P01", "42501", SCHEMA_REFUSED})
+"""A failed login, a missing permission."""
 
 _TRUE: Final = frozenset({"1", "true", "yes", "on"})
 _FALSE: Final = frozenset({"0", "false", "no", "off", ""})
@@ -135,6 +142,21 @@ def database_of(urls: Sequence[SplitResult], known: Collection[str] = ()) -> Dat
 def place_of(conninfo: str) -> str:
     """The hosts and the database of a libpq URL, for errors, without a user and without parameters."""
     return without_secrets(conninfo).removeprefix("postgresql://").removeprefix("***@").partition("?")[0]
+
+
+def operational_error(about: str, error: CallError) -> OperationalError:
+    """Turn a failed call into the error that says whether waiting may help.
+
+    Args:
+        about: the queue or the store, for the text.
+        error: the failed call. The client's message names the server and the remedy.
+    """
+    kind = OperationalError
+    if error.trouble is Trouble.TRANSIENT:
+        kind = Unreachable
+    elif error.code in _DENIED:
+        kind = AccessDenied
+    return kind(f"{about}: {error.message}")
 
 
 def _written(query: dict[str, str]) -> str:
