@@ -49,10 +49,10 @@ def unprivileged(name: str, folder: Path) -> dict[str, Any]:
 
 
 def run_until_told(
-    command: Sequence[str], environment: Mapping[str, str], user: Mapping[str, Any] | None = None
+    command: Sequence[str], environment: Mapping[str, str], options: Mapping[str, Any] | None = None
 ) -> int:
-    """Run a server until it ends or this process gets SIGTERM or SIGINT."""
-    process = subprocess.Popen(command, env=dict(environment), stdin=subprocess.DEVNULL, **(user or {}))
+    """Run a server until it ends or this process gets SIGTERM or SIGINT; the options are those of ``Popen``."""
+    process = subprocess.Popen(command, env=dict(environment), stdin=subprocess.DEVNULL, **(options or {}))
 
     def end(number: int, frame: object) -> None:
         # PostgreSQL's fast shutdown is SIGINT; with SIGTERM it would wait for its clients.

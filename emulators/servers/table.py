@@ -106,11 +106,6 @@ def _elasticsearch(port: int, folder: Path | None) -> list[str]:
     return [_script("osmem-server") or "osmem-server", "-addr", f"127.0.0.1:{port}", "-no-stdin-watch"]
 
 
-def _couchdb(port: int, folder: Path | None) -> list[str]:
-    program = str((_NODE_MODULES / "pouchdb-server" / "bin" / "pouchdb-server").absolute())
-    return ["node", program, "--in-memory", "--port", str(port), "--host", "127.0.0.1", "--no-stdout-logs"]
-
-
 def _cosmosdb(port: int, folder: Path | None) -> list[str]:
     program = str((_NODE_MODULES / ".bin" / "cosmosdb-server").absolute())
     return ["node", program, "--no-ssl", "--port", str(port)]
@@ -150,7 +145,7 @@ SERVERS: Final[dict[str, ServerKind]] = {
     "couchdb": ServerKind(
         "CouchDB (pouchdb-server)",
         "couchdb://127.0.0.1:{port}",
-        _couchdb,
+        _program("couchdb"),
         _needs_npm("pouchdb-server", "pouchdb-server"),
     ),
     "cosmosdb": ServerKind(
