@@ -18,7 +18,10 @@ calls wait for their timeout, and it tries to connect again after pauses of up t
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections import deque
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager, suppress
+from functools import partial
 from typing import Any, Final
 
 from taskq_cloud.clients.base import SDK, Operation, SDKClient, ThreadedClient, shortest
@@ -26,7 +29,7 @@ from taskq_cloud.core.flows import Call, CallError, Trouble
 from taskq_cloud.errors import ImproperlyConfigured, MissingExtra
 
 try:
-    from pymemcache.client.base import PooledClient, normalize_server_spec
+    from pymemcache.client.base import Client, normalize_server_spec
     from pymemcache.client.rendezvous import RendezvousHash
     from pymemcache.exceptions import MemcacheClientError, MemcacheError, MemcacheServerError
 except ImportError as error:
@@ -37,6 +40,9 @@ ANSWER_TIMEOUT_SECONDS: Final = 5.0
 
 _THREADS: Final = 10
 """How many calls of an event loop are made at once."""
+
+OUT_OF_MEMORY: Final = "OutOfMemory"
+"""Our own code for a server that has no memory left, and drops nothing."""
 
 _TOO_LARGE: Final = "too large"
 _OUT_OF_MEMORY: Final = "out of memory"
@@ -52,9 +58,14 @@ def open_client(service: str, options: Mapping[str, Any]) -> MemcachedClient:
     Raises:
         ImproperlyConfigured: a server's address can't be read.
     """
-    timeouts = [shortest(each, options, parts=2) for each in (CONNECT_TIMEOUT_SECONDS, ANSWER_TIMEOUT_SECONDS)]
+    settings = {
+        "connect_timeout": shortest(CONNECT_TIMEOUT_SECONDS, options, parts=2),
+        "timeout": shortest(ANSWER_TIMEOUT_SECONDS, options, parts=2),
+        "no_delay": True,
+        "default_noreply": False,
+    }
     try:
-        return MemcachedClient(_Servers(options["servers"], *timeouts))
+        return MemcachedClient(_Servers(options["servers"], settings))
     except ValueError as error:
         raise ImproperlyConfigured(f"{service}: the address of a server can't be read: {error}") from error
 
@@ -64,33 +75,65 @@ async def open_async_client(service: str, options: Mapping[str, Any]) -> Threade
     return ThreadedClient(open_client(service, options), _THREADS, "taskq-memcached")
 
 
+class _Connections:
+    """The connections to one server, each of which one thread uses at a time.
+
+    pymemcache's own pool closes those in use with the others.
+
+    Args:
+        connect: makes a client with a connection that its first command opens.
+    """
+
+    def __init__(self, connect: Callable[[], Any]) -> None:
+        self._connect = connect
+        self._idle: deque[Any] = deque()
+
+    @contextmanager
+    def one(self) -> Iterator[Any]:
+        """Use a connection. If that fails, those that are not in use are closed, too: the server may have ended."""
+        try:
+            client = self._idle.pop()
+        except IndexError:
+            client = self._connect()
+        try:
+            yield client
+        except BaseException:
+            client.close()
+            self.close()
+            raise
+        self._idle.append(client)
+
+    def close(self) -> None:
+        """Close the connections that are not in use."""
+        while self._idle:
+            with suppress(IndexError):
+                self._idle.pop().close()
+
+
 class _Servers:
     """The servers, each with its connections.
 
     Args:
         addresses: the servers' addresses.
-        connect_seconds: how long a connection may take.
-        answer_seconds: how long an answer may take.
+        settings: the arguments of pymemcache's ``Client``.
     """
 
-    def __init__(self, addresses: Sequence[str], connect_seconds: float, answer_seconds: float) -> None:
+    def __init__(self, addresses: Sequence[str], settings: Mapping[str, Any]) -> None:
         specs = [normalize_server_spec(each) for each in addresses]
         # A name decides which keys are on the server, so it is written as HashClient writes it.
-        self.clients = {
-            spec if isinstance(spec, str) else f"{spec[0]}:{spec[1]}": PooledClient(
-                spec,
-                connect_timeout=connect_seconds,
-                timeout=answer_seconds,
-                no_delay=True,
-                default_noreply=False,
-            )
+        self._connections = {
+            spec if isinstance(spec, str) else f"{spec[0]}:{spec[1]}": _Connections(partial(Client, spec, **settings))
             for spec in specs
         }
-        self._hash = RendezvousHash(list(self.clients))
+        self._hash = RendezvousHash(list(self._connections))
 
-    def of(self, key: str) -> Any:
-        """The client of the server that has a key."""
-        return self.clients[self.name_of(key)]
+    def at(self, name: str) -> AbstractContextManager[Any]:
+        """A connection to a server."""
+        return self._connections[name].one()
+
+    def of(self, key: str) -> AbstractContextManager[Any]:
+        """A connection to the server that has a key."""
+        return self.at(self.name_of(key))
 
     def name_of(self, key: str) -> str:
         """The server that has a key."""
@@ -105,8 +148,8 @@ class _Servers:
 
     def close(self) -> None:
         """Close the connections that are not in use."""
-        for client in self.clients.values():
-            client.close()
+        for each in self._connections.values():
+            each.close()
 
 
 def _operation(servers: _Servers, call: Call) -> Operation:
@@ -115,24 +158,28 @@ def _operation(servers: _Servers, call: Call) -> Operation:
         case "gets":
             found: dict[str, tuple[bytes, str]] = {}
             for server, keys in servers.by_server(given["keys"]).items():
-                values = yield servers.clients[server].gets_many(keys)
+                with servers.at(server) as client:
+                    values = yield client.gets_many(keys)
                 found |= {key: (value, cas.decode()) for key, (value, cas) in values.items()}
             return found
         case "store":
-            client, key, value = servers.of(given["key"]), given["key"], given["value"]
-            if given["cas"] is None:
-                written = yield client.add(key, value, expire=given["expiry"])
-            else:
-                written = yield client.cas(key, value, given["cas"].encode(), expire=given["expiry"])
+            key, value, cas, expiry = given["key"], given["value"], given["cas"], given["expiry"]
+            with servers.of(key) as client:
+                if cas is None:
+                    written = yield client.add(key, value, expire=expiry)
+                else:
+                    written = yield client.cas(key, value, cas.encode(), expire=expiry)
             return bool(written)  # None: the value that was to be replaced is gone
         case "append":
-            client, key, value, expiry = servers.of(given["key"]), given["key"], given["value"], given["expiry"]
-            while not ((yield client.append(key, value)) or (yield client.add(key, value, expire=expiry))):
-                pass  # another writer has just made the value
-            yield client.touch(key, expiry)
-            return (yield client.get(key)) or b""
+            key, value, expiry = given["key"], given["value"], given["expiry"]
+            with servers.of(key) as client:
+                while not ((yield client.append(key, value)) or (yield client.add(key, value, expire=expiry))):
+                    pass  # another writer has just made the value
+                yield client.touch(key, expiry)
+                return (yield client.get(key)) or b""
         case "delete":
-            yield servers.of(given["key"]).delete(given["key"])
+            with servers.of(given["key"]) as client:
+                yield client.delete(given["key"])
             return None
     raise CallError(call, "UnknownOperation", "this module has no such operation", Trouble.REFUSED)
 
@@ -142,9 +189,9 @@ def _call_error(call: Call, error: MemcacheError | OSError) -> CallError:
     if isinstance(error, MemcacheServerError):
         if _TOO_LARGE in text:
             return CallError(call, "TooLarge", f"{text}: see the server's option -I", Trouble.REFUSED)
-        if _OUT_OF_MEMORY in text:
+        if _OUT_OF_MEMORY in text.lower():
             hint = "give the server more memory (-m), or let it drop values (without -M)"
-            return CallError(call, "OutOfMemory", f"{text}: {hint}", Trouble.TRANSIENT)
+            return CallError(call, OUT_OF_MEMORY, f"{text}: {hint}", Trouble.TRANSIENT)
     elif isinstance(error, MemcacheClientError):
         return CallError(call, name, text, Trouble.REFUSED)
     return CallError(call, name, text or "no answer in time", Trouble.TRANSIENT)
@@ -160,16 +207,3 @@ class MemcachedClient(SDKClient):
     """A client of one or more servers. Threads may share it."""
 
     sdk = SDK(_operation, (MemcacheError, OSError), _call_error)
-
-    def call(self, call: Call) -> Any:
-        """Make one call, once. If a connection breaks, those that are not in use are closed, too.
-
-        Raises:
-            CallError: the call failed.
-        """
-        try:
-            return super().call(call)
-        except CallError as error:
-            if error.trouble is Trouble.TRANSIENT:
-                self.close()
-            raise

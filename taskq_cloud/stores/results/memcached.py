@@ -26,7 +26,7 @@ from taskq_cloud.core.flows import Call, CallError, Flow, Gather, Trouble
 from taskq_cloud.core.model.capabilities import StoreCapabilities
 from taskq_cloud.core.ports import Service
 from taskq_cloud.core.urls import query_of, shown
-from taskq_cloud.errors import ImproperlyConfigured
+from taskq_cloud.errors import ImproperlyConfigured, Unreachable
 from taskq_cloud.stores.buckets import FailureKind, StoredObject, StoreErrors, Write
 from taskq_cloud.stores.results import _appended_joins as joins
 from taskq_cloud.stores.results._documents import DocumentResults
@@ -55,6 +55,7 @@ _LONGEST_KEY: Final = 250
 _PLAIN: Final = re.compile(r"[!-~]+")
 
 _CHANGED: Final = "Changed"
+_OUT_OF_MEMORY: Final = "OutOfMemory"
 _KINDS: Final = {_CHANGED: FailureKind.CONDITION_FAILED, "TooLarge": FailureKind.TOO_LARGE_TO_WRITE}
 _OPERATIONS: Final = {"gets": "reading", "store": "writing", "append": "writing", "delete": "deleting"}
 
@@ -134,6 +135,16 @@ class MemcachedResults(DocumentResults):
         return _fitting(f"{self.prefix}taskq-{kind}-", key)
 
 
+class _ServerErrors(StoreErrors):
+    """Translates the failed calls of the servers."""
+
+    def check(self, answer: Any) -> Any:
+        """Return the answer of a successful call, or raise an error that names the servers and the remedy."""
+        if isinstance(answer, CallError) and answer.code == _OUT_OF_MEMORY:
+            raise Unreachable(f"{self.name}: {answer.message}") from answer
+        return super().check(answer)
+
+
 class _Values:
     """The values of the servers: see ``stores.buckets.Collection``."""
 
@@ -143,7 +154,7 @@ class _Values:
     created_early = False
 
     def __init__(self, name: str) -> None:
-        self.errors = StoreErrors(name, "nothing has to be created", _KINDS, _OPERATIONS)
+        self.errors: StoreErrors = _ServerErrors(name, "nothing has to be created", _KINDS, _OPERATIONS)
 
     def creation(self) -> Sequence[Call]:
         return ()
