@@ -12,6 +12,7 @@ from taskq_cloud.task import Task
 
 if TYPE_CHECKING:
     from taskq_cloud.calling.options import CallKeywords
+    from taskq_cloud.calling.transaction import Transaction
     from taskq_cloud.deploy.topology.model import Topology
     from taskq_cloud.results.async_result import AsyncResult
     from taskq_cloud.results.group_result import GroupResults
@@ -109,6 +110,19 @@ class TaskQ(PeriodicTasks):
         from taskq_cloud.calling.tasks import send_named
 
         return await self.arun(send_named(self, name, args, kwargs, options))
+
+    def transaction(self, connection: Any) -> Transaction:
+        """Send the calls of a block in a database transaction of your own: see docs/postgresql.md.
+
+        A call is there for the workers once the transaction is committed, and gone if it is rolled back. The broker
+        has to be PostgreSQL, and the connection has to lead to its database.
+
+        Args:
+            connection: a connection of psycopg 3, asyncpg, SQLAlchemy or Django, or the alias of one of Django's.
+        """
+        from taskq_cloud.calling.transaction import Transaction  # few processes have one
+
+        return Transaction(self, connection)
 
     def signature(
         self, task: Any, args: Args = None, kwargs: Kwargs = None, options: Kwargs = None, **more: Any

@@ -234,6 +234,15 @@ WITH removed AS (DELETE FROM {messages} WHERE queue = %(queue)s RETURNING 1) SEL
 
 _PURGE_GROUPS = "DELETE FROM {groups} WHERE queue = %(queue)s"
 
+IDENTITY: Final = """
+SELECT current_database() AS database, (extract(epoch FROM pg_postmaster_start_time()) * 1000000)::bigint AS started_at
+"""
+
+SCHEMA_OF: Final = """
+SELECT nspname AS schema FROM pg_namespace JOIN pg_class ON pg_class.relnamespace = pg_namespace.oid
+WHERE pg_class.oid = to_regclass('{messages}')
+"""
+
 
 class Statements:
     """The statements for some tables.

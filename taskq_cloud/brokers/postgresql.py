@@ -27,13 +27,13 @@ from taskq_cloud.brokers._local import (
 )
 from taskq_cloud.brokers._postgresql_schema import DEFAULT_PREFIX, Tables
 from taskq_cloud.brokers._postgresql_sending import Batch
-from taskq_cloud.brokers._postgresql_statements import Statements, array_of
+from taskq_cloud.brokers._postgresql_statements import IDENTITY, SCHEMA_OF, Statements, array_of
 from taskq_cloud.brokers._postgresql_waiting import receive_or_wait
 from taskq_cloud.core.flows import Call, CallError, Flow
 from taskq_cloud.core.model.announcements import Listener
 from taskq_cloud.core.model.capabilities import BrokerCapabilities, is_ordered
 from taskq_cloud.core.model.message import Delivery, Outgoing, Refused, Sent, Settlement
-from taskq_cloud.core.ports import Depth, HeldMessage, HeldPage, Service
+from taskq_cloud.core.ports import Depth, HeldMessage, HeldPage, Place, Service
 from taskq_cloud.core.postgresql import Database, database_of, operational_error
 from taskq_cloud.core.urls import shown
 from taskq_cloud.errors import OperationalError
@@ -51,16 +51,22 @@ class PostgreSQLBroker:
         database: the database.
         tables: the names of its tables; None: the default ones.
         clock: returns the time, in seconds since the epoch; None: the server's own time counts.
+        topics: the beginning of what is announced; None: it is made from the names of the tables.
     """
 
     capabilities: ClassVar[BrokerCapabilities] = LOCAL_CAPABILITIES
 
     def __init__(
-        self, database: Database, tables: Tables | None = None, clock: Callable[[], float] | None = None
+        self,
+        database: Database,
+        tables: Tables | None = None,
+        clock: Callable[[], float] | None = None,
+        topics: str | None = None,
     ) -> None:
         self._database = database
         self._tables = tables or Tables()
         self._clock = clock
+        self._topics = f"{self._tables.schema}.{self._tables.prefix}" if topics is None else topics
         self._schema = self._tables.script
         self._sql = Statements(self._tables, given_time=clock is not None)
 
@@ -85,6 +91,23 @@ class PostgreSQLBroker:
     def services(self) -> Mapping[str, Service]:
         """The one service, which is the database."""
         return {self._database.name: self._database.service}
+
+    @property
+    def identity(self) -> str:
+        """The query that identifies a database: by its name, and by the start of its server."""
+        return IDENTITY
+
+    def place(self) -> Flow[Place]:
+        """Find the broker's database and schema; see ``SendsInTransactions.place``."""
+        about = "the broker's database"
+        statements: list[tuple[str, dict[str, Any]]] = [(IDENTITY, {}), (SCHEMA_OF.format(**self._tables.names), {})]
+        [[identity], [row]] = yield from self._run("query", about, statements)
+        return Place(identity, row["schema"])
+
+    def within(self, service: str, place: Place) -> PostgreSQLBroker:
+        """Make a broker that sends by the calls of a service: see ``SendsInTransactions.within``."""
+        database = Database(service, self._database.service, {})
+        return PostgreSQLBroker(database, Tables(place.schema, self._tables.prefix), self._clock, self._topics)
 
     def send(self, queue: str, messages: Sequence[Outgoing]) -> Flow[list[Sent | Refused]]:
         """Send messages, up to ``send_batch`` in one transaction; see ``Broker.send``."""
@@ -234,8 +257,7 @@ class PostgreSQLBroker:
 
     def _topic(self, queue: str) -> str:
         """The channel on which a queue's messages are announced; its length is limited, and the queue's name isn't."""
-        name = f"{self._tables.schema}.{self._tables.prefix}{queue}"
-        return f"taskq_queue_{sha256(name.encode()).hexdigest()[:24]}"
+        return f"taskq_queue_{sha256((self._topics + queue).encode()).hexdigest()[:24]}"
 
 
 def _delivery(queue: str, row: Mapping[str, Any], now: float, lease_seconds: float) -> Delivery:

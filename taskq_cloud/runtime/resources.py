@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from taskq_cloud.core.lazy import lazy
 from taskq_cloud.errors import ImproperlyConfigured
+from taskq_cloud.runtime.open_transactions import transaction_of
 
 if TYPE_CHECKING:
     from taskq_cloud.clients.async_connections import AsyncConnections
@@ -104,7 +105,9 @@ class Resources:
         """The outbox through which messages leave: codec, broker and scheduler."""
         from taskq_cloud.core.messages.sending import Outbox
 
-        return Outbox(self.codec, self.broker, self.scheduler, priorities=self.priorities, hooks=self.hooks)
+        within = transaction_of(self)
+        broker = self.broker if within is None else within.broker
+        return Outbox(self.codec, broker, self.scheduler, priorities=self.priorities, hooks=self.hooks)
 
     @lazy
     def priorities(self) -> PriorityLevels:
@@ -134,10 +137,16 @@ class Resources:
 
     def run(self, flow: Flow[T]) -> T:
         """Drive a flow in the calling thread."""
+        within = transaction_of(self)
+        if within is not None:
+            return within.run(flow)
         return self.connections.run(flow, self.conf.service_timeout)
 
     async def arun(self, flow: Flow[T]) -> T:
         """Drive a flow on the running event loop."""
+        within = transaction_of(self)
+        if within is not None:
+            return await within.arun(flow)
         return await self.async_connections.run(flow, self.conf.service_timeout)
 
     def result_expires_at(self) -> float | None:
