@@ -71,7 +71,7 @@ def connection_error(call: Call, server: str, error: Exception) -> CallError:
     elif isinstance(error, NotRedisError):
         remedy = ": check the port, and whether it needs rediss://"
     elif isinstance(error, ssl.SSLError):
-        remedy = ": does the server use TLS? without it, write redis://"
+        remedy = ": for a server without TLS, write redis://"
     cause = str(error) or "no answer in time" if isinstance(error, TimeoutError) else str(error)
     name = type(error).__name__
     return CallError(call, name, f"{server}: {cause or name}{remedy}", trouble)

@@ -16,6 +16,7 @@ from taskq_cloud.clients.redis_protocol import NotRedisError, Replies, packed
 from taskq_cloud.core.redis import RedisServer
 
 _CLOSED_HERE: Final = "the connection is closed"
+_NO_HANDSHAKE: Final = "no answer to the beginning of TLS: for a server without TLS, write redis://"
 
 
 def connected(server: RedisServer, seconds: float) -> socket.socket:
@@ -40,10 +41,18 @@ def connected(server: RedisServer, seconds: float) -> socket.socket:
         else:
             opened.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             opened.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
-        return opened if context is None else context.wrap_socket(opened, server_hostname=server.host)
+        return opened if context is None else _encrypted(opened, context, server)
     except BaseException:
         opened.close()
         raise
+
+
+def _encrypted(opened: socket.socket, context: ssl.SSLContext, server: RedisServer) -> ssl.SSLSocket:
+    try:
+        return context.wrap_socket(opened, server_hostname=server.host)
+    except TimeoutError:
+        # A server without TLS waits for the end of a command.
+        raise TimeoutError(_NO_HANDSHAKE) from None
 
 
 def set_timeout(opened: socket.socket, seconds: float) -> None:
@@ -110,11 +119,14 @@ async def async_connected(server: RedisServer, seconds: float, answer_seconds: f
     def protocol() -> AsyncConnection:
         return AsyncConnection(str(server), answer_seconds)
 
-    async with asyncio.timeout(seconds):
-        if server.path:
-            _, connection = await loop.create_unix_connection(protocol, server.path)
-        else:
-            _, connection = await loop.create_connection(protocol, server.host, server.port, ssl=context)
+    try:
+        async with asyncio.timeout(seconds):
+            if server.path:
+                _, connection = await loop.create_unix_connection(protocol, server.path)
+            else:
+                _, connection = await loop.create_connection(protocol, server.host, server.port, ssl=context)
+    except TimeoutError:
+        raise TimeoutError(NO_ANSWER if context is None else _NO_HANDSHAKE) from None
     return connection
 
 
