@@ -11,7 +11,7 @@ operation        parameters                                  answer
 ``prepare`` creates the tables (``core.model.sql_tables``), and adds the columns that they lack. With the option
 ``create_tables`` False it changes nothing, and tables or columns that are missing are an error.
 
-Threads share a synchronous engine, an event loop has an asynchronous one, for which ``sqlalchemy_urls`` chooses the
+Threads share a synchronous engine, an event loop has an asynchronous one, for which ``core.sqlalchemy`` chooses the
 driver; without one for event loops, threads make the calls. A transaction that writes to SQLite takes the lock at its
 beginning: otherwise two that have read would wait for each other.
 
@@ -31,9 +31,10 @@ from typing import Any, Final
 
 from taskq_cloud.clients.base import ThreadedClient, shortest
 from taskq_cloud.clients.interruptions import interruption_in
-from taskq_cloud.clients.sqlalchemy_urls import DIALECTS, EXTRAS, driver_for
+from taskq_cloud.clients.sql_errors import MISSING_TABLE, database_error
 from taskq_cloud.core.flows import Call, CallError, Trouble
 from taskq_cloud.core.model.sql_tables import SQLTable
+from taskq_cloud.core.sqlalchemy import DIALECTS, EXTRAS, driver_for
 from taskq_cloud.errors import ImproperlyConfigured, MissingExtra
 
 try:
@@ -43,7 +44,6 @@ try:
 except ImportError as error:
     raise MissingExtra("a db+ URL", "sqlalchemy") from error
 
-from taskq_cloud.clients.sqlalchemy_errors import MISSING_TABLE, call_error
 
 CONNECT_TIMEOUT_SECONDS: Final = 5.0
 ANSWER_TIMEOUT_SECONDS: Final = 30
@@ -170,7 +170,7 @@ class _Work:
     def failure(self, call: Call, error: Exception, before: BaseException | None) -> BaseException:
         """The exception to raise in place of SQLAlchemy's: the call's error, or what was raised into the call."""
         interruption = interruption_in(error, before)
-        return call_error(call, error, self._place) if interruption is None else interruption
+        return database_error(call, error, self._place) if interruption is None else interruption
 
     def _prepared(self, connection: Any, call: Call) -> list[str]:
         """Create tables and columns that are missing, and return the names of the tables whose ids are a sequence's."""

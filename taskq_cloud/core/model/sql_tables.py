@@ -1,6 +1,13 @@
-"""The description of a table in an SQL database, by which a client creates it or adds the columns that it lacks."""
+"""The description of a table in an SQL database, by which a client creates it or adds the columns that it lacks.
+
+Also here: the form of a statement's parameters that most drivers take.
+"""
 
 from __future__ import annotations
+
+import re
+from functools import lru_cache
+from typing import Final
 
 from taskq_cloud.core.lazy.values import dataclass
 
@@ -22,3 +29,12 @@ class SQLTable:
     create: tuple[str, ...]
     columns: tuple[tuple[str, str], ...] = ()
     complete: tuple[str, ...] = ()
+
+
+_PARAMETER: Final = re.compile(r"(?<![:\w]):(\w+)")
+
+
+@lru_cache(maxsize=256)
+def pyformat(sql: str) -> str:
+    """Write the parameters of a statement as ``%(name)s`` in place of ``:name``; the statement has no other ``%``."""
+    return _PARAMETER.sub(r"%(\1)s", sql)

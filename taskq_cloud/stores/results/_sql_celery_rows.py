@@ -18,6 +18,8 @@ record is made of Celery's columns.
 
 from __future__ import annotations
 
+import base64
+import binascii
 import io
 import json
 import pickle
@@ -135,6 +137,26 @@ def encoded(value: Any) -> bytes | None:
     return serializers.dumps(value).encode() if value else None
 
 
+def text_of(value: Any) -> str:
+    """Write a value as JSON."""
+    return serializers.dumps(value)
+
+
+def stored_bytes(text: str | None, encoding: str) -> bytes | None:
+    """The bytes that a column of text stands for: Celery writes those of binary serializers in base64."""
+    if text is None:
+        return None
+    return base64.b64decode(text) if encoding == "binary" else text.encode()
+
+
+def described_value(record_id: str, text: str | None, encoding: str) -> Any:
+    """Decode arguments, which django-celery-results stores as their ``repr``, encoded or not."""
+    try:
+        return plain_value(record_id, stored_bytes(text, encoding))
+    except (DecodeError, binascii.Error):
+        return text
+
+
 def time_done(document: Mapping[str, Any]) -> datetime | None:
     """When a task ended, by its document, in UTC."""
     done = result_document.date_done(document)
@@ -172,8 +194,8 @@ def _json_of(record_id: str, stored: bytes | None) -> str:
         serializers.loads(text)
     except (DecodeError, pickle.UnpicklingError, TypeError, ValueError, EOFError, IndexError, KeyError) as error:
         raise DecodeError(
-            f"Celery's result of task {record_id} can't be read: {error}; set Celery's result_serializer to 'json', and "
-            "its result_compression, if any, to 'gzip' or 'bzip2'",
+            f"Celery's result of task {record_id} can't be read: {error}; set Celery's result_serializer to 'json', "
+            "and its result_compression, if any, to 'gzip' or 'bzip2'",
             record_id,
         ) from error
     else:
@@ -181,7 +203,7 @@ def _json_of(record_id: str, stored: bytes | None) -> str:
 
 
 class _Plain(pickle.Unpickler):
-    """Reads pickles of numbers, texts, lists and the like, as Celery before 5.7 wrote results, and nothing with code."""
+    """Reads pickles of numbers, texts, lists and the like, as Celery before 5.7 wrote results; nothing with code."""
 
     def find_class(self, module: str, name: str, /) -> Any:
         """Refuse to import anything: a pickle could run whatever its writer likes."""

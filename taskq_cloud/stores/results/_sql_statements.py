@@ -80,6 +80,7 @@ class RecordTable:
         state: the column with the state; it is only needed where others write the table, too.
         own: the column with the state of our last write; empty: nobody else writes the table.
         serial: an expression for the column ``id`` of a new row; empty: the database fills it in.
+        kept: the columns that stay as they are when a row is replaced, beside the key.
     """
 
     name: str
@@ -89,6 +90,12 @@ class RecordTable:
     state: str = "state"
     own: str = ""
     serial: str = ""
+    kept: frozenset[str] = frozenset()
+
+    @property
+    def replaced(self) -> list[str]:
+        """The columns that a new row replaces."""
+        return [name for name in self.columns if name != self.key and name not in self.kept]
 
     def replaceable(self, new: _New, now: str) -> str:
         """The condition under which a stored row may be replaced: ``records.may_replace``.
@@ -132,12 +139,13 @@ class RecordStatements:
         if self._dialect == "postgresql":
             columns = {name: [row[name] for row in rows] for name in self._table.columns}
             return [(self._save, {**columns, "now": now})]
+        kept = [{name: row[name] for name in self._table.columns} for row in rows]
         if self._dialect == "sqlite":
-            return [(self._save, {**row, "now": now}) for row in rows]
+            return [(self._save, {**row, "now": now}) for row in kept]
         token = uuid4().hex
         chosen, parameters = _among(self._dialect, self._table.key, [row[self._table.key] for row in rows])
         select = f"SELECT {self._table.key} FROM {self._table.name} WHERE {chosen} AND taskq_token = :token"
-        writes: list[Statement] = [(self._save, {**row, "now": now, "token": token}) for row in rows]
+        writes: list[Statement] = [(self._save, {**row, "now": now, "token": token}) for row in kept]
         return [*writes, (select, {**parameters, "token": token})]
 
     def saved(self, answers: Sequence[Rows]) -> set[str]:
@@ -361,7 +369,7 @@ def _save_many(table: RecordTable) -> str:
 
 
 def _on_conflict(table: RecordTable) -> str:
-    changes = ", ".join(f"{name} = excluded.{name}" for name in table.columns if name != table.key)
+    changes = ", ".join(f"{name} = excluded.{name}" for name in table.replaced)
     condition = table.replaceable(lambda column: f"excluded.{column}", ":now")
     return f"ON CONFLICT ({table.key}) DO UPDATE SET {changes} WHERE {condition} RETURNING {table.key}"
 
@@ -369,7 +377,7 @@ def _on_conflict(table: RecordTable) -> str:
 def _save_with_token(table: RecordTable) -> str:
     names = list(table.columns)
     condition = table.replaceable(lambda column: f":{column}", ":now").replace("stored.", "")
-    changes = ", ".join(f"{name} = IF(taskq_token = :token, :{name}, {name})" for name in names if name != table.key)
+    changes = ", ".join(f"{name} = IF(taskq_token = :token, :{name}, {name})" for name in table.replaced)
     serial = ("id, ", f"{table.serial}, ") if table.serial else ("", "")
     return f"""
         INSERT INTO {table.name} ({serial[0]}{", ".join(names)}, taskq_token)

@@ -1,4 +1,4 @@
-"""The tables of stores in SQL databases, as their clients create them: Celery's, with our columns, and ours beside them.
+"""The tables of stores in SQL databases, as their clients create them: Celery's with our columns, and ours beside them.
 
 Celery's tables are created as Celery creates them, so that either side may come first: where the database has
 sequences, PostgreSQL and MariaDB, Celery takes the ids of rows from one. Ours are wider where Celery's columns are
@@ -145,6 +145,33 @@ def celery_table(table: TableName, columns: Mapping[str, str], sequence: str, ve
         ),
         tuple((column, f"ALTER TABLE {name} ADD COLUMN {column} {kind}") for column, kind in (theirs | ours).items()),
         (index_of_expiry(table, vendor),),
+    )
+
+
+PLAIN_COLUMNS: Final = {
+    "id": "text",
+    "state": "text",
+    "version": "integer",
+    "payload": "text",
+    "expires_at": "double precision",
+    "fence": "bigint",
+}
+"""The columns of a table of records that is ours alone, and their types in PostgreSQL."""
+
+
+def plain_table(table: TableName, vendor: Vendor) -> SQLTable:
+    """Describe a table of records that is ours alone."""
+    types, name = _TYPES[vendor], table.quoted(vendor)
+    token = f", taskq_token {types['short']}" if vendor in ("mysql", "mariadb") else ""
+    columns = (
+        f"id {types['id']} NOT NULL PRIMARY KEY, state {types['short']} NOT NULL, version INTEGER NOT NULL, "
+        f"payload {types['text']} NOT NULL, expires_at {types['double precision']}, fence BIGINT NOT NULL{token}"
+    )
+    index = TableName(f"{table.name}_expires_at").quoted(vendor)
+    return SQLTable(
+        table.name,
+        table.schema,
+        (f"CREATE TABLE {name} ({columns})", f"CREATE INDEX {index} ON {name} (expires_at)"),
     )
 
 

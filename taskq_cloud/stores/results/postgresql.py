@@ -11,15 +11,15 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Callable, Mapping, Sequence
-from functools import lru_cache
 from typing import Any, ClassVar, Final
 from urllib.parse import SplitResult, urlsplit
 
-from taskq_cloud.clients.postgresql_urls import database_of
 from taskq_cloud.core.flows import Call, CallError, Flow, Trouble
 from taskq_cloud.core.model.announcements import Listener
 from taskq_cloud.core.model.capabilities import StoreCapabilities
+from taskq_cloud.core.model.sql_tables import pyformat
 from taskq_cloud.core.ports import Service
+from taskq_cloud.core.postgresql import database_of
 from taskq_cloud.core.records.compressed import unpacked
 from taskq_cloud.core.records.record import Record
 from taskq_cloud.errors import AccessDenied, OperationalError, StoreNotFound, Unreachable
@@ -75,7 +75,6 @@ _SCHEMA: Final = (
 _DENIED: Final = re.compile(r"28...|42501|25006|SchemaRefused")
 """A refused login or permission, a read-only server: their causes can be mended while a finished run waits."""
 _MISSING: Final = re.compile(r"3D000|3F000|42P01")
-_PARAMETER: Final = re.compile(r"(?<![:\w]):(\w+)")
 
 _SWEEP_EVERY: Final = 20
 
@@ -133,7 +132,7 @@ class PostgreSQLResults(SQLResults):
         return self._statements
 
     def _run(self, operation: str, statements: Sequence[Statement], announce: Sequence[str] = ()) -> Flow[list[Rows]]:
-        written = [(_written(sql), parameters) for sql, parameters in statements]
+        written = [(pyformat(sql), parameters) for sql, parameters in statements]
         answer: list[Rows] = yield from self._call(operation, schema=_SCHEMA, statements=written, announce=announce)
         return answer
 
@@ -168,9 +167,3 @@ class PostgreSQLResults(SQLResults):
 
     def _topic(self, task_id: str) -> str:
         return f"{_CHANNEL} {task_id}"
-
-
-@lru_cache(maxsize=64)
-def _written(sql: str) -> str:
-    """Write a statement with psycopg's named parameters."""
-    return _PARAMETER.sub(r"%(\1)s", sql)

@@ -14,21 +14,15 @@ from pathlib import Path
 from typing import Any, ClassVar, Final
 from urllib.parse import SplitResult, unquote
 
-from taskq_cloud.clients.sqlalchemy_urls import DIALECTS
-from taskq_cloud.core.flows import Call, CallError, Flow, Trouble
+from taskq_cloud.core.flows import Call, Flow
 from taskq_cloud.core.model.capabilities import StoreCapabilities
 from taskq_cloud.core.ports import Service
 from taskq_cloud.core.records.record import Record
+from taskq_cloud.core.sqlalchemy import DIALECTS
 from taskq_cloud.core.urls import shown, without_secrets
-from taskq_cloud.errors import (
-    AccessDenied,
-    ImproperlyConfigured,
-    OperationalError,
-    PayloadTooLarge,
-    StoreNotFound,
-    Unreachable,
-)
+from taskq_cloud.errors import ImproperlyConfigured
 from taskq_cloud.stores.results import _sql_celery_rows as rows
+from taskq_cloud.stores.results._sql_errors import sql_calls
 from taskq_cloud.stores.results._sql_results import SQLResults
 from taskq_cloud.stores.results._sql_statements import GROUPS, Dialect, RecordTable, Rows, Statement, Statements
 from taskq_cloud.stores.results._sql_tables import (
@@ -58,12 +52,6 @@ _VENDORS: Final[Mapping[str, tuple[Vendor, ...]]] = {
 _SEQUENCES: Final = {"task": "task_id_sequence", "group": "taskset_id_sequence"}
 _DEFAULT_NAMES: Final = {"task": "celery_taskmeta", "group": "celery_tasksetmeta"}
 _LONGEST_NAME: Final = 155
-
-_DENIED: Final = re.compile(
-    r"28...|42501|25006|1044|1045|1142|1143|1227|1290|1698|1792|1836|SQLITE_(READONLY|CANTOPEN).*"
-)
-_MISSING: Final = re.compile(r"3D000|3F000|42P01|1049|1146|MissingTable")
-_TOO_LARGE: Final = re.compile(r"1153|1406|22001")
 
 _OPTIONS: Final = {
     "create_tables": "create_tables_at_setup",
@@ -181,20 +169,10 @@ class SQLAlchemyResults(SQLResults):
         return answer
 
     def _call(self, operation: str, **parameters: Any) -> Flow[Any]:
-        try:
-            return (yield Call(self._service_name, operation, parameters))
-        except CallError as error:
-            kind: type[OperationalError] = OperationalError
-            if _DENIED.fullmatch(error.code):
-                kind = AccessDenied
-            elif _MISSING.fullmatch(error.code):
-                kind, self._prepared = StoreNotFound, None
-            elif _TOO_LARGE.fullmatch(error.code):
-                kind = PayloadTooLarge
-            elif error.trouble is not Trouble.REFUSED:
-                kind = Unreachable
-            about = "the tables can't be created" if operation == "prepare" else "the result store can't be used"
-            raise kind(f"{about}: {error.message}") from error
+        return (yield from sql_calls(Call(self._service_name, operation, parameters), self._forget))
+
+    def _forget(self) -> None:
+        self._prepared = None
 
     def _row(self, record: Record) -> Mapping[str, Any]:
         frame, text = rows.parted(record.payload)

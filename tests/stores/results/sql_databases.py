@@ -56,6 +56,6 @@ def mariadb_database(server: str) -> Iterator[str]:
     """Create a database in MariaDB, and yield its URL: ``mysql+pymysql://...``."""
     name = f"taskq_{uuid4().hex}"
     with closing(mariadb_server(server)) as connection:
-        connection.cursor().execute(f"CREATE DATABASE {name}")
+        connection.cursor().execute(f"CREATE DATABASE {name} CHARACTER SET utf8mb4")
         yield f"{server}/{name}"
         connection.cursor().execute(f"DROP DATABASE {name}")

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from contextlib import closing
 
 import pytest
 
 from taskq_cloud.stores.results.postgresql import PostgreSQLResults
 from taskq_cloud.testing.clock import FakeClock
-from taskq_cloud.testing.contracts.result_store import ResultStoreContract
-from tests.stores.results.sql_databases import postgresql_database, postgresql_server
+from tests.stores.results.shared_store import SharedStoreContract
+from tests.stores.results.sql_databases import postgresql_database
 
 pytestmark = pytest.mark.slow
 
@@ -22,11 +21,8 @@ def database(server_url: Callable[[str], str]) -> Iterator[str]:
         yield url
 
 
-class TestPostgreSQL(ResultStoreContract):
-    @pytest.fixture
-    def store(self, database: str, clock: FakeClock) -> PostgreSQLResults:
-        server, _, name = database.rpartition("/")
-        with closing(postgresql_server(server, name)) as connection:
-            if connection.execute("SELECT to_regclass('taskq_results')").fetchone()[0] is not None:
-                connection.execute("DELETE FROM taskq_results; DELETE FROM taskq_claims; DELETE FROM taskq_rates")
-        return PostgreSQLResults(database, clock=clock)
+class TestPostgreSQL(SharedStoreContract):
+    @pytest.fixture(scope="class")
+    @classmethod
+    def shared(cls, database: str, shared_clock: FakeClock) -> PostgreSQLResults:
+        return PostgreSQLResults(database, clock=shared_clock)

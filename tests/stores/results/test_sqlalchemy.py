@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -12,7 +11,7 @@ import sqlalchemy
 
 from taskq_cloud.stores.results.sqlalchemy import SQLAlchemyResults
 from taskq_cloud.testing.clock import FakeClock
-from taskq_cloud.testing.contracts.result_store import ResultStoreContract
+from tests.stores.results.shared_store import SharedStoreContract
 from tests.stores.results.sql_databases import mariadb_database, postgresql_database
 
 pytestmark = pytest.mark.slow
@@ -36,20 +35,17 @@ def databases(server_url: Callable[[str], str], tmp_path_factory: pytest.TempPat
         yield database
 
 
-def empty(url: str) -> None:
-    """Remove the rows that a test before may have left under the keys that tests share."""
-    scheme = {"postgresql": "postgresql+psycopg", "sqlite": "sqlite"}.get(url.partition(":")[0], "mysql+pymysql")
-    engine = sqlalchemy.create_engine(f"{scheme}:{url.partition(':')[2]}")
-    with engine.begin() as connection:
-        present = sqlalchemy.inspect(connection).get_table_names()
-        for table in {"celery_taskmeta", "taskq_claims", "taskq_rates"} & set(present):
-            connection.exec_driver_sql(f"DELETE FROM {table}")
-    engine.dispose()
+def without_disk(engine: Any) -> None:
+    """Let SQLite wait for no disk, of which the tests of the contract need nothing."""
+
+    @sqlalchemy.event.listens_for(getattr(engine, "sync_engine", engine), "connect")
+    def connected(connection: Any, _record: Any) -> None:
+        connection.execute("PRAGMA synchronous = OFF")
 
 
-class TestSQLAlchemy(ResultStoreContract):
-    @pytest.fixture(params=["sqlite", "postgresql", "mariadb"])
-    def store(self, request: pytest.FixtureRequest, databases: Any, clock: FakeClock) -> SQLAlchemyResults:
-        url = databases(request.param)
-        empty(url)
-        return SQLAlchemyResults(url, clock=clock)
+class TestSQLAlchemy(SharedStoreContract):
+    @pytest.fixture(scope="class", params=["sqlite", "postgresql", "mariadb"])
+    @classmethod
+    def shared(cls, request: pytest.FixtureRequest, databases: Any, shared_clock: FakeClock) -> SQLAlchemyResults:
+        options = {"engine_callback": without_disk} if request.param == "sqlite" else {}
+        return SQLAlchemyResults(databases(request.param), options, clock=shared_clock)

@@ -1,4 +1,4 @@
-"""SQLAlchemy's exceptions as ``CallError``: what has happened in which database, whether it may pass, and the remedy.
+"""The exceptions of database drivers as ``CallError``, for the clients that use any driver: SQLAlchemy's and Django's.
 
 The code is PostgreSQL's SQLSTATE, MySQL's error number or SQLite's error name, where the driver tells one.
 """
@@ -6,9 +6,8 @@ The code is PostgreSQL's SQLSTATE, MySQL's error number or SQLite's error name, 
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from typing import Any, Final
-
-from sqlalchemy import exc
 
 from taskq_cloud.core.flows import Call, CallError, Trouble
 
@@ -53,56 +52,57 @@ _TEXTS: Final = (
 """What libpq and old drivers tell by nothing but a text -> the code."""
 
 
-def call_error(call: Call, error: Exception, place: str) -> CallError:
+_WITHOUT_CODE: Final = frozenset({"OperationalError", "InterfaceError", "TimeoutError"})
+"""The classes by which a driver that tells no code says that it could not connect, or has lost the connection, and by
+which SQLAlchemy says that all connections of the pool are in use."""
+
+
+def database_error(call: Call, error: Exception, place: str) -> CallError:
     """Make the error of a call that has failed.
 
     Args:
         call: the call.
-        error: SQLAlchemy's exception, or one of the operating system.
-        place: the database's URL without its password, for the text.
+        error: the exception of SQLAlchemy or Django, or one of the operating system.
+        place: the database, without its password, for the text.
     """
-    original = getattr(error, "orig", None) or error
+    chain = list(_chain(error))
+    original = chain[-1] if len(chain) == 1 else chain[1]  # the first is the wrapper's
     text = _text_of(original)
-    code = _code_of(original, text)
+    code = _code_of(chain, text)
     remedy = next((remedy for pattern, remedy in _REMEDIES if re.fullmatch(pattern, code)), None)
     message = f"{place}: {text}" + (f": {remedy}" if remedy else "")
-    return CallError(call, code, message, _trouble_of(error, code, named=remedy is not None))
+    lost = isinstance(error, OSError) or getattr(error, "connection_invalidated", False) or code in _WITHOUT_CODE
+    transient = _TRANSIENT.fullmatch(code) or (lost and remedy is None)
+    return CallError(call, code, message, Trouble.TRANSIENT if transient else Trouble.REFUSED)
 
 
-def _trouble_of(error: Exception, code: str, *, named: bool) -> Trouble:
-    if _TRANSIENT.fullmatch(code):
-        return Trouble.TRANSIENT
-    if isinstance(error, exc.TimeoutError):  # all connections of the pool are in use
-        return Trouble.TRANSIENT
-    lost = isinstance(error, OSError) or getattr(error, "connection_invalidated", False)
-    # A driver that tells no code could not connect, or has lost the connection.
-    without_code = (
-        isinstance(error, exc.OperationalError | exc.InterfaceError) and code == type(_original(error)).__name__
-    )
-    return Trouble.TRANSIENT if not named and (lost or without_code) else Trouble.REFUSED
+def _chain(error: BaseException) -> Iterator[BaseException]:
+    """Yield an exception and those that it wraps: SQLAlchemy names the driver's ``orig``, others their cause."""
+    each: BaseException | None = error
+    while each is not None:
+        yield each
+        wrapped = getattr(each, "orig", None)
+        each = wrapped if isinstance(wrapped, BaseException) else each.__cause__
 
 
-def _original(error: Exception) -> Any:
-    return getattr(error, "orig", None) or error
-
-
-def _code_of(original: Any, text: str) -> str:
+def _code_of(chain: list[BaseException], text: str) -> str:
     """The database's own code of an error, or the name of the exception's class."""
-    cause = original.__cause__ if hasattr(original, "__cause__") else None
-    for each in (original, getattr(original, "orig", None), cause):
+    for each in chain:
         for name in ("sqlstate", "pgcode", "sqlite_errorname"):
             code = getattr(each, name, None)
-            if isinstance(code, str) and not (name == "sqlstate" and code == "HY000"):
+            if isinstance(code, str) and code != "HY000":
                 return code
     found = next((code for pattern, code in _TEXTS if pattern.search(text)), None)
     if found is not None:
         return found
-    args: tuple[Any, ...] = getattr(original, "args", ())
-    number = args[0] if args else None
-    return str(number) if isinstance(number, int) and number else type(original).__name__
+    for each in chain:
+        args: tuple[Any, ...] = each.args
+        if args and isinstance(args[0], int) and args[0]:
+            return str(args[0])
+    return type(chain[0]).__name__
 
 
-def _text_of(original: Any) -> str:
-    args: tuple[Any, ...] = getattr(original, "args", ())
+def _text_of(original: BaseException) -> str:
+    args: tuple[Any, ...] = original.args
     said = args[1] if len(args) > 1 and isinstance(args[0], int) and isinstance(args[1], str) else str(original)
     return " ".join(said.split())
