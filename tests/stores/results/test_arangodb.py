@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import pytest
 
 from emulators.documents import ArangoDB
@@ -15,13 +13,7 @@ from taskq_cloud.testing.contracts.result_store import ResultStoreContract
 pytestmark = pytest.mark.slow
 
 
-@pytest.fixture
-def server() -> Iterator[ArangoDB]:
-    with ArangoDB() as server:
-        yield server
-
-
 class TestArangoDB(ResultStoreContract):
     @pytest.fixture
-    def store(self, server: ArangoDB, clock: FakeClock) -> ArangoDBResults:
-        return ArangoDBResults(HTTPServer(server.url), clock=clock)
+    def store(self, arangodb: ArangoDB, clock: FakeClock) -> ArangoDBResults:
+        return ArangoDBResults(HTTPServer(arangodb.url), clock=clock)

@@ -1,83 +1,24 @@
-"""Results in Cosmos DB: the contract, the items of Celery's backend, and failures, against an emulator.
-
-The emulator answers 500 where the service answers 404 to a request for an item that doesn't exist: ``Corrected`` stands
-in front of it.
-"""
+"""Results in Cosmos DB: the contract, the items of Celery's backend, and expiry, against an emulator."""
 
 from __future__ import annotations
 
-import http.client
-from collections.abc import Callable, Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from threading import Thread
+from collections.abc import Iterator
 from typing import Any
-from urllib.parse import urlsplit
 from uuid import uuid4
 
 import pytest
+from azure.cosmos import CosmosClient
 
+from taskq_cloud.core.records.record import SUCCESS
+from taskq_cloud.errors import Unreachable
 from taskq_cloud.stores.results.cosmosdb import CosmosAccount, CosmosDBResults
 from taskq_cloud.testing.clock import FakeClock
-from taskq_cloud.testing.contracts.result_store import ResultStoreContract
+from taskq_cloud.testing.contracts.result_store import THE_YEAR_2100, ResultStoreContract, a_record
+from taskq_cloud.testing.driving import Drive, driving
 
 pytestmark = pytest.mark.slow
 
-KEY = "C2y6yDjf5/R+ob0N8A7Cgv30VRDJIWEHLM+4QDU5DE2nQ9nDuVTqobD4b8mGGyPMbIZnqyMsEcaGQy67XIw/Jw=="
-
-
-class Corrected(BaseHTTPRequestHandler):
-    """Passes requests on to the emulator, and makes 404 of its failure to find an item."""
-
-    protocol_version = "HTTP/1.1"
-    disable_nagle_algorithm = True
-    wbufsize = -1
-    emulator: str
-
-    def setup(self) -> None:
-        super().setup()
-        self.connection_to_emulator = http.client.HTTPConnection(self.emulator, timeout=30)
-
-    def finish(self) -> None:
-        self.connection_to_emulator.close()
-        super().finish()
-
-    def _pass_on(self) -> None:
-        body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
-        self.connection_to_emulator.request(self.command, self.path, body, dict(self.headers))
-        answer = self.connection_to_emulator.getresponse()
-        content = answer.read()
-        missing = answer.status == 500 and b"reading 'id'" in content
-        self.send_response(404 if missing else answer.status)
-        for name, value in answer.getheaders():
-            if name.lower() not in ("transfer-encoding", "content-length", "connection"):
-                self.send_header(name, value)
-        self.send_header("Content-Length", str(len(content)))
-        self.end_headers()
-        self.wfile.write(content)
-        self.wfile.flush()
-
-    do_GET = do_POST = do_PUT = do_DELETE = _pass_on  # noqa: N815 - the base class names them so
-
-    def log_message(self, format: str, *args: object) -> None:
-        pass
-
-
-@pytest.fixture(scope="module")
-def endpoint(server_url: Callable[[str], str]) -> Iterator[str]:
-    class Handler(Corrected):
-        emulator = urlsplit(server_url("cosmosdb")).netloc
-
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    server.daemon_threads = True
-    Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True).start()
-    yield f"http://127.0.0.1:{server.server_port}"
-    server.shutdown()
-    server.server_close()
-
-
-@pytest.fixture
-def account(endpoint: str) -> CosmosAccount:
-    return CosmosAccount(endpoint, KEY, discovery=False)
+TASK = "3f1c8a6e-0000-4000-8000-000000000002"
 
 
 @pytest.fixture
@@ -89,5 +30,57 @@ def database() -> str:
 @pytest.mark.filterwarnings("ignore:Sending a large body directly:ResourceWarning")
 class TestCosmosDB(ResultStoreContract):
     @pytest.fixture
-    def store(self, account: CosmosAccount, database: str, clock: FakeClock) -> Any:
-        return CosmosDBResults(account, database, clock=clock)
+    def store(self, cosmosdb: CosmosAccount, database: str, clock: FakeClock) -> CosmosDBResults:
+        return CosmosDBResults(cosmosdb, database, clock=clock)
+
+
+@pytest.fixture
+def store(cosmosdb: CosmosAccount, database: str) -> CosmosDBResults:
+    return CosmosDBResults(cosmosdb, database, clock=lambda: THE_YEAR_2100)
+
+
+@pytest.fixture
+def run(store: CosmosDBResults) -> Iterator[Drive]:
+    with driving("sync", store.services) as drive:
+        yield drive
+
+
+@pytest.fixture
+def container(cosmosdb: CosmosAccount, database: str) -> Any:
+    """The container as other programs see it."""
+    client = CosmosClient(cosmosdb.endpoint, cosmosdb.key, enable_endpoint_discovery=False)
+    return client.get_database_client(database).get_container_client("celerycol")
+
+
+def test_item_has_celerys_id_and_value_and_lives_until_it_expires(
+    store: CosmosDBResults, run: Drive, container: Any
+) -> None:
+    record = a_record(id=TASK, expires_at=THE_YEAR_2100 + 60.5)
+    run(store.save([record]))
+
+    item = container.read_item(f"celery-task-meta-{TASK}", f"celery-task-meta-{TASK}")
+
+    assert item["value"] == record.payload
+    assert item["ttl"] == 61
+
+
+def test_value_that_celery_has_written_is_read(store: CosmosDBResults, run: Drive, container: Any) -> None:
+    run(store.save([a_record("STARTED", id=TASK)]))
+    ended = a_record(SUCCESS, id=TASK, value="Celery's")
+    container.upsert_item({"id": f"celery-task-meta-{TASK}", "value": ended.payload})
+
+    assert run(store.load([TASK])) == {TASK: ended}
+    assert run(store.save([a_record(SUCCESS, id=TASK)])) == [False]
+
+
+def test_account_without_answer_is_unreachable(colour: str) -> None:
+    store = CosmosDBResults(CosmosAccount("http://127.0.0.1:9", "c2VjcmV0", discovery=False))
+    with driving(colour, store.services) as run, pytest.raises(Unreachable, match="celerydb/celerycol") as caught:
+        run(store.load(["a"]))
+    assert "c2VjcmV0" not in f"{caught.value}{store.services}"
+
+
+@pytest.fixture(params=["sync", "async"])
+def colour(request: pytest.FixtureRequest) -> str:
+    colour: str = request.param
+    return colour

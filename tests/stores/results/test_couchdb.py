@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from uuid import uuid4
 
 import pytest
@@ -15,12 +14,7 @@ from taskq_cloud.testing.contracts.result_store import ResultStoreContract
 pytestmark = pytest.mark.slow
 
 
-@pytest.fixture
-def server(server_url: Callable[[str], str]) -> HTTPServer:
-    return HTTPServer(server_url("couchdb").replace("couchdb:", "http:"))
-
-
 class TestCouchDB(ResultStoreContract):
     @pytest.fixture
-    def store(self, server: HTTPServer, clock: FakeClock) -> CouchDBResults:
-        return CouchDBResults(server, f"celery-{uuid4()}", clock=clock)
+    def store(self, couchdb: HTTPServer, clock: FakeClock) -> CouchDBResults:
+        return CouchDBResults(couchdb, f"celery-{uuid4()}", clock=clock)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from uuid import uuid4
 
 import pytest
@@ -15,12 +14,7 @@ from taskq_cloud.testing.contracts.result_store import ResultStoreContract
 pytestmark = pytest.mark.slow
 
 
-@pytest.fixture
-def server(server_url: Callable[[str], str]) -> HTTPServer:
-    return HTTPServer(server_url("elasticsearch").replace("elasticsearch:", "http:"))
-
-
 class TestElasticsearch(ResultStoreContract):
     @pytest.fixture
-    def store(self, server: HTTPServer, clock: FakeClock) -> ElasticsearchResults:
-        return ElasticsearchResults(server, f"celery-{uuid4()}", clock=clock)
+    def store(self, elasticsearch: HTTPServer, clock: FakeClock) -> ElasticsearchResults:
+        return ElasticsearchResults(elasticsearch, f"celery-{uuid4()}", clock=clock)

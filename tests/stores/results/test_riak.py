@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import pytest
 
 from emulators.documents import Riak
@@ -15,13 +13,7 @@ from taskq_cloud.testing.contracts.result_store import ResultStoreContract
 pytestmark = pytest.mark.slow
 
 
-@pytest.fixture
-def server() -> Iterator[Riak]:
-    with Riak() as server:
-        yield server
-
-
 class TestRiak(ResultStoreContract):
     @pytest.fixture
-    def store(self, server: Riak, clock: FakeClock) -> RiakResults:
-        return RiakResults(HTTPServer(server.url), clock=clock)
+    def store(self, riak: Riak, clock: FakeClock) -> RiakResults:
+        return RiakResults(HTTPServer(riak.url), clock=clock)

@@ -16,11 +16,17 @@ from hypothesis import HealthCheck, Phase, example, given, settings
 from hypothesis import strategies as st
 
 from taskq_cloud import TaskQ
+from taskq_cloud.stores.http_servers import HTTPServer
+from taskq_cloud.stores.results.arangodb import ArangoDBResults
 from taskq_cloud.stores.results.azure_blob import AzureBlobResults
+from taskq_cloud.stores.results.cosmosdb import CosmosDBResults
+from taskq_cloud.stores.results.couchdb import CouchDBResults
 from taskq_cloud.stores.results.dynamodb import DynamoDBResults
+from taskq_cloud.stores.results.elasticsearch import ElasticsearchResults
 from taskq_cloud.stores.results.filesystem import FileResults
 from taskq_cloud.stores.results.gcs import GCSResults
 from taskq_cloud.stores.results.memcached import MemcachedResults
+from taskq_cloud.stores.results.mongodb import MongoDBResults
 from taskq_cloud.stores.results.redis import RedisResults
 from taskq_cloud.stores.results.s3 import S3Results
 from taskq_cloud.testing.bench import Bench
@@ -30,12 +36,20 @@ from tests.workflows import evaluate, workflows
 
 pytestmark = pytest.mark.slow
 
-STORES = ("azure", "dynamodb", "file", "gcs", "memcached", "redis", "s3")
+DOCUMENTS = ("arangodb", "cosmosdb", "couchdb", "elasticsearch", "mongodb")
+STORES = ("azure", "dynamodb", "file", "gcs", "memcached", "redis", "s3", *DOCUMENTS)
 MEMBERS = int(os.environ.get("TASKQ_TEST_JOIN_MEMBERS", "250"))
 """Enough members for more than one set; docs/workflows.md states the cost of 1,000 members."""
-MOST_CALLS = {"azure": 3.1, "dynamodb": 2.1, "file": 2.1, "gcs": 3.1, "memcached": 2.1, "redis": 2.1, "s3": 3.1}
+MOST_CALLS = {"azure": 3.1, "dynamodb": 2.1, "file": 2.1, "gcs": 3.1, "memcached": 2.1, "redis": 2.1, "s3": 3.1} | {
+    "arangodb": 3.1,
+    "cosmosdb": 4.1,
+    "couchdb": 3.1,
+    "elasticsearch": 3.1,
+    "mongodb": 2.1,
+}
 """The most calls for each member of a chord: one for its result and one for its arrival. Object stores also need one to
-read the result; the other stores read a hundred results in one call. The fraction covers the calls that are made once
+read the result; the other stores read a hundred results in one call. Stores of documents, except
+MongoDB, read a join before they write it, and again if another member has written it meanwhile. The fraction covers the calls that are made once
 for each set of members and once for the chord."""
 T, U = ("task", "a", False), ("task", "b", False)
 
@@ -63,6 +77,8 @@ def make_bench(request: pytest.FixtureRequest) -> Callable[[TaskQ], Bench]:
     unique = {"global_keyprefix": str(uuid4())}
     store: Any
     match request.param:
+        case name if name in DOCUMENTS:
+            store = documents(name, made, clock)
         case "azure":
             store = AzureBlobResults(made("make_container")(), clock=clock)
         case "dynamodb":
@@ -79,6 +95,21 @@ def make_bench(request: pytest.FixtureRequest) -> Callable[[TaskQ], Bench]:
         case "s3":
             store = S3Results(made("make_bucket")(), clock=clock)
     return partial(Bench.of, clock=clock, store=store)
+
+
+def documents(name: str, made: Callable[[str], Any], clock: FakeClock) -> Any:
+    """A store of documents, with a database or an index of its own."""
+    unique = f"celery-{uuid4()}"
+    match name:
+        case "arangodb":
+            return ArangoDBResults(HTTPServer(made("arangodb").url), clock=clock)
+        case "cosmosdb":
+            return CosmosDBResults(made("cosmosdb"), unique, clock=clock)
+        case "couchdb":
+            return CouchDBResults(made("couchdb"), unique, clock=clock)
+        case "elasticsearch":
+            return ElasticsearchResults(made("elasticsearch"), unique, clock=clock)
+    return MongoDBResults(made("server_url")("mongodb"), unique, clock=clock)
 
 
 def has_chord(node: Any) -> bool:
