@@ -17,16 +17,12 @@ PROJECT: Final = Path(__file__).with_name("project")
 _IMPORT: Final = re.compile(r"^(\s*(?:from|import) )celery\b", re.MULTILINE)
 
 
-def with_imports_of(package: str, text: str) -> str:
-    """Change the imports of a module of Celery's to those of a package."""
-    return _IMPORT.sub(rf"\g<1>{package}", text)
-
-
 def write_project(package: str, folder: Path) -> Path:
     """Write the project's modules into a folder, with the imports of a package."""
     folder.mkdir(parents=True, exist_ok=True)
     for module in PROJECT.glob("*.py"):
-        (folder / module.name).write_text(with_imports_of(package, module.read_text()))
+        text = _IMPORT.sub(rf"\g<1>{package}", module.read_text())
+        (folder / module.name).write_text(text)
     return folder
 
 

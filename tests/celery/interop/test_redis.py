@@ -74,12 +74,6 @@ class Warehouse:
             wait_or_kill(self.processes.pop(), SECONDS)
 
 
-def write_project(package: str, folder: Path) -> None:
-    folder.mkdir()
-    source = Path(__file__).with_name("redis_project") / f"{MODULE}.py"
-    (folder / source.name).write_text(loading.with_imports_of(package, source.read_text()))
-
-
 @pytest.fixture(scope="module")
 def warehouse(server_url: Callable[[str], str], tmp_path_factory: pytest.TempPathFactory) -> Iterator[Warehouse]:
     folder = tmp_path_factory.mktemp("redis")
@@ -92,7 +86,7 @@ def warehouse(server_url: Callable[[str], str], tmp_path_factory: pytest.TempPat
         "TASKQ_VISIBILITY_TIMEOUT": "2",
     }
     for package in PACKAGES:
-        write_project(package, folder / package)
+        loading.write_project(package, folder / package)
     with pytest.MonkeyPatch.context() as patch:
         sides = {}
         for package, backend in ((CELERY, "taskq+redis"), (OURS, "redis")):
@@ -106,6 +100,7 @@ def warehouse(server_url: Callable[[str], str], tmp_path_factory: pytest.TempPat
             made.worker(package, f"{QUEUES[package]},both", package)
         yield made
         made.stop()
+        sides[CELERY].app.backend._taskq.close()
         for side in sides.values():
             side.app.close()
 
