@@ -26,7 +26,7 @@ from taskq_cloud.core.model.announcements import Listener
 from taskq_cloud.core.model.capabilities import StoreCapabilities
 from taskq_cloud.core.ports import Service
 from taskq_cloud.core.urls import query_of, shown
-from taskq_cloud.errors import ImproperlyConfigured
+from taskq_cloud.errors import ImproperlyConfigured, OperationalError
 from taskq_cloud.stores.buckets import FailureKind, StoredObject, StoreErrors, Write
 from taskq_cloud.stores.results import _appended_joins as joins
 from taskq_cloud.stores.results._documents import DocumentResults
@@ -125,11 +125,9 @@ class FileResults(DocumentResults):
 class _FileErrors(StoreErrors):
     """Translates the failed calls of a folder."""
 
-    def check(self, answer: Any) -> Any:
-        """Return the answer of a successful call, or raise an error that names the file and the remedy."""
-        if not isinstance(answer, CallError):
-            return answer
-        raise operational_error("the result store can't be used", answer) from answer
+    def error(self, failure: CallError) -> OperationalError:
+        """The error of a failed call, which names the file and the remedy."""
+        return operational_error("the result store can't be used", failure)
 
 
 class _Files:

@@ -26,7 +26,7 @@ from taskq_cloud.core.flows import Call, CallError, Flow, Gather, Trouble
 from taskq_cloud.core.model.capabilities import StoreCapabilities
 from taskq_cloud.core.ports import Service
 from taskq_cloud.core.urls import query_of, shown
-from taskq_cloud.errors import ImproperlyConfigured, Unreachable
+from taskq_cloud.errors import ImproperlyConfigured, OperationalError, Unreachable
 from taskq_cloud.stores.buckets import FailureKind, StoredObject, StoreErrors, Write
 from taskq_cloud.stores.results import _appended_joins as joins
 from taskq_cloud.stores.results._documents import DocumentResults
@@ -138,11 +138,11 @@ class MemcachedResults(DocumentResults):
 class _ServerErrors(StoreErrors):
     """Translates the failed calls of the servers."""
 
-    def check(self, answer: Any) -> Any:
-        """Return the answer of a successful call, or raise an error that names the servers and the remedy."""
-        if isinstance(answer, CallError) and answer.code == _OUT_OF_MEMORY:
-            raise Unreachable(f"{self.name}: {answer.message}") from answer
-        return super().check(answer)
+    def error(self, failure: CallError) -> OperationalError:
+        """The error of a failed call, which names the servers and the remedy."""
+        if failure.code == _OUT_OF_MEMORY:
+            return Unreachable(f"{self.name}: {failure.message}")
+        return super().error(failure)
 
 
 class _Values:

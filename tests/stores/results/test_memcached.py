@@ -59,7 +59,7 @@ def run(request: pytest.FixtureRequest, store: MemcachedResults) -> Iterator[Dri
 @pytest.fixture
 def direct(address: str) -> Iterator[Any]:
     """The server, by pymemcache."""
-    client = Client(address)
+    client = Client(address, default_noreply=False)
     yield client
     client.close()
 
