@@ -11,7 +11,7 @@ import os
 import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, ClassVar, Final
-from urllib.parse import SplitResult, parse_qsl, urlencode
+from urllib.parse import SplitResult
 
 from taskq_cloud.brokers import _redis_ordered as ordered
 from taskq_cloud.brokers import _redis_scripts as scripts
@@ -24,8 +24,8 @@ from taskq_cloud.brokers._local import (
     refusal,
     write_cursor,
 )
+from taskq_cloud.brokers._redis_options import key_prefix, layout_of
 from taskq_cloud.core.flows import Call, CallError, Flow
-from taskq_cloud.core.lazy.values import replace
 from taskq_cloud.core.model.capabilities import DEFAULT_GROUP, BrokerCapabilities, dead_letter_queue, is_ordered
 from taskq_cloud.core.model.message import (
     DEAD_LETTER_REASON,
@@ -41,19 +41,13 @@ from taskq_cloud.core.model.message import (
 )
 from taskq_cloud.core.ports import Broker, Depth, HeldMessage, HeldPage, Service
 from taskq_cloud.core.redis import redis_error, redis_service
-from taskq_cloud.errors import ImproperlyConfigured, OperationalError
-
-KEY_PREFIX: Final = "taskq:"
-"""What the keys begin with, unless ``global_keyprefix`` says otherwise."""
-
-LAYOUTS: Final = ("taskq", "celery")
+from taskq_cloud.errors import OperationalError
 
 LONGEST_PAUSE_SECONDS: Final = 2.0
 """How long a receiver waits before it looks for itself. It hears of every message that is sent or released, but not of
 the lease of a receiver that has died."""
 
 _MICROSECONDS: Final = 1_000_000
-_CALLERS_OWN: Final = frozenset({"polling_interval", "queue_name_prefix", "visibility_timeout"})
 
 
 class RedisBroker:
@@ -65,7 +59,7 @@ class RedisBroker:
         clock: returns the time, in seconds since the epoch; None: the server's time.
     """
 
-    capabilities: ClassVar[BrokerCapabilities] = replace(LOCAL_CAPABILITIES)
+    capabilities: ClassVar[BrokerCapabilities] = LOCAL_CAPABILITIES
 
     def __init__(
         self,
@@ -74,7 +68,7 @@ class RedisBroker:
         clock: Callable[[], float] | None = None,
     ) -> None:
         options = options or {}
-        self._prefix: str = options.get("global_keyprefix", KEY_PREFIX)
+        self._prefix = key_prefix(options)
         self._service, service = redis_service([urls] if isinstance(urls, str) else urls, options)
         self._services = {self._service: service}
         self._clock = clock
@@ -91,16 +85,12 @@ class RedisBroker:
         Args:
             urls: their URLs. The query of the first may have ``layout`` and ``global_keyprefix``.
             options: ``broker_transport_options``: ``layout``, ``global_keyprefix``, ``master_name``,
-                ``sentinel_kwargs`` and ``failover_strategy``. Celery's further options are left to Celery's layout.
+                ``sentinel_kwargs`` and ``failover_strategy``. Celery's further options are for Celery's layout.
 
         Raises:
             ImproperlyConfigured: a URL or an option is wrong.
         """
-        found = dict(options)
-        stripped = [_without_own_options(url, found) for url in urls]
-        layout = found.pop("layout", LAYOUTS[0])
-        if layout not in LAYOUTS:
-            raise ImproperlyConfigured(f"layout {layout!r} is unknown: write {' or '.join(map(repr, LAYOUTS))}")
+        layout, stripped, found = layout_of(urls, options)
         if layout == "celery":
             from taskq_cloud.brokers._redis_celery import CeleryRedisBroker  # most applications have the other layout
 
@@ -302,14 +292,6 @@ class RedisBroker:
             return (yield Call(self._service, operation, parameters))
         except CallError as error:
             raise redis_error(about, error) from error
-
-
-def _without_own_options(url: SplitResult, options: dict[str, Any]) -> SplitResult:
-    """Move the options of this broker from a URL's query to the options."""
-    pairs = parse_qsl(url.query, keep_blank_values=True)
-    options.update({name: value for name, value in pairs if name in ("layout", "global_keyprefix")})
-    rest = [(name, value) for name, value in pairs if name not in ("layout", "global_keyprefix")]
-    return url._replace(query=urlencode(rest)) if len(rest) < len(pairs) else url
 
 
 def _microseconds(seconds: float) -> int:

@@ -29,6 +29,9 @@ _CERTIFICATE_CHECKS: Final = {
     "none": "none", "cert_none": "none",
 }  # fmt: skip
 
+SERVICE_OPTIONS: Final = ("failover_strategy", "master_name", "sentinel_kwargs")
+"""The options that ``redis_service`` reads."""
+
 FAILOVER_STRATEGIES: Final = ("round-robin", "shuffle")
 
 DENIED_CODES: Final = frozenset({"WRONGPASS", "NOAUTH", "NOPERM"})

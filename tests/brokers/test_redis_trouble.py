@@ -104,9 +104,8 @@ class TestSettings:
             use(colour, with_login(redis, "reader:pw@"), lambda broker: broker.send("work", ONE))
 
     def test_user_with_the_documented_permissions_can_do_everything(self, redis: Emulator, colour: str) -> None:
-        rules = "on >pw ~taskq:* resetchannels +evalsha +eval +@scripting +blpop +@hash +@list +@sortedset +@string"
-        rules += " +exists +del +unlink +incr +time +select +info +role -@dangerous +info +role"
-        command(redis.url, "ACL", "SETUSER", "worker", *rules.split())
+        [rules] = re.findall(r"ACL SETUSER shop (.*)", (Path(__file__).parents[2] / "docs" / "redis.md").read_text())
+        command(redis.url, "ACL", "SETUSER", "shop", *rules.split())
 
         def everything(broker: RedisBroker) -> Flow[Any]:
             for queue in ("work", "work.fifo"):
@@ -118,7 +117,7 @@ class TestSettings:
                 yield from broker.purge(queue)
             return (yield from broker.depth("work"))
 
-        assert use(colour, with_login(redis, "worker:pw@"), everything) == Depth(0, 0, 0)
+        assert use(colour, with_login(redis, "shop:password@"), everything) == Depth(0, 0, 0)
 
     def test_missing_database_is_named(self, redis: Emulator, colour: str) -> None:
         with pytest.raises(OperationalError, match=r"/99: ERR DB index is out of range \(the URL names a database"):

@@ -68,6 +68,24 @@ def test_wrong_option_is_refused_with_the_way_out(options: dict[str, Any], probl
         broker_from_url("sentinel://watch", {"master_name": "main", **options})
 
 
+@pytest.mark.parametrize(
+    ("options", "problem"),
+    [
+        ({"master": "main"}, "'master' isn't an option of Redis; known: failover_strategy, global_keyprefix, layout"),
+        ({"global_keyprefix": "{shop}:"}, "global_keyprefix is a text without braces"),
+        ({"layout": "kombu"}, "layout 'kombu' is unknown"),
+    ],
+)
+def test_wrong_option_of_broker_is_refused(options: dict[str, Any], problem: str) -> None:
+    with pytest.raises(ImproperlyConfigured, match=problem):
+        broker_from_url("redis://one", options)
+
+
+def test_options_of_celery_have_no_effect_in_this_layout() -> None:
+    options = {"visibility_timeout": 3600, "priority_steps": [0, 5], "health_check_interval": 10}
+    assert isinstance(broker_from_url("redis://one", options), RedisBroker)
+
+
 def test_name_of_service_has_no_password() -> None:
     name, service = redis_service(["redis://bob:secret@one", "redis://:secret@two/1"], {})
     assert name == "redis:redis://bob@one:6379/0;redis://two:6379/1"
