@@ -7,6 +7,8 @@ the controller starts the servers, and the worker processes ask it for their add
 from __future__ import annotations
 
 import os
+import shutil
+import tempfile
 import threading
 from collections.abc import Callable, Iterator
 from multiprocessing.connection import Client, Listener
@@ -104,14 +106,16 @@ def server_url(pytestconfig: pytest.Config) -> Callable[[str], str]:
 
 
 @pytest.fixture
-def own_server(tmp_path: Path) -> Iterator[Callable[[str], Emulator]]:
+def own_server() -> Iterator[Callable[[str], Emulator]]:
     """Return a function that starts a server of the test's own with its data on disk, to kill and to start again."""
     started: list[Emulator] = []
+    folders: list[Path] = []
 
     def start(name: str) -> Emulator:
         require_server(name)
-        folder = tmp_path / name
-        folder.mkdir()
+        # Not in pytest's folder: a server that refuses to be root has to reach its own.
+        folder = Path(tempfile.mkdtemp(prefix=f"taskq-own-{name}-"))
+        folders.append(folder)
         folder.chmod(0o755)
         emulator = server(name, folder)
         emulator.start()
@@ -121,3 +125,5 @@ def own_server(tmp_path: Path) -> Iterator[Callable[[str], Emulator]]:
     yield start
     for each in started:
         each.stop()
+    for folder in folders:
+        shutil.rmtree(folder, ignore_errors=True)
