@@ -98,6 +98,8 @@ def warehouse(server_url: Callable[[str], str], tmp_path_factory: pytest.TempPat
         for package, name in ((CELERY, "taskq+redis"), (OURS, "redis")):
             environment["INTEROP_RESULTS"] = f"{name}{url.removeprefix('redis')}/0"
             made.worker(package, f"{QUEUES[package]},both", package)
+        for queue in QUEUES.values():
+            assert get(sides[OURS].add.apply_async((1, 2), queue=queue)) == 3
         yield made
         made.stop()
         sides[CELERY].app.backend._taskq.close()
@@ -139,7 +141,7 @@ def test_calls_run_on_the_worker_of_the_other_as_on_its_own(warehouse: Warehouse
     assert get(retried) == 2
     until(lambda: expired.state == "REVOKED", "the expired call to be revoked", SECONDS)
     *_, ran_at = get(late)
-    assert 1.5 <= ran_at - begun <= 4
+    assert 1.5 <= ran_at - begun <= SECONDS  # a sweep of Celery's takes 100 s to come
 
 
 def test_every_call_ends_exactly_once_on_the_queue_of_both(warehouse: Warehouse) -> None:
