@@ -83,7 +83,8 @@ class Deployment:
 
     def start_worker(self, *options: str) -> subprocess.Popen[bytes]:
         """Start `taskq worker`."""
-        env = {**os.environ, **self.environment(), "PYTHONPATH": str(Path(__file__).parent)}
+        paths = [str(Path(__file__).parent), os.environ.get("PYTHONPATH", "")]
+        env = {**os.environ, **self.environment(), "PYTHONPATH": os.pathsep.join(filter(None, paths))}
         command = [sys.executable, "-m", "taskq_cloud", "worker", "-A", "fault_app", "-l", "WARNING", *options]
         with (self.directory / f"worker-{len(self.workers)}.log").open("wb") as log:
             worker = subprocess.Popen(command, env=env, stdout=log, stderr=log, cwd=self.directory)
