@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import importlib.util
+import os
 import shutil
 import sys
 import sysconfig
+import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -99,7 +101,11 @@ def _memcached(port: int, folder: Path | None) -> list[str]:
 
 
 def _mongodb(port: int, folder: Path | None) -> list[str]:
-    return [_script("nx-27017") or "nx-27017", "--db", "memory", "--host", "127.0.0.1", "-p", str(port)]
+    # It refuses to start where another one has left its file in the same place.
+    own = (folder or Path(tempfile.gettempdir())) / f"nx-27017-{port}"
+    files = ["--pid-file", f"{own}.pid", "--log-file", os.devnull]
+    data = ["--data-dir", "memory" if folder is None else str(folder)]
+    return [_script("nx-27017") or "nx-27017", *data, *files, "--host", "127.0.0.1", "-p", str(port)]
 
 
 def _elasticsearch(port: int, folder: Path | None) -> list[str]:
