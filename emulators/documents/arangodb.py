@@ -49,8 +49,7 @@ class ArangoDB(DocumentServer):
         _, _, database, _, kind, *rest = [*request.path.split("/"), ""]
         if database != self._database:
             return _failed(404, 1228, "database not found")
-        writes = not (request.method == "GET" or request.query.get("onlyget") == "true")
-        if self.read_only and writes:
+        if self.read_only and kind in ("collection", "index"):
             return _failed(403, 11, "forbidden")
         match request.method, kind:
             case "POST", "collection":
@@ -77,6 +76,8 @@ class ArangoDB(DocumentServer):
         stored = self.collections.get(collection)
         if stored is None:
             return _failed(404, 1203, f"collection or view not found: {collection}")
+        if self.read_only and request.query.get("onlyget") != "true":
+            return _failed(403, 11, "forbidden")
         operations: dict[tuple[str, str], Callable[..., dict[str, Any]]] = {
             ("PUT", "true"): self._read,
             ("PUT", ""): self._replace,
