@@ -130,7 +130,9 @@ class ConditionalResults:
         outcomes: dict[int, bool | Exception] = {}
         left = list(enumerate(records))
         while left:
-            first = {record.id: number for number, record in reversed(left)}
+            first = dict[str, int]()
+            for number, record in left:
+                first.setdefault(record.id, number)
             decisions: dict[str, Decision] = {
                 self._key(each): partial(self._replacement, records[number], objects[number], now)
                 for each, number in first.items()
