@@ -153,7 +153,8 @@ def test_calls_run_on_the_worker_of_the_other_as_on_its_own(depot: Depot, caller
         get(failed)
     assert caught.value.args == ("no", 7)
     assert get(retried) == 2
-    until(lambda: expired.state == "REVOKED", "the expired call to be revoked", SECONDS)
+    if caller == OURS:  # Celery gives its message an expiry, by which RabbitMQ drops it without a word
+        until(lambda: expired.state == "REVOKED", "the expired call to be revoked", SECONDS)
     *_, ran_at = get(late)
     assert 1.5 <= ran_at - begun <= 4
 
