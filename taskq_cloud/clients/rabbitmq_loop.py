@@ -29,6 +29,7 @@ class LoopConnection(asyncio.Protocol):
         self._loop = asyncio.get_running_loop()
         self._transport: Any = None
         self._timer: asyncio.TimerHandle | None = None
+        self._flushes = False
         self._heard = self._said = self._loop.time()
 
     @classmethod
@@ -53,10 +54,9 @@ class LoopConnection(asyncio.Protocol):
         try:
             waiting, seconds = next(steps)
             while True:
-                self._flush()
+                self._flush_soon()
                 waiting, seconds = steps.send(waiting.done or await self._wait(waiting, seconds))
         except StopIteration as stop:
-            self._flush()
             result: T = stop.value
             return result
         except LostError as error:
@@ -65,7 +65,7 @@ class LoopConnection(asyncio.Protocol):
             raise
         finally:
             steps.close()
-            self._flush()
+            self._flush_soon()
 
     def is_open(self) -> bool:
         """Whether the connection can be used."""
@@ -75,6 +75,7 @@ class LoopConnection(asyncio.Protocol):
         """Say goodbye and close the socket."""
         with suppress(SessionError):
             await self.run(self.session.close_connection(_CLOSE_SECONDS))
+        self._flush()
         self.session.fail(LostError("the connection is closed"))
         self.abort()
 
@@ -115,7 +116,14 @@ class LoopConnection(asyncio.Protocol):
             timer.cancel()
         return waiting.done
 
+    def _flush_soon(self) -> None:
+        """Write at the end of the loop's turn, so that operations of many tasks need one call of the system."""
+        if self.session.out and not self._flushes:
+            self._flushes = True
+            self._loop.call_soon(self._flush)
+
     def _flush(self) -> None:
+        self._flushes = False
         session = self.session
         if session.out and self._transport is not None:
             data = b"".join(session.out)

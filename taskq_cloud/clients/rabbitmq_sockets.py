@@ -19,6 +19,8 @@ T = TypeVar("T")
 
 _PIECE_BYTES = 262_144
 _CLOSE_SECONDS = 1.0
+_TRUSTED_SECONDS = 1.0
+"""How long a connection that was used is taken to be open. If it isn't, its call fails as transient."""
 
 
 class SocketConnection:
@@ -26,7 +28,6 @@ class SocketConnection:
 
     Args:
         settings: how it is made.
-        purpose: what it is for, for the server's management.
     """
 
     def __init__(self, settings: Settings) -> None:
@@ -66,7 +67,12 @@ class SocketConnection:
                 self._changed.notify_all()
 
     def is_open(self) -> bool:
-        """Whether the connection can be used: reads what the server has said since the last call."""
+        """Whether the connection can be used: after a while, reads what the server has said since the last call."""
+        now = time.monotonic()
+        if self.session.lost is None and now - self._used_at < _TRUSTED_SECONDS:
+            self._used_at = now
+            return True
+        self._used_at = now
         with self._changed:
             while self.session.lost is None and not self._reading and self._is_readable(0):
                 self._read()
