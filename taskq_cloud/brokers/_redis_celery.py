@@ -229,8 +229,7 @@ class CeleryRedisBroker:
         """
         topic = self._options.prefix + fanout_topic(self._options, self._database, exchange, routing_key)
         message = fanout_message(exchange, routing_key, body, headers, tag=new_id())
-        [answer] = yield from self._commands(f"exchange {exchange!r}", [["PUBLISH", topic, message]])
-        heard: int = answer
+        heard: int = yield from self._command(f"exchange {exchange!r}", "PUBLISH", topic, message)
         return heard
 
     def _send_batch(self, queue: str, messages: Sequence[Outgoing]) -> Flow[list[Sent | Refused]]:
@@ -251,19 +250,9 @@ class CeleryRedisBroker:
             else:
                 keys.append(self._list(queue, written.priority))
                 parts += [0, "", written.text]
-        if len(keys) * 3 == len(parts):
-            if keys:
-                yield from self._push(queue, keys, parts[2::3])
-        else:
+        if parts:
             yield from self._script(_about(queue), scripts.SEND, keys, parts)
         return answers
-
-    def _push(self, queue: str, keys: Sequence[str], texts: Sequence[str]) -> Flow[None]:
-        """Send messages that are not held back: one command for each list."""
-        by_list: dict[str, list[str]] = {}
-        for key, text in zip(keys, texts, strict=True):
-            by_list.setdefault(key, []).append(text)
-        yield from self._commands(_about(queue), [["LPUSH", key, *items] for key, items in by_list.items()])
 
     def _held_seconds(self, delay_seconds: float, due: float | None) -> float:
         """How long a message is held back before it is in its list; see the module's docstring."""
@@ -280,7 +269,7 @@ class CeleryRedisBroker:
             return
         member = messages_of_kombu.binding(queue, self._options.separator)
         tables = [self._key(f"_kombu.binding{kind}.{queue}") for kind in ("", "_permanent")]
-        yield from self._commands(_about(queue), [["SADD", table, member] for table in tables])
+        yield from self._call(_about(queue), "script", {"script": scripts.BIND, "keys": tables, "args": [member]})
         self._bound.add(queue)
 
     def _take(self, queue: str, limit: int, lease_seconds: float, block_seconds: float) -> Flow[list[Any]]:
@@ -337,7 +326,7 @@ class CeleryRedisBroker:
         if not exchange:
             return [routing_key] if routing_key else []
         table = self._key(f"_kombu.binding.{exchange}")
-        [bindings] = yield from self._commands(f"exchange {exchange!r}", [["SMEMBERS", table]])
+        bindings = yield from self._command(f"exchange {exchange!r}", "SMEMBERS", table)
         queues = messages_of_kombu.bound_queues(bindings, routing_key, self._options.separator)
         return queues or ([routing_key] if routing_key else [])
 
@@ -387,12 +376,9 @@ class CeleryRedisBroker:
             "args": [now, options.visibility_timeout, *parts],
         }
 
-    def _commands(self, about: str, commands: Sequence[Sequence[Any]]) -> Flow[list[Any]]:
-        answers: list[Any] = yield from self._call(about, "commands", {"commands": commands})
-        for answer in answers:
-            if isinstance(answer, CallError):
-                raise redis_error(about, answer) from answer
-        return answers
+    def _command(self, about: str, name: str, key: str, *parts: Any) -> Flow[Any]:
+        asked = {"script": scripts.COMMAND, "keys": [key], "args": [name, *parts]}
+        return (yield from self._call(about, "script", asked))
 
     def _call(self, about: str, operation: str, parameters: Mapping[str, Any]) -> Flow[Any]:
         try:

@@ -35,10 +35,12 @@ _IGNORED_OPTIONS: Final = frozenset(
         "unacked_restore_interval",
         "unacked_restore_limit",
         "unacked_restore_throttle",
+        "wait_time_seconds",
     }
 )
-"""Options of kombu's that have no use here. Timeouts and connections are the client's, every receive puts messages back
-whose time is over, in one step that needs no mutex, and each queue is received from by itself."""
+"""Options that have no use here: kombu's, and one that the worker reads. Timeouts and connections are the client's,
+every receive puts messages back whose time is over, in one step that needs no mutex, and each queue is received from by
+itself."""
 
 _STRATEGIES: Final = ("round_robin", "sorted", "priority")
 _MOST_STEPS: Final = 10

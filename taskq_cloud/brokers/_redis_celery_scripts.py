@@ -43,11 +43,14 @@ TAKE: Final = f"""
 {_BEGIN}
 local over = redis.call('ZRANGE', index, '-inf', now - timeout, 'BYSCORE', 'LIMIT', 0, 100, 'WITHSCORES')
 if #over > 0 then
-    local found = {{'over'}}
+    local found, bytes = {{'over'}}, 0
     for i = 1, #over, 2 do
+        local value = redis.call('HGET', unacked, over[i])
         found[#found + 1] = over[i]
         found[#found + 1] = over[i + 1]
-        found[#found + 1] = redis.call('HGET', unacked, over[i])
+        found[#found + 1] = value
+        bytes = bytes + (value and #value or 0)
+        if bytes > 4194304 then break end
     end
     return found
 end
@@ -94,7 +97,7 @@ return found
 
 SEND: Final = f"""
 -- KEYS: also a list for each message that is not held back. ARGV: also three values for each message: the seconds for
--- which it is held back, the tag under which it is, and the message as unacked or the list has it.
+-- which it is held back, the tag under which unacked has it (otherwise an empty text), and the item.
 {_BEGIN}
 local list = 2
 for i = 3, #ARGV, 3 do
@@ -108,7 +111,20 @@ for i = 3, #ARGV, 3 do
 end
 return redis.status_reply('OK')
 """
-"""Sends messages of which some are held back."""
+"""Sends messages."""
+
+COMMAND: Final = """
+-- KEYS: a key. ARGV: a command, and what follows the key in it.
+return redis.call(ARGV[1], KEYS[1], unpack(ARGV, 2))
+"""
+"""One command. As a script, it is repeated when the server can't take it for a moment."""
+
+BIND: Final = """
+-- KEYS: the tables of bindings. ARGV: the binding.
+for _, key in ipairs(KEYS) do redis.call('SADD', key, ARGV[1]) end
+return redis.status_reply('OK')
+"""
+"""Declares a queue."""
 
 SETTLE: Final = f"""
 -- KEYS: also the list of each dead letter. ARGV: also five values for each delivery: what is done, its tag, the seconds

@@ -25,6 +25,7 @@ from taskq_cloud.core.model.message import (
     Sent,
 )
 from taskq_cloud.core.ports import Depth
+from taskq_cloud.errors import AccessDenied, Unreachable
 from taskq_cloud.testing import FakeClock
 from taskq_cloud.testing.contracts.broker import BrokerContract
 from taskq_cloud.testing.driving import Drive, driving
@@ -472,3 +473,39 @@ def test_large_and_small_numbers_survive_being_put_back(
     [again] = receive(run, broker)
     found = json.loads(again.body)["headers"]
     assert {name: found[name] for name in headers} == headers
+
+
+# -- the server
+
+
+def test_nothing_is_lost_when_the_server_is_killed(own_server: Callable[[str], Any], clock: FakeClock) -> None:
+    server = own_server("redis")
+    broker = CeleryRedisBroker([server.url], {}, clock)
+    with driving("sync", broker.services) as run:
+        run(broker.send(QUEUE, [Outgoing(body=str(number)) for number in range(10)]))
+        run(broker.send(QUEUE, [Outgoing(body="late", delay_seconds=5)]))
+        leased = receive(run, broker, 4)
+        run(broker.settle([Acknowledge(leased[0]), Release(leased[1]), DeadLetter(leased[2], "why")]))
+        server.kill()
+        with pytest.raises(Unreachable, match=QUEUE):
+            run(broker.depth(QUEUE))
+        server.start()
+        assert run(broker.settle([Acknowledge(leased[3])])) == [None]
+        assert run(broker.depth(QUEUE)) == Depth(waiting=7, delayed=1, in_flight=0)
+        clock.advance(6)
+        assert {each.body for each in receive(run, broker)} == {"1", *map(str, range(4, 10)), "late"}
+        assert [each.body for each in run(broker.receive("work-dead", 5, 0, LEASE_SECONDS))] == ["2"]
+
+
+@pytest.mark.parametrize("is_sent", [True, False])
+def test_refusal_of_the_server_names_queue_and_server(
+    own_server: Callable[[str], Any], clock: FakeClock, is_sent: bool
+) -> None:
+    server = own_server("redis")
+    with kombu.Connection(server.url) as connection:
+        connection.default_channel.client.config_set("requirepass", "secret")
+    broker = CeleryRedisBroker([server.url.replace("//", "//:wrong@")], {}, clock)
+    with driving("sync", broker.services) as run, pytest.raises(AccessDenied, match="user and the password") as caught:
+        run(broker.send(QUEUE, [Outgoing(body="x")])) if is_sent else receive(run, broker)
+    assert QUEUE in str(caught.value)
+    assert "wrong" not in str(caught.value).replace("WRONGPASS", "")
