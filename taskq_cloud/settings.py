@@ -215,9 +215,11 @@ class Settings(SourcedSettings, BaseSettings):
     imports: tuple[str, ...] = ()
     """Modules that a worker imports besides the application's own module."""
     worker_pool: str = "processes"
-    """The kind of pool that runs tasks: ``processes``, ``threads``, ``asyncio`` or ``solo``."""
-    worker_concurrency: PositiveInt | None = None
-    """The number of tasks that run at the same time; None: the number of CPUs that the process may use."""
+    """The kind of pool that runs tasks: ``processes``, ``threads``, ``asyncio``, ``gevent``, ``eventlet`` or
+    ``solo``."""
+    worker_concurrency: PositiveInt | Literal["auto"] | None = None
+    """The number of tasks that run at the same time; None: the number of CPUs that the process may use; ``auto``: the
+    CPU limit of the container, rounded up."""
     worker_prefetch_multiplier: PositiveInt = 4
     """The messages that a worker holds per running task, including the running one."""
     lambda_concurrency: PositiveInt = 1

@@ -14,6 +14,8 @@ from taskq_cloud.pools.solo import SoloPool
 from taskq_cloud.pools.threads import ThreadPool
 
 POOLS = ("processes", "threads", "asyncio", "gevent", "eventlet", "solo")
+IN_PROCESSES = ("processes", "gevent", "eventlet")
+"""The pools whose tasks run in child processes."""
 # Celery's names of these pools.
 ALIASES = {"prefork": "processes"}
 
@@ -55,7 +57,7 @@ def make_pool(
             f"the {kind} pool has no child process for each task, so max_tasks_per_child and max_memory_per_child "
             "don't apply; use --pool processes, or remove the option"
         )
-    if kind in ("gevent", "eventlet"):
+    if kind in IN_PROCESSES:
         from taskq_cloud.pools.greenlets import EventletPool, GeventPool  # few workers have greenlets
 
         return (GeventPool if kind == "gevent" else EventletPool)(_checked_path(kind, app_path), size)

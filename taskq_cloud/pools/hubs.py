@@ -7,9 +7,12 @@ process with greenlets, each call that would block has to let the others run ins
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
 from importlib import import_module
 from typing import Any, Final, Protocol
+
+from taskq_cloud.errors import ImproperlyConfigured
 
 PATCHES: Final = {
     "gevent": "from gevent import monkey; monkey.patch_all()",
@@ -123,6 +126,22 @@ class Eventlet:
     def original(self, module: str, name: str) -> Any:
         """Return a function of the standard library as it was before it was patched."""
         return getattr(self._patcher.original(module), name)
+
+
+def check_unpatched() -> None:
+    """Check that the standard library of this process is as it is: a worker's event loop would never wake up.
+
+    Raises:
+        ImproperlyConfigured: gevent or eventlet has patched it.
+    """
+    patches = {"gevent": ("gevent.monkey", "is_module_patched"), "eventlet": ("eventlet.patcher", "is_monkey_patched")}
+    for name, (module, function) in patches.items():
+        if module in sys.modules and getattr(sys.modules[module], function)("select"):
+            raise ImproperlyConfigured(
+                f"{name} has patched the standard library of the worker's own process, which can't work then: remove "
+                f"the call from the modules that the worker imports. --pool {name} patches the process of the tasks "
+                "by itself, before it imports anything"
+            )
 
 
 def make_hub(name: str) -> Hub:

@@ -96,7 +96,7 @@ SETTINGS: Final[Mapping[str, tuple[Kind, Any]]] = {
     "deployment": (kinds.mapping, {}),
     "imports": (kinds.texts, ()),
     "worker_pool": (kinds.text, "processes"),
-    "worker_concurrency": (kinds.or_none(_COUNT), None),
+    "worker_concurrency": (kinds.or_none(kinds.or_word("auto", _COUNT)), None),
     "worker_prefetch_multiplier": (_COUNT, 4),
     "lambda_concurrency": (_COUNT, 1),
     "worker_priority_weights": (kinds.weights, ()),

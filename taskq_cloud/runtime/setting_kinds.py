@@ -258,6 +258,15 @@ def or_none(kind: Kind) -> Kind:
     return lambda value: None if value is None else kind(value)
 
 
+def or_word(word: str, kind: Kind) -> Kind:
+    """Make a kind that also takes a word."""
+
+    def either(value: Any) -> Any:
+        return value if value == word else kind(value)
+
+    return either
+
+
 def zone(value: Any) -> str | None:
     """Read the name of a time zone."""
     from taskq_cloud.core.schedules.base import zone_name  # only with periodic tasks

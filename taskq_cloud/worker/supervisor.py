@@ -18,6 +18,7 @@ from taskq_cloud.core.model.message import Delivery
 from taskq_cloud.core.serializers import json_text
 from taskq_cloud.pools.base import GRACE_SECONDS
 from taskq_cloud.pools.factory import make_pool
+from taskq_cloud.pools.hubs import check_unpatched
 from taskq_cloud.runtime.runtime import Runtime
 from taskq_cloud.worker import burst
 from taskq_cloud.worker.components import STOP_SECONDS, Components
@@ -59,10 +60,11 @@ class Worker:
 
     Raises:
         ImproperlyConfigured: the pool doesn't exist, or doesn't have one of the options; or a component requires what
-            there is not.
+            there is not; or gevent or eventlet has patched this process.
     """
 
     def __init__(self, runtime: Runtime, options: WorkerOptions, side_service: SideService | None = None) -> None:
+        check_unpatched()
         self._runtime = runtime
         self._side_service = side_service
         self._options = options

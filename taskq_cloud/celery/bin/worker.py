@@ -156,7 +156,7 @@ _WITHOUT_EFFECT: Final = {
     type=str,
     metavar="<concurrency>",
     callback=_concurrency,
-    help="How many tasks run at a time; by default, and with auto, one for each CPU.",
+    help="How many tasks run at a time; by default one for each CPU; auto: what the container's CPU limit allows.",
 )
 @_pool("-P", "--pool", default="prefork", type=WORKERS_POOL, help="The kind of the pool.")
 @_pool("-E", "--task-events", "--events", is_flag=True, default=None, help="No effect: workers send no events yet.")
@@ -173,7 +173,7 @@ _WITHOUT_EFFECT: Final = {
 @_feature("--without-mingle", is_flag=True, help="No effect: there is no mingle.")
 @_feature("--without-heartbeat", is_flag=True, help="No effect: there are no heartbeats.")
 @_feature("--heartbeat-interval", type=int, help="No effect: there are no heartbeats.")
-@_feature("--autoscale", type=AUTOSCALE, help="MAX,MIN: run up to MAX tasks; the platform scales workers.")
+@_feature("--autoscale", type=AUTOSCALE, help="MAX,MIN: run as many tasks at a time as messages need.")
 @_beat("-B", "--beat", type=CELERY_BEAT, is_flag=True, help="Also send periodic tasks.")
 @_beat(
     "-s",

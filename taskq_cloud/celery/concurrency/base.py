@@ -21,8 +21,8 @@ class BasePool:
     native_name: str | None = None
     """The name of the native pool; None: there is none, so a worker refuses the class."""
     refusal = (
-        "pools of your own are not supported: choose one of -P prefork, threads, solo and asyncio; `async def` tasks "
-        "run on the asyncio pool"
+        "pools of your own are not supported: choose one of -P prefork, eventlet, gevent, threads, solo and asyncio; "
+        "`async def` tasks run on the asyncio pool"
     )
     """Why a worker refuses a class without a native pool, and what to use instead."""
     signal_safe = True

@@ -1,4 +1,4 @@
-"""The pool of eventlet, which is not supported."""
+"""The pool of greenlets of eventlet."""
 
 from __future__ import annotations
 
@@ -8,10 +8,8 @@ __all__ = ("TaskPool",)
 
 
 class TaskPool(BasePool):
-    """Stands for Celery's pool of eventlet."""
+    """Stands for the pool of greenlets, which are in a child process that is patched for them."""
 
+    native_name = "eventlet"
+    signal_safe = False
     is_green = True
-    refusal = (
-        "the pool eventlet is not supported: use -P threads with the concurrency that the tasks need, or -P asyncio "
-        "with `async def` tasks"
-    )

@@ -9,6 +9,7 @@ from typing import Any, Final
 
 from taskq_cloud.celery.native._infrastructure_settings import BROKERS, PROGRAMS, STORES
 from taskq_cloud.celery.native._setting_kinds import NOTHING, OFF, ON, Setting, each, honoured, ignored, native, refused
+from taskq_cloud.pools.cpus import AUTO
 
 
 def _if_true(value: Any) -> Any:
@@ -29,11 +30,13 @@ def _password(value: Any) -> Any:
 
 
 def _pool(value: Any) -> Any:
-    return {"eventlet": "threads", "gevent": "threads", "custom": NOTHING}.get(value, value or NOTHING)
+    return NOTHING if value == "custom" else value or NOTHING
 
 
 def _concurrency(value: Any) -> Any:
-    return NOTHING if value in (None, 0, "", "auto") else value
+    if isinstance(value, str) and value.strip().lower() == AUTO:
+        return AUTO
+    return NOTHING if value in (None, 0, "") else value
 
 
 def _schedules(value: Any) -> dict[str, Any]:
@@ -170,7 +173,11 @@ RESULTS: Final[Mapping[str, Setting]] = {
 }
 
 WORKERS: Final[Mapping[str, Setting]] = {
-    "worker_concurrency": native("How many tasks run at the same time.", "worker_concurrency", _concurrency),
+    "worker_concurrency": native(
+        "How many tasks run at the same time; auto: as many as the CPU limit of the container says.",
+        "worker_concurrency",
+        _concurrency,
+    ),
     "worker_disable_prefetch": native(
         "True fetches a message only when a task can run: worker_prefetch_multiplier=1.",
         "worker_prefetch_multiplier",
@@ -184,10 +191,9 @@ WORKERS: Final[Mapping[str, Setting]] = {
         "The tasks after which a process is replaced.", "worker_max_tasks_per_child", _if_true
     ),
     "worker_pool": native(
-        "prefork (or processes), threads, asyncio or solo; eventlet and gevent become threads.",
+        "prefork (or processes), eventlet, gevent, threads, asyncio, solo or the path of a pool.",
         "worker_pool",
         _pool,
-        changed=("eventlet", "gevent"),
     ),
     "worker_prefetch_multiplier": native(
         "The messages that a worker holds per running task; 0 means the default here.",

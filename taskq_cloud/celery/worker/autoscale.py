@@ -1,4 +1,4 @@
-"""Celery's step of autoscaling. The platform scales workers; a worker runs up to its largest concurrency."""
+"""Celery's step of autoscaling. The native worker scales its pool itself (``taskq_cloud.worker.autoscale``)."""
 
 from __future__ import annotations
 

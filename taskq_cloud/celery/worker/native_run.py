@@ -19,6 +19,8 @@ from taskq_cloud.celery.utils.log import get_logger
 from taskq_cloud.celery.worker import child
 from taskq_cloud.celery.worker.app_path import path_of
 from taskq_cloud.core.model.environments import COMMAND_LINE
+from taskq_cloud.pools.factory import IN_PROCESSES
+from taskq_cloud.worker.autoscale import AutoscaleLimits
 from taskq_cloud.worker.options import WorkerOptions
 from taskq_cloud.worker.process import run_worker
 from taskq_cloud.worker.supervisor import Worker as NativeWorker
@@ -50,7 +52,7 @@ class NativeRun:
         if self._stopped_early:
             return 0
         options, path = controller.worker_options(), None
-        if options.pool == "processes":
+        if options.pool in IN_PROCESSES:
             path = controller.app_path or path_of(controller.app)
             if path is None:
                 raise ImproperlyConfigured(
@@ -138,7 +140,9 @@ def worker_options(controller: Any) -> WorkerOptions:
     """Return the options of the native worker for those of a ``WorkController``."""
     settings = controller.app.native.conf
     pool = controller.pool_cls.native_name
-    overrides: dict[str, Any] = {"pool": pool, "concurrency": controller.max_concurrency}
+    overrides: dict[str, Any] = {"pool": pool, "concurrency": controller.concurrency}
+    if controller.autoscale:
+        overrides["autoscale"] = limits_of(controller)
     if controller.prefetch_multiplier > 0:
         overrides["prefetch_multiplier"] = controller.prefetch_multiplier
     in_processes = pool == "processes"
@@ -152,13 +156,18 @@ def worker_options(controller: Any) -> WorkerOptions:
     )
 
 
+def limits_of(controller: Any) -> AutoscaleLimits:
+    """Return the limits of autoscaling. Celery's least may be 0, and a pool keeps one place."""
+    return AutoscaleLimits(controller.max_concurrency, max(1, controller.min_concurrency))
+
+
 def _variables(controller: Any) -> dict[str, str]:
     """Return the environment variables by which the processes of the pool know what the command line says."""
     limits = {"task_time_limit": controller.time_limit, "task_soft_time_limit": controller.soft_time_limit}
     given = json.loads(os.environ.get(COMMAND_LINE, "{}"))
     given |= {name: value for name, value in limits.items() if value is not None}
     variables = {COMMAND_LINE: json.dumps(given)} if given else {}
-    if controller.pool_cls.native_name != "processes":
+    if controller.pool_cls.native_name not in IN_PROCESSES:
         return variables
     about = child.describe(
         hostname=controller.hostname,

@@ -83,6 +83,7 @@ class WorkController(Facts, Reloading):
     consumer: Any
     autoscale: Any
     max_concurrency: int | None = None
+    min_concurrency: int | None = None
 
     class Blueprint(bootsteps.Blueprint):
         """The steps of a worker."""

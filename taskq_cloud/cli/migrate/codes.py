@@ -114,10 +114,6 @@ CODES: Final = {
         "A revoked task that already runs goes on, and its result is dropped; every worker sees the revocation.",
         "Set a time_limit on tasks that must be ended.",
     ),
-    "M108": _meaning(
-        "The setting worker_pool turns gevent and eventlet into the pool of threads.",
-        "Set worker_pool to threads, with the concurrency that the tasks need.",
-    ),
     "M109": _meaning(
         "Brokers raise the errors of taskq_cloud, which are not kombu's.",
         "Import the error from taskq_cloud.celery.exceptions, as --write does.",
@@ -169,8 +165,8 @@ CODES: Final = {
         "Change settings and deploy; `taskq queues`, `taskq result` and /healthz of a worker show what happens.",
     ),
     "M211": _hand(
-        "The pools gevent and eventlet are not supported.",
-        "Use -P threads, or -P asyncio with `async def` tasks, and remove the patching of the standard library.",
+        "The standard library is patched for gevent or eventlet, which a worker's own process can't be.",
+        "Remove the call from modules that a worker imports: -P gevent patches the process of the tasks by itself.",
     ),
     "M212": _hand(
         "A running task can't be ended from outside: revoke(terminate=True) raises an error.",

@@ -24,7 +24,6 @@ _CALLS: Final = frozenset({"delay", "apply_async", "send_task", "apply"})
 _WORKFLOWS: Final = frozenset({"chain", "group", "chord", "chunks", "xmap", "xstarmap"})
 _CONTROL_WORKS: Final = frozenset({"revoke", "purge", "discard_all"})
 _EVENT_NAMES: Final = frozenset({"Receiver", "EventReceiver", "EventDispatcher", "Camera", "Snapshot"})
-_GREEN: Final = frozenset({"gevent", "eventlet"})
 _LOADED_BY_NAME: Final = ("django_celery_", "redbeat")
 _COLLECTIONS: Final = (ast.Dict, ast.List, ast.Set, ast.Tuple)
 """Values that no native option has."""
@@ -124,8 +123,6 @@ class FileScan(ast.NodeVisitor):
         module, _, name = path.rpartition(".")
         if name in ("control_command", "inspect_command", "Panel") and module == "celery.worker.control":
             self._find(node, "M210", path, "Remote control commands of your own are never called.")
-        if any(part in _GREEN for part in path.split(".")):
-            self._find(node, "M211", path)
 
     def _other_package(self, node: ast.AST, module: str, subject: str) -> None:
         known = replacement_of(module) or replacement_of(subject)
@@ -147,7 +144,7 @@ class FileScan(ast.NodeVisitor):
                 self._scan.unchanged["queues of kombu"] += 1
         elif root in _WITH_CELERY:
             self._find(node, "M204", subject)
-        elif root in _GREEN:
+        elif subject.startswith("gevent.monkey"):
             self._find(node, "M211", subject)
 
     # -- declarations
@@ -230,6 +227,8 @@ class FileScan(ast.NodeVisitor):
             self._scan.unchanged["periodic tasks"] += 1
         elif name == "revoke":
             self._revoke(node)
+        elif name == "monkey_patch":  # eventlet's
+            self._find(node, "M211", ast.unparse(node.func))
         elif name == "register" and path.endswith("Panel.register"):
             self._find(node, "M210", path)
         elif name in _EVENT_NAMES and (path.startswith("celery.events") or ".events." in f".{ast.unparse(node.func)}"):

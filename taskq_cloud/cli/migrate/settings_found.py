@@ -151,8 +151,6 @@ def finding_of(found: Found) -> Finding | None:
     place = (found.file, found.line)
     if found.name in _URLS:
         return _url_finding(found, value)
-    if found.name == "worker_pool" and value in ("gevent", "eventlet"):
-        return Finding(*place, "M108", found.written)
     if kind == "refused":
         refuses = SETTINGS[found.name].refused
         if refuses is None or value is _UNKNOWN or refuses(value):

@@ -96,10 +96,15 @@ def _containers(topology: Topology, settings: Settings) -> tuple[Containers, ...
             cpu_units=service.cpu_units,
             memory_mb=service.memory_mb,
             minimum=service.minimum_tasks,
-            concurrency=settings.worker_concurrency or math.ceil(service.cpu_units / 1024),
+            concurrency=_number(settings.worker_concurrency) or math.ceil(service.cpu_units / 1024),
         )
         for service in topology.services
     )
+
+
+def _number(concurrency: int | str | None) -> int | None:
+    """Return a number of tasks; None: they are as many as the container has CPUs."""
+    return concurrency if isinstance(concurrency, int) else None
 
 
 def _spread(topology: Topology, tasks: Mapping[str | None, float]) -> dict[str, float]:

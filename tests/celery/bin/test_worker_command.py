@@ -204,7 +204,7 @@ def test_options_without_effect_are_named_in_one_line(shop: Path, run: Run, star
 @pytest.mark.parametrize(
     ("arguments", "code", "text"),
     [
-        (("worker", "-P", "gevent"), 2, "use -P threads"),
+        (("worker", "-P", "forks"), 2, "'forks' is not one of"),
         (("worker", "-c", "many"), 2, "must be a non-negative integer or 'auto'"),
         (("worker", "--autoscale", "1,2,3"), 2, "Expected two comma separated integers"),
         (("worker", "--", "no.such=1"), 2, "Unable to parse extra configuration"),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import ssl
 from datetime import UTC, timedelta, timezone
 from pathlib import Path
 from types import ModuleType
@@ -142,13 +143,22 @@ def test_unset_settings_are_left_to_the_environment(monkeypatch: pytest.MonkeyPa
 @pytest.mark.parametrize(
     ("name", "value"),
     [
-        *(("worker_concurrency", "auto"), ("worker_concurrency", 0), ("task_time_limit", 0), ("task_time_limit", None)),
+        *(("worker_concurrency", None), ("worker_concurrency", 0), ("task_time_limit", 0), ("task_time_limit", None)),
         *(("worker_max_tasks_per_child", 0), ("worker_soft_shutdown_timeout", 0.0), ("worker_disable_prefetch", False)),
         *(("worker_pool", None), ("accept_content", ()), ("task_compression", None)),
     ],
 )
 def test_value_without_meaning_leaves_the_native_default(name: str, value: Any) -> None:
     assert made(**{name: value}) == {"results": "disabled://"}
+
+
+@pytest.mark.parametrize("value", ["gevent", "eventlet", "threads", "proj.pools:MyPool"])
+def test_pool_keeps_its_name(value: str) -> None:
+    assert made(worker_pool=value)["worker_pool"] == value
+
+
+def test_automatic_concurrency_stays_automatic() -> None:
+    assert made(worker_concurrency=" Auto ")["worker_concurrency"] == "auto"
 
 
 def test_results_that_never_expire_stay_so() -> None:
@@ -225,6 +235,14 @@ def test_schedule_of_a_users_class_stays_as_it_is() -> None:
     assert made(beat_schedule={"a": {"task": "t", "schedule": own}})["beat_schedule"]["a"]["schedule"] is own
 
 
+def test_options_of_stores_are_native() -> None:
+    options = {"global_keyprefix": "shop_", "retry_policy": {"timeout": 5}}
+    found = made(result_backend="redis://h", result_backend_transport_options=options)
+    assert found["result_backend_transport_options"] == {"global_keyprefix": "shop_"}
+    found = made(result_backend="db+sqlite:///x.db", database_table_names={"task": "shop_tasks"})
+    assert found["result_backend_transport_options"]["table_names"] == {"task": "shop_tasks"}
+
+
 # -- brokers and result backends
 
 
@@ -248,6 +266,64 @@ def test_broker_is_native(given: dict[str, Any], url: str) -> None:
     BROKERS.open(url, found.get("broker_transport_options", {}))
 
 
+_CELERYS_LAYOUT = {"layout": "celery"}
+
+
+@pytest.mark.parametrize(
+    ("given", "url", "options"),
+    [
+        ({"broker_url": "redis://:pw@h:6380/1"}, "redis://:pw@h:6380/1", _CELERYS_LAYOUT),
+        ({"broker_transport": "redis"}, "redis://", _CELERYS_LAYOUT),
+        ({"broker_url": "redis://a;redis://b"}, "redis://a;redis://b", _CELERYS_LAYOUT),
+        (
+            {"broker_url": ["redis://a", "redis://b"], "broker_failover_strategy": "shuffle"},
+            "redis://a;redis://b",
+            {"layout": "celery", "failover_strategy": "shuffle"},
+        ),
+        (
+            {"broker_url": "redis://h/0", "broker_transport_options": {"layout": "taskq"}},
+            "redis://h/0",
+            {"layout": "taskq"},
+        ),
+        (
+            {
+                "broker_url": "redis://h/0",
+                "broker_use_ssl": {"ssl_cert_reqs": ssl.CERT_REQUIRED, "ssl_ca_certs": "/ca.pem"},
+            },
+            "rediss://h/0?ssl_cert_reqs=required&ssl_ca_certs=%2Fca.pem",
+            _CELERYS_LAYOUT,
+        ),
+        ({"broker_url": "rediss://h?ssl_cert_reqs=none"}, "rediss://h?ssl_cert_reqs=none", _CELERYS_LAYOUT),
+        (
+            {"broker_url": "sentinel://a;sentinel://b", "broker_transport_options": {"master_name": "m"}},
+            "sentinel://a;sentinel://b",
+            {"layout": "celery", "master_name": "m"},
+        ),
+        ({"broker_url": "amqp://u:p@h:5672//"}, "amqp://u:p@h:5672/", {}),
+        ({"broker_url": "pyamqp://h/shop"}, "amqp://h/shop", {}),
+        ({"broker_url": "amqp://"}, "amqp://", {}),
+        ({"broker_url": "amqp://h", "broker_use_ssl": True}, "amqps://h", {}),
+        (
+            {
+                "broker_url": "amqp://h",
+                "broker_heartbeat": 30,
+                "broker_login_method": "AMQPLAIN",
+                "task_default_queue_type": "quorum",
+            },
+            "amqp://h",
+            {"heartbeat": 30, "login_method": "PLAIN", "queue_type": "quorum"},
+        ),
+        ({"broker_url": "postgresql://h/shop"}, "postgresql://h/shop", {}),
+    ],
+)
+def test_broker_on_a_server_is_native(given: dict[str, Any], url: str, options: dict[str, Any]) -> None:
+    found = made(**given)
+    assert found["broker"] == url
+    chosen = found.get("broker_transport_options", {})
+    assert chosen.items() >= options.items()
+    assert BROKERS.open(url, chosen).capabilities.shared_between_processes
+
+
 def test_broker_of_the_environment_wins(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("CELERY_BROKER_URL", "memory://")
     assert made(broker_url="amqp://")["broker"] == "memory://"
@@ -259,10 +335,14 @@ def test_options_of_kombus_pubsub_are_left_out() -> None:
     assert found["broker_transport_options"] == {"queue_name_prefix": "shop-"}
 
 
+def _open(found: dict[str, Any]) -> None:
+    BROKERS.open(found["broker"], found.get("broker_transport_options", {}))
+
+
 @pytest.mark.parametrize(
     ("given", "reason"),
     [
-        *(({"broker_url": url}, "is not supported; supported: sqs://") for url in ("amqp://u:hidden@h//", "redis://h")),
+        *(({"broker_url": url}, "is not supported; supported: sqs://") for url in ("qpid://u:hidden@h//", "etcd://h")),
         *(({"broker_url": url}, "sqlite:///path") for url in ("sqla+sqlite:///x.db", "filesystem://")),
         ({"broker_url": "localhost"}, "isn't a URL"),
         ({"broker_url": "sqs://;memory://"}, "keep one of them"),
@@ -271,11 +351,21 @@ def test_options_of_kombus_pubsub_are_left_out() -> None:
         ({"broker_host": "hidden"}, "set broker_url instead"),
         ({"broker_url": "memory://", "broker_password": "hidden"}, "set broker_url instead"),
         ({"task_protocol": 1}, "version 2"),
-        *(({"result_backend": url}, "supported: dynamodb://") for url in ("rpc", "rpc://", "redis://:hidden@h/0")),
-        *(({"result_backend": url}, "supported: dynamodb://") for url in ("cache+memcached://h/", "shop.Backend")),
-        ({"result_backend": "cache", "cache_backend": "memcached://hidden:hidden@h"}, "supported: dynamodb://"),
-        ({"result_backend": dict}, "supported: dynamodb://"),
-        *(({"result_backend": url}, "sqlite:///path") for url in ("db+sqlite:///x.db", "file:///x")),
+        *(({"result_backend": url}, "supported: arangodb://") for url in ("consul://:hidden@h", "shop.Backend")),
+        ({"result_backend": "cache", "cache_backend": "locmem://hidden:hidden@h"}, "supported: memory, memcached"),
+        ({"result_backend": dict}, "supported: arangodb://"),
+        ({"result_backend": "database"}, "has no URL of a database"),
+        ({"result_backend": "cassandra"}, "needs cassandra_servers"),
+        ({"result_backend": "mongodb://", "mongodb_backend_settings": 5}, "must be a dict"),
+        (
+            {"result_backend": "couchbase://h/b", "couchbase_backend_settings": {"bukket": "b"}},
+            "unknown option 'bukket'",
+        ),
+        ({"broker_url": "redis://h", "broker_use_ssl": "yes"}, "broker_use_ssl is 'yes'"),
+        ({"broker_url": "redis://h", "broker_use_ssl": {"ssl_ciphers": "x"}}, "unknown option 'ciphers'"),
+        ({"broker_url": "amqp://a;redis://b"}, "several URLs"),
+        ({"broker_url": "amqp://a;sqs://"}, "keep one of them"),
+        ({"broker_url": "amqp://h", "broker_failover_strategy": list}, "round-robin"),
         ({"result_backend": "s3"}, "no bucket"),
         ({"result_backend": "s3", "s3_bucket": "b", "s3_access_key_id": "hidden"}, "remove the settings"),
         ({"result_backend": "s3", "s3_bucket": "b", "s3_base_path": "shop"}, "write 'shop/'"),
@@ -285,7 +375,7 @@ def test_options_of_kombus_pubsub_are_left_out() -> None:
 )
 def test_setting_that_would_lose_messages_or_results_is_refused(given: dict[str, Any], reason: str) -> None:
     with pytest.raises(ImproperlyConfigured, match=reason) as raised:
-        made(**given)
+        _open(made(**given))
     assert "hidden" not in str(raised.value)
 
 
@@ -297,6 +387,57 @@ def test_setting_that_would_lose_messages_or_results_is_refused(given: dict[str,
             for name in ("cache+memory://", "cache+memory", "memory://", "cache")
         ),
         ({"result_backend": "cache", "cache_backend": "memory://"}, "memory://"),
+        ({"result_backend": "cache", "cache_backend": "memcached://h:1;h:2/"}, "memcached://h:1;h:2/"),
+        ({"result_backend": "cache+memcached://h:1/"}, "memcached://h:1/"),
+        ({"result_backend": "redis"}, "redis://localhost:6379/0"),
+        (
+            {"result_backend": "redis", "redis_host": "h", "redis_port": 1, "redis_db": 2, "redis_password": "p@"},
+            "redis://:p%40@h:1/2",
+        ),
+        ({"result_backend": "redis://h/1", "redis_host": "other"}, "redis://h:6379/1"),
+        (
+            {"result_backend": "redis://h", "redis_backend_use_ssl": {"ssl_cert_reqs": ssl.CERT_NONE}},
+            "rediss://h:6379/0?ssl_cert_reqs=none",
+        ),
+        ({"result_backend": "celery.backends.redis:RedisBackend"}, "redis://localhost:6379/0"),
+        ({"result_backend": "db+sqlite:///x.db"}, "db+sqlite:///x.db"),
+        ({"result_backend": "database", "database_url": "sqlite:///x.db"}, "db+sqlite:///x.db"),
+        ({"result_backend": "database+postgresql://h/x"}, "db+postgresql://h/x"),
+        ({"result_backend": "mongodb://h:1/shop"}, "mongodb://h:1/shop"),
+        (
+            {
+                "result_backend": "mongodb",
+                "mongodb_backend_settings": {
+                    "host": "h",
+                    "port": 1,
+                    "user": "u",
+                    "password": "p",
+                    "database": "shop",
+                    "taskmeta_collection": "results",
+                    "options": {"tls": True},
+                },
+            },
+            "mongodb://u:p@h:1/shop?tls=true&collection=results",
+        ),
+        ({"result_backend": "filesystem:///var/results"}, "file:///var/results"),
+        ({"result_backend": "file:///var/results"}, "file:///var/results"),
+        ({"result_backend": "rpc://"}, "rpc://"),
+        ({"result_backend": "django-db"}, "django-db://"),
+        ({"result_backend": "django_celery_results.backends.DatabaseBackend"}, "django-db://"),
+        (
+            {"result_backend": "cosmosdbsql://:key@a.documents.azure.com"},
+            "cosmosdbsql://:key@a.documents.azure.com/celerydb/celerycol",
+        ),
+        (
+            {"result_backend": "couchbase://h/b", "couchbase_backend_settings": {"username": "u", "password": "p"}},
+            "couchbase://u:p@h/b",
+        ),
+        (
+            {"result_backend": "cassandra://", "cassandra_servers": ["a", "b"], "cassandra_keyspace": "shop"},
+            "cassandra://a,b/shop",
+        ),
+        ({"result_backend": "arangodb://u:p@h:8529/db/coll"}, "arangodb://u:p@h:8529/db/coll"),
+        ({"result_backend": "elasticsearch://h:9200/index/type"}, "elasticsearch://h:9200/index/type"),
         ({"result_backend": "celery.backends.cache:CacheBackend"}, "memory://"),
         ({"result_backend": "taskq_cloud.celery.backends.base.DisabledBackend"}, "disabled://"),
         ({"result_backend": DisabledBackend}, "disabled://"),
@@ -394,7 +535,6 @@ def test_usual_configuration_is_not_warned_of(given: dict[str, Any], caplog: pyt
             "CELERY",
             "The setting CELERY_WORKER_POL is unknown: did you mean worker_pool?",
         ),
-        ({"worker_pool": "gevent"}, None, "worker_pool='gevent' is changed: prefork"),
         ({"worker_prefetch_multiplier": 0}, None, "worker_prefetch_multiplier=0 is changed: The messages"),
     ],
 )

@@ -148,7 +148,7 @@ def test_worker_has_the_chosen_pool(app: Any, pool: str) -> None:
 
 def test_error_of_start_is_raised_in_the_test(app: Any) -> None:
     with (
-        pytest.raises(ImproperlyConfigured, match="the pool gevent is not supported"),
+        pytest.raises(ImproperlyConfigured, match="the processes of the pool can't find the application"),
         workers.start_worker(app, pool="gevent"),
     ):
         pytest.fail("a worker without a pool has started")

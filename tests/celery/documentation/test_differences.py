@@ -7,14 +7,17 @@ from __future__ import annotations
 
 import logging
 import re
+import sys
 import time
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any, Final
 
 import pytest
 
-from taskq_cloud.celery import concurrency
 from taskq_cloud.celery.native.settings import native_settings
+from taskq_cloud.errors import ImproperlyConfigured as NativeImproperlyConfigured
+from taskq_cloud.pools import hubs
 from tests.celery.documentation.sides import Side, get
 
 ROOT = Path(__file__).parents[3]
@@ -60,9 +63,9 @@ SHOWN: Final = {
     "result_serializer": f"{_HERE}::test_serializer_of_results_is_warned_of",
     "events, Flower": f"{_HERE}::test_settings_of_events_are_warned_of",
     "remote control": f"{_HERE}::test_remote_control_says_what_shows_it_instead",
-    "pools eventlet and gevent": f"{_HERE}::test_pools_of_green_threads_become_threads_or_are_refused",
+    "pools eventlet and gevent": f"{_HERE}::test_program_that_is_patched_for_greenlets_is_refused",
     "custom Request and Strategy classes": f"{_HERE}::test_strategy_is_refused",
-    "--autoscale MAX,MIN": f"{_WORKER}::test_autoscaling_worker_runs_up_to_its_largest_concurrency",
+    "--autoscale MAX,MIN": f"{_WORKER}::test_autoscaling_worker_grows_from_its_least_to_its_largest_concurrency",
     "SIGHUP": "celery/bin/test_worker_command.py::test_hangup_stops_the_worker",
     "ConsumerStep": "celery/worker/test_bootsteps.py::test_consumer_step_says_that_there_is_no_channel",
     "worker.reload()": f"{_WORKER}::test_reloading_worker_imports_modules_and_keeps_its_processes",
@@ -263,19 +266,19 @@ def test_remote_control_says_what_shows_it_instead(ours: Side) -> None:
         app.control.rate_limit("shop.resize", "10/m")
 
 
-@pytest.mark.parametrize("pool", ["eventlet", "gevent"])
-def test_pools_of_green_threads_become_threads_or_are_refused(
-    ours: Side, pool: str, caplog: pytest.LogCaptureFixture
+@pytest.mark.parametrize(
+    ("pool", "module", "function"),
+    [("eventlet", "eventlet.patcher", "is_monkey_patched"), ("gevent", "gevent.monkey", "is_module_patched")],
+)
+def test_program_that_is_patched_for_greenlets_is_refused(
+    ours: Side, pool: str, module: str, function: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from taskq_cloud.celery.native import settings
-
-    settings._warned.discard("worker_pool")
+    monkeypatch.setitem(sys.modules, module, SimpleNamespace(**{function: lambda name: name == "select"}))
     app = ours.app()
     app.conf.worker_pool = pool
-    with caplog.at_level(logging.WARNING, "taskq_cloud.celery"):
-        assert native_settings(app.conf)["worker_pool"] == "threads"
-    assert f"worker_pool='{pool}' is changed" in caplog.text
-    assert "-P threads" in concurrency.get_implementation(pool).refusal
+    assert native_settings(app.conf)["worker_pool"] == pool
+    with pytest.raises(NativeImproperlyConfigured, match=rf"{pool} has patched .* --pool {pool} patches the process"):
+        hubs.check_unpatched()
 
 
 def test_strategy_is_refused(ours: Side) -> None:

@@ -60,7 +60,6 @@ LEGACY = {
     ("legacy/app.py", 13, "M202", "sentry_sdk.integrations.celery.CeleryIntegration"),
     ("legacy/app.py", 15, "M205", "broker_url"),
     ("legacy/app.py", 15, "M205", "result_backend"),
-    ("legacy/app.py", 16, "M108", "worker_pool"),
     ("legacy/app.py", 16, "M102", "broker_heartbeat"),
     ("legacy/app.py", 16, "M213", "broker_host"),
     ("legacy/app.py", 17, "M205", "result_backend"),

@@ -14,8 +14,10 @@ import pytest
 
 from taskq_cloud.celery import Celery, bootsteps, signals
 from taskq_cloud.celery.concurrency import get_available_pool_names, get_implementation
+from taskq_cloud.celery.concurrency.base import BasePool
 from taskq_cloud.celery.exceptions import ImproperlyConfigured
 from taskq_cloud.celery.worker.timer import Timer
+from taskq_cloud.worker.autoscale import AutoscaleLimits
 
 WAIT = 20
 
@@ -149,9 +151,14 @@ def test_options_come_before_settings(app: Any) -> None:
 
 
 @pytest.mark.parametrize("name", ["gevent", "eventlet"])
-def test_pool_without_a_native_one_is_refused_with_the_way_out(app: Any, name: str) -> None:
-    with pytest.raises(ImproperlyConfigured, match=f"the pool {name} is not supported: use -P threads"):
-        app.WorkController(pool=name)
+def test_pools_of_greenlets_are_native_ones(app: Any, name: str) -> None:
+    worker = app.WorkController(pool=name, concurrency=100)
+    assert (worker.pool_cls.is_green, worker.worker_options().pool) == (True, name)
+
+
+def test_pool_without_a_native_one_is_refused_with_the_way_out(app: Any) -> None:
+    with pytest.raises(ImproperlyConfigured, match="choose one of -P prefork, eventlet, gevent, threads"):
+        app.WorkController(pool=BasePool)
 
 
 def test_names_of_pools_stand_for_native_ones() -> None:
@@ -162,8 +169,8 @@ def test_names_of_pools_stand_for_native_ones() -> None:
         "threads": "threads",
         "solo": "solo",
         "asyncio": "asyncio",
-        "gevent": None,
-        "eventlet": None,
+        "gevent": "gevent",
+        "eventlet": "eventlet",
     }
 
 
@@ -177,10 +184,14 @@ def test_banner_shows_application_and_queues(app: Any, caplog: pytest.LogCapture
     assert "[tasks]" in (worker.extra_info() or "")
 
 
-def test_autoscaling_worker_runs_up_to_its_largest_concurrency(app: Any) -> None:
-    worker = app.WorkController(pool="threads", concurrency=2, autoscale=(4, 1))
-    assert (worker.max_concurrency, worker.min_concurrency) == (4, 1)
-    assert worker.worker_options().concurrency == 4
+@pytest.mark.parametrize(("autoscale", "least"), [((4, 2), 2), ("4,2", 2), ("4", 1), ((4, 0), 1)])
+def test_autoscaling_worker_grows_from_its_least_to_its_largest_concurrency(
+    app: Any, autoscale: Any, least: int
+) -> None:
+    worker = app.WorkController(pool="threads", concurrency=3, autoscale=autoscale)
+    assert worker.max_concurrency == 4
+    options = worker.worker_options()
+    assert (options.autoscale, options.concurrency) == (AutoscaleLimits(4, least), least)
 
 
 def test_reloading_worker_imports_modules_and_keeps_its_processes(
