@@ -50,7 +50,7 @@ def open_client(service: str, options: Mapping[str, Any]) -> MongoDBClient:
 
     Args:
         service: the service's name, for errors.
-        options: ``url``, and ``settings``: further options of the driver's client, as pairs of name and value.
+        options: ``url``.
 
     Raises:
         ImproperlyConfigured: the URL or an option can't be read.
@@ -75,11 +75,11 @@ def _opened(service: str, options: Mapping[str, Any], kind: Any) -> Any:
         "tz_aware": True,
     }
     try:
-        return kind(options["url"], **{**dict(options.get("settings", ())), **fixed})
+        return kind(options["url"], **fixed)
     except (sdk.PyMongoError, ValueError, TypeError) as error:
         said = without_secrets(str(error))
     # The driver's error, whose text may contain the URL, is not the context of this one.
-    raise ImproperlyConfigured(f"{service}: the URL or mongodb_backend_settings can't be read: {said}")
+    raise ImproperlyConfigured(f"{service}: the URL can't be read: {said}")
 
 
 def _operation(client: Any, call: Call) -> Operation:

@@ -62,7 +62,6 @@ class MongoDBResults(DocumentResults):
         url: the URL of the driver.
         database: the database.
         collection: the collection.
-        settings: further options of the driver's client, as in Celery's ``mongodb_backend_settings``.
         clock: returns the time, in seconds since the epoch.
     """
 
@@ -83,11 +82,9 @@ class MongoDBResults(DocumentResults):
         database: str = DEFAULT_DATABASE,
         collection: str = DEFAULT_COLLECTION,
         *,
-        settings: Mapping[str, Any] | None = None,
         clock: Callable[[], float] = time.time,
     ) -> None:
         self._url = url
-        self._settings = tuple(sorted((settings or {}).items()))
         self._collection = _Collection(without_secrets(url), database, collection)
         super().__init__(self._collection, clock=clock)
 
@@ -100,13 +97,17 @@ class MongoDBResults(DocumentResults):
             options: not used.
 
         Raises:
-            ImproperlyConfigured: the path is more than the name of a database.
+            ImproperlyConfigured: the path is more than the name of a database, or writes are not to be acknowledged.
         """
         database = unquote(url.path).strip("/")
         if "/" in database:
             raise ImproperlyConfigured(f"{shown(url)} doesn't name a database: write {url.scheme}://host/database")
         query = parse_qsl(url.query, keep_blank_values=True)
         collection = dict(query).get("collection", DEFAULT_COLLECTION)
+        if dict(query).get("w") == "0":
+            raise ImproperlyConfigured(
+                f"{shown(url)}: with w=0 the server doesn't say whether it wrote: remove the option"
+            )
         kept = "&".join(part for part in url.query.split("&") if not part.startswith("collection="))
         netloc = url.netloc or "localhost"
         full = url._replace(netloc=netloc, path=url.path or "/", query=kept).geturl()
@@ -115,7 +116,7 @@ class MongoDBResults(DocumentResults):
     @property
     def services(self) -> Mapping[str, Service]:
         """The client of the deployment."""
-        return {self._collection.service: Service("mongodb", (("url", self._url), ("settings", self._settings)))}
+        return {self._collection.service: Service("mongodb", (("url", self._url),))}
 
     def load(self, ids: Sequence[str]) -> Flow[dict[str, Record]]:
         """Read records in one call: see ``ResultStore.load``.

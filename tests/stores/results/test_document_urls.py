@@ -72,6 +72,7 @@ def test_url_names_server_and_collection(url: str, address: str, name: str) -> N
         "cosmosdbsql://:a/s3cret@azure",
         "cosmosdbsql://:s3cret@azure/a/b/c",
         "mongodb://me:s3cret@host/a/b",
+        "mongodb://me:s3cret@host/a?w=0",
     ],
 )
 def test_url_that_cannot_be_read_is_refused_without_showing_secrets(url: str) -> None:
