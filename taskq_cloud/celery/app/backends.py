@@ -22,14 +22,29 @@ Unknown result backend: {0!r}.  Did you spell that correctly? ({1!r})
 _STORE: Final = "taskq_cloud.celery.backends.store:StoreBackend"
 
 BACKEND_ALIASES: Final[Mapping[str, str]] = {
+    "arangodb": "taskq_cloud.celery.backends.arangodb:ArangoDbBackend",
     "azureblob": "taskq_cloud.celery.backends.azureblockblob:AzureBlockBlobBackend",
     "azureblockblob": "taskq_cloud.celery.backends.azureblockblob:AzureBlockBlobBackend",
     "cache": "taskq_cloud.celery.backends.cache:CacheBackend",
+    "cassandra": "taskq_cloud.celery.backends.cassandra:CassandraBackend",
+    "cosmosdbsql": "taskq_cloud.celery.backends.cosmosdbsql:CosmosDBSQLBackend",
+    "couchbase": "taskq_cloud.celery.backends.couchbase:CouchbaseBackend",
+    "couchdb": "taskq_cloud.celery.backends.couchdb:CouchBackend",
+    "database": "taskq_cloud.celery.backends.database:DatabaseBackend",
+    "db": "taskq_cloud.celery.backends.database:DatabaseBackend",
     "disabled": "taskq_cloud.celery.backends.base:DisabledBackend",
     "dynamodb": "taskq_cloud.celery.backends.dynamodb:DynamoDBBackend",
+    "elasticsearch": "taskq_cloud.celery.backends.elasticsearch:ElasticsearchBackend",
+    "file": "taskq_cloud.celery.backends.filesystem:FilesystemBackend",
+    "filesystem": "taskq_cloud.celery.backends.filesystem:FilesystemBackend",
     "gs": "taskq_cloud.celery.backends.gcs:GCSBackend",
     "memory": "taskq_cloud.celery.backends.cache:CacheBackend",
+    "mongodb": "taskq_cloud.celery.backends.mongodb:MongoBackend",
+    "redis": "taskq_cloud.celery.backends.redis:RedisBackend",
+    "rediss": "taskq_cloud.celery.backends.redis:RedisBackend",
+    "rpc": "taskq_cloud.celery.backends.rpc:RPCBackend",
     "s3": "taskq_cloud.celery.backends.s3:S3Backend",
+    "sentinel": "taskq_cloud.celery.backends.redis:SentinelBackend",
     "sqlite": _STORE,
 }
 """The backends that native stores stand behind."""
@@ -37,12 +52,7 @@ BACKEND_ALIASES: Final[Mapping[str, str]] = {
 _SHARED: Final = {"taskq": _STORE}
 """The backend by which Celery's own workers use a native store. Its entry point names a class for Celery."""
 
-# fmt: off
-_NOT_SUPPORTED: Final = frozenset({
-    "arangodb", "cassandra", "consul", "cosmosdbsql", "couchbase", "couchdb", "database", "db", "elasticsearch", "file",
-    "filesystem", "mongodb", "redis", "rediss", "riak", "rpc", "sentinel",
-})
-# fmt: on
+_NOT_SUPPORTED: Final = frozenset({"consul"})
 """Celery's other backends."""
 
 

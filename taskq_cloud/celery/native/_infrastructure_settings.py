@@ -5,16 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Final
 
-from taskq_cloud.celery.native._setting_kinds import ON, Setting, each, ignored, native, refused
+from taskq_cloud.celery.native._setting_kinds import OFF, ON, Setting, each, ignored, native, refused
 
 _CREDENTIALS: Final = (
     "Credentials come from the environment, a profile or a role, as in every AWS SDK: remove the setting."
 )
-_AMQP: Final = "The setting concerns connections to RabbitMQ."
-
-
-def _of_store(name: str) -> Setting:
-    return ignored(f"The setting belongs to Celery's {name} backend, which is not supported: see result_backend.")
 
 
 BROKERS: Final[Mapping[str, Setting]] = {
@@ -34,20 +29,22 @@ BROKERS: Final[Mapping[str, Setting]] = {
         "broker_channel_error_retry broker_connection_timeout",
         ignored("Calls to the broker are repeated, by a worker without end, by a caller for service_timeout (10 s)."),
     ),
-    "broker_failover_strategy": ignored("There is one broker, and its provider makes it available."),
-    **each(
-        "broker_heartbeat broker_heartbeat_checkrate", ignored(f"{_AMQP} Other brokers have no heartbeats.", 0, None)
-    ),
-    **each("broker_login_method broker_native_delayed_delivery_queue_type", ignored(_AMQP)),
+    "broker_failover_strategy": native("How the next of several servers of Redis or RabbitMQ is chosen."),
+    "broker_heartbeat": native("The seconds between heartbeats on RabbitMQ. Other brokers have none.", quiet=(0, None)),
+    "broker_heartbeat_checkrate": ignored("Heartbeats of RabbitMQ are checked by the client's own clock."),
+    "broker_login_method": native("PLAIN or EXTERNAL, on RabbitMQ."),
+    "broker_native_delayed_delivery_queue_type": native("The type of the queues that delay messages on RabbitMQ."),
     **each(
         "broker_pool_limit broker_pool_acquire_timeout",
         ignored("The clients of a process share as many connections as they need.", None),
     ),
-    "broker_use_ssl": ignored("Connections to cloud services are always encrypted.", *ON),
+    "broker_use_ssl": native(
+        "TLS for Redis and RabbitMQ, with files as in Celery. Connections to cloud services are always encrypted."
+    ),
 }
 
 STORES: Final[Mapping[str, Setting]] = {
-    "cache_backend": native("With the backend cache, memory is supported, and memcached is not."),
+    "cache_backend": native("The cache of the backend cache: memory or memcached."),
     "s3_bucket": native("The bucket of the backend s3."),
     "s3_base_path": native("The prefix of the backend s3; it ends with a slash."),
     "s3_endpoint_url": native("The endpoint of the backend s3."),
@@ -65,37 +62,44 @@ STORES: Final[Mapping[str, Setting]] = {
         "azureblockblob_retry_initial_backoff_sec azureblockblob_retry_max_attempts",
         ignored("Calls to the store are repeated until service_timeout (10 s) or worker_patience is over."),
     ),
-    "cache_backend_options": ignored("The memory store has no options."),
+    "cache_backend_options": ignored("The stores of caches have no options."),
     **each(
         "cassandra_auth_kwargs cassandra_auth_provider cassandra_bundle_path cassandra_entry_ttl cassandra_keyspace "
         "cassandra_options cassandra_port cassandra_read_consistency cassandra_secure_bundle_path cassandra_servers "
         "cassandra_table cassandra_write_consistency",
-        _of_store("cassandra"),
+        native("The cluster, keyspace and table of the backend cassandra, and how they are reached."),
     ),
     **each(
-        "cosmosdbsql_collection_name cosmosdbsql_consistency_level cosmosdbsql_database_name "
-        "cosmosdbsql_max_retry_attempts cosmosdbsql_max_retry_wait_time",
-        _of_store("cosmosdbsql"),
+        "cosmosdbsql_collection_name cosmosdbsql_database_name",
+        native("The database and container of the backend cosmosdbsql."),
     ),
+    "cosmosdbsql_consistency_level": ignored("Documents are read and written by the account's consistency level."),
     **each(
         "database_create_tables_at_setup database_engine_callback database_engine_options "
         "database_short_lived_sessions database_table_names database_table_schemas database_url",
-        _of_store("db"),
+        native("The tables and SQLAlchemy's engine of the backend db+..."),
     ),
     **each(
-        "elasticsearch_max_retries elasticsearch_retry_on_timeout elasticsearch_save_meta_as_text "
-        "elasticsearch_timeout",
-        _of_store("elasticsearch"),
+        "cosmosdbsql_max_retry_attempts cosmosdbsql_max_retry_wait_time elasticsearch_max_retries "
+        "elasticsearch_retry_on_timeout elasticsearch_timeout redis_retry_on_timeout redis_socket_connect_timeout "
+        "redis_socket_timeout",
+        ignored("Calls to the store are repeated until service_timeout (10 s) or worker_patience is over.", *OFF),
+    ),
+    "elasticsearch_save_meta_as_text": ignored("Documents hold results as texts.", *ON),
+    **each(
+        "redis_db redis_host redis_password redis_port redis_username",
+        native("The parts that the URL of the backend redis lacks."),
+    ),
+    "redis_backend_use_ssl": native("TLS for the backend redis, with files as in Celery."),
+    **each(
+        "redis_backend_credential_provider redis_backend_health_check_interval redis_client_name "
+        "redis_max_connections redis_socket_keepalive",
+        ignored("The clients of a process share as many connections as they need.", *OFF),
     ),
     **each(
-        "redis_backend_credential_provider redis_backend_health_check_interval redis_backend_use_ssl redis_client_name "
-        "redis_db redis_host redis_max_connections redis_password redis_port redis_retry_on_timeout "
-        "redis_socket_connect_timeout redis_socket_keepalive redis_socket_timeout redis_username",
-        _of_store("redis"),
+        "arangodb_backend_settings couchbase_backend_settings mongodb_backend_settings",
+        native("The address, login and place of documents that the URL of the backend lacks."),
     ),
-    "arangodb_backend_settings": _of_store("arangodb"),
-    "couchbase_backend_settings": _of_store("couchbase"),
-    "mongodb_backend_settings": _of_store("mongodb"),
 }
 
 PROGRAMS: Final[Mapping[str, Setting]] = each(

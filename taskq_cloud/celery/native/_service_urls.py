@@ -9,15 +9,17 @@ from typing import Any, Final
 from urllib.parse import parse_qsl, urlencode, urlsplit
 
 from taskq_cloud.brokers.registry import BROKERS
+from taskq_cloud.celery.native._server_brokers import RABBITMQ, REDIS, server_options, server_url
+from taskq_cloud.celery.native._server_stores import READERS as SERVERS
 from taskq_cloud.core.urls import Registry, without_secrets
 from taskq_cloud.errors import ImproperlyConfigured
 from taskq_cloud.stores.results.registry import STORES
 
-_BROKERS_HERE: Final = "sqs://, gcpubsub:// (pubsub://), memory:// and sqlite:///path"
-_STORES_HERE: Final = (
-    "dynamodb://, s3://, gs://, azureblockblob:// (azureblob://), cache+memory:// (memory://), sqlite:///path and "
-    "disabled"
+_BROKERS_HERE: Final = (
+    "sqs://, gcpubsub:// (pubsub://), redis://, rediss://, sentinel://, amqp://, amqps://, postgresql://, memory:// "
+    "and sqlite:///path"
 )
+_STORES_HERE: Final = ", ".join(sorted({f"{each}://" for each in (*STORES.known, "cache+memcached", "db+...")}))
 _REGION: Final = re.compile(r"[a-z]{2,5}(-[a-z]+)+-\d+")
 _AZURE_CREDENTIAL: Final = re.compile(r"(?:defaultazure|managedidentity)credential@(?P<account>.+)", re.IGNORECASE)
 _SHARED: Final = "taskq+"
@@ -27,39 +29,42 @@ _OWN_FILES: Final = "{0!r} is not supported: for a file on one machine, write sq
 
 
 def broker_of(conf: Any) -> str | None:
-    """Return the native URL of the broker; None: the configuration names none.
+    """Return the native URL of the broker, or several that are alternatives; None: the configuration names none.
 
     Raises:
-        ImproperlyConfigured: the broker is not supported, or the configuration names several.
+        ImproperlyConfigured: the broker is not supported, or the configuration names several that are no alternatives.
     """
-    read, write = _one(conf.broker_read_url), _one(conf.broker_write_url)
+    read, write = _urls(conf.broker_read_url), _urls(conf.broker_write_url)
     if read != write:
         raise ImproperlyConfigured(
-            f"broker_read_url and broker_write_url differ ({_shown(read)}, {_shown(write)}): an application sends to "
-            "and receives from one broker, so set broker_url alone"
+            f"broker_read_url and broker_write_url differ ({_shown(';'.join(read))}, {_shown(';'.join(write))}): an "
+            "application sends to and receives from one broker, so set broker_url alone"
         )
     transport = conf.get("broker_transport")
     if not read:
-        return None if not transport else _broker(f"{transport}://")
-    return _broker(read if "://" in read or not transport else f"{transport}://{read}")
-
-
-def _one(urls: Any) -> str | None:
-    """Return the only URL of a text or a list."""
-    given = urls.split(";") if isinstance(urls, str) else list(urls or ())
-    if len(given) > 1:
+        return None if not transport else _broker(conf, f"{transport}://")
+    urls = [_broker(conf, url if "://" in url or not transport else f"{transport}://{url}") for url in read]
+    if len(urls) > 1 and any(url.partition("://")[0] not in REDIS | RABBITMQ for url in urls):
         raise ImproperlyConfigured(
-            f"{', '.join(map(_shown, given))}: the broker has one URL, without a failover: keep one of them"
+            f"{', '.join(map(_shown, read))}: the broker has one URL, without a failover: keep one of them"
         )
-    return str(given[0]).strip() if given else None
+    return ";".join(urls)
 
 
-def _broker(url: str) -> str:
+def _urls(urls: Any) -> list[str]:
+    """Return the URLs of a text or a list."""
+    given = urls.split(";") if isinstance(urls, str) else list(urls or ())
+    return [text for each in given if (text := str(each).strip())]
+
+
+def _broker(conf: Any, url: str) -> str:
     scheme = url.partition("://")[0].lower()
     if "://" not in url:
         raise ImproperlyConfigured(f"the broker {_shown(url)!r} isn't a URL; supported: {_BROKERS_HERE}")
     if scheme == "gcpubsub":
         return "pubsub://" + url.partition("://")[2].removeprefix("projects/")
+    if (server := server_url(conf, url)) is not None:
+        return server
     if _is_known(BROKERS, scheme):
         return url
     if scheme in ("filesystem", "sqla", "sqlalchemy") or scheme.startswith(("sqla+", "sqlalchemy+")):
@@ -73,7 +78,7 @@ def options_of(conf: Any, broker: str | None) -> dict[str, Any]:
     if (broker or "").startswith("pubsub:"):
         for name in ("ack_modify_batch_size", "enable_exactly_once_delivery"):
             options.pop(name, None)
-    return options
+    return options if broker is None else {**server_options(conf, broker), **options}
 
 
 # -- result backends
@@ -102,24 +107,16 @@ def results_of(conf: Any) -> str | None:
     read = _READERS.get(scheme)
     if read is not None:
         return read(conf, rest)
+    server = SERVERS.get("database" if scheme.startswith(("db+", "database+")) else scheme)
+    if server is not None:
+        return server(conf, scheme, rest)
     if separator and _is_known(STORES, scheme):
         return backend
-    if scheme in ("file", "filesystem") or scheme.startswith(("db+", "database+")):
-        raise ImproperlyConfigured(_OWN_FILES.format(_shown(backend), "result_backend"))
     raise ImproperlyConfigured(f"the result backend {_shown(backend)!r} is not supported; supported: {_STORES_HERE}")
 
 
 def _fixed(url: str) -> Callable[[Any, str], str]:
     return lambda *_: url
-
-
-def _cache(conf: Any, rest: str) -> str:
-    cache = str(conf.get("cache_backend") or "memory").removesuffix("://").removesuffix("/")
-    if cache != "memory":
-        raise ImproperlyConfigured(
-            f"the cache {_shown(cache)!r} is not supported as a result backend; supported: {_STORES_HERE}"
-        )
-    return "memory://"
 
 
 def _dynamodb(conf: Any, rest: str) -> str:
@@ -173,8 +170,6 @@ def _azure(conf: Any, rest: str) -> str:
 
 _READERS: Final[dict[str, Callable[[Any, str], str]]] = {
     "azureblockblob": _azure,
-    "cache": _cache,
-    "cache+memory": _fixed("memory://"),
     "disabled": _fixed("disabled://"),
     "dynamodb": _dynamodb,
     "gs": _gcs,
@@ -184,12 +179,26 @@ _READERS: Final[dict[str, Callable[[Any, str], str]]] = {
 """The scheme of Celery's URL, or the backend's name -> the function that makes the native URL."""
 
 _CLASSES: Final = {
+    "celery.backends.arangodb.ArangoDbBackend": "arangodb",
     "celery.backends.azureblockblob.AzureBlockBlobBackend": "azureblockblob",
     "celery.backends.base.DisabledBackend": "disabled",
     "celery.backends.cache.CacheBackend": "cache",
+    "celery.backends.cassandra.CassandraBackend": "cassandra",
+    "celery.backends.cosmosdbsql.CosmosDBSQLBackend": "cosmosdbsql",
+    "celery.backends.couchbase.CouchbaseBackend": "couchbase",
+    "celery.backends.couchdb.CouchBackend": "couchdb",
+    "celery.backends.database.DatabaseBackend": "database",
     "celery.backends.dynamodb.DynamoDBBackend": "dynamodb",
+    "celery.backends.elasticsearch.ElasticsearchBackend": "elasticsearch",
+    "celery.backends.filesystem.FilesystemBackend": "filesystem",
     "celery.backends.gcs.GCSBackend": "gs",
+    "celery.backends.mongodb.MongoBackend": "mongodb",
+    "celery.backends.redis.RedisBackend": "redis",
+    "celery.backends.redis.SentinelBackend": "sentinel",
+    "celery.backends.rpc.RPCBackend": "rpc",
     "celery.backends.s3.S3Backend": "s3",
+    "django_celery_results.backends.CacheBackend": "django-cache",
+    "django_celery_results.backends.DatabaseBackend": "django-db",
 }
 """The path of a backend's class, here or in Celery -> the backend's name."""
 

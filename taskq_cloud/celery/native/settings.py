@@ -12,6 +12,7 @@ from datetime import timedelta, tzinfo
 from typing import Any, Final
 
 from taskq_cloud.celery.app.defaults import _TO_NEW_KEY, DEFAULTS, NAMESPACES
+from taskq_cloud.celery.native._server_stores import options_of as options_of_store
 from taskq_cloud.celery.native._service_urls import broker_of, options_of, results_of
 from taskq_cloud.celery.native._setting_kinds import NOTHING, Kind, Setting
 from taskq_cloud.celery.native._settings_table import SETTINGS
@@ -61,6 +62,8 @@ def native_settings(conf: Any) -> dict[str, Any]:
         given["broker_transport_options"] = options
     if (results := results_of(conf)) is not None:
         given["results"] = results
+        if store_options := options_of_store(conf, results):
+            given["result_backend_transport_options"] = store_options
     elif given.get("results") is None and load_settings({}).results is None:
         given["results"] = "disabled://"
     if modules := _modules(conf):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import importlib
 from collections.abc import Iterator
 from typing import Any
 
@@ -258,10 +259,33 @@ def test_backends_of_native_stores_are_known() -> None:
         assert found == url
 
 
-@pytest.mark.parametrize("url", ["redis://localhost", "rpc://", "db+sqlite:///file", "mongodb://", "file:///x"])
-def test_other_backends_of_celery_are_refused(url: str) -> None:
+@pytest.mark.parametrize(
+    ("url", "name"),
+    [
+        ("redis://localhost", "redis.RedisBackend"),
+        ("sentinel://localhost", "redis.SentinelBackend"),
+        ("rpc://", "rpc.RPCBackend"),
+        ("db+sqlite:///file", "database.DatabaseBackend"),
+        ("mongodb://", "mongodb.MongoBackend"),
+        ("file:///x", "filesystem.FilesystemBackend"),
+        ("arangodb://", "arangodb.ArangoDbBackend"),
+        ("cassandra://", "cassandra.CassandraBackend"),
+        ("cosmosdbsql://", "cosmosdbsql.CosmosDBSQLBackend"),
+        ("couchbase://", "couchbase.CouchbaseBackend"),
+        ("couchdb://", "couchdb.CouchBackend"),
+        ("elasticsearch://", "elasticsearch.ElasticsearchBackend"),
+    ],
+)
+def test_backends_have_celerys_paths(url: str, name: str) -> None:
+    kind, _ = backends.by_url(url, Celery(set_as_current=False).loader)
+    assert f"{kind.__module__}.{kind.__qualname__}" == f"taskq_cloud.celery.backends.{name}"
+    module, _, attribute = name.partition(".")
+    assert hasattr(importlib.import_module(f"celery.backends.{module}"), attribute)
+
+
+def test_unknown_backend_of_celery_is_refused() -> None:
     with pytest.raises(ImproperlyConfigured, match=r"Unknown result backend: .*Did you spell that correctly.*dynamodb"):
-        backends.by_url(url, Celery(set_as_current=False).loader)
+        backends.by_url("consul://localhost", Celery(set_as_current=False).loader)
 
 
 def test_backend_derived_from_celerys_is_refused() -> None:

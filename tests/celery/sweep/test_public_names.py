@@ -16,9 +16,9 @@ import pytest
 
 INTERNAL = {
     "celery.apps.multi": "starts many workers on a machine, which a platform does",
-    "celery.backends.[!bc]*": "other stores: see the settings for those that are supported",
-    "celery.backends.ca[!c]*": "other stores",
-    "celery.backends.co*": "other stores",
+    "celery.backends.[!bc]*": "stores of their own names, whose keys are the native stores'",
+    "celery.backends.ca[!c]*": "another store of these",
+    "celery.backends.co*": "other stores of these",
     "celery.bin.*": "the functions of commands, which are called by the command line",
     "celery.concurrency.*": "the pools' own code",
     "celery.contrib.migrate": "moves messages between brokers of AMQP; `taskq migrate` moves projects",
