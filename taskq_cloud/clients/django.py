@@ -224,28 +224,42 @@ def _prepare(connection: Any, call: Call, tables: Sequence[SQLTable]) -> bool:
 
 
 def _create(connection: Any, call: Call, tables: Sequence[SQLTable]) -> None:
+    """Run the statements for what is missing, if anything is, while no other process does so."""
     with connection.cursor() as cursor:
-        there = set(connection.introspection.table_names(cursor))
-        statements = [each for table in tables for each in _missing(connection, call, cursor, table, there)]
-    if not statements:
-        return
-    if connection.vendor != "postgresql":
-        with connection.cursor() as cursor:
-            for statement in statements:
+        if not _all_missing(connection, call, cursor, tables):
+            return
+        with _only_one(connection, cursor):
+            for statement in _all_missing(connection, call, cursor, tables):
                 cursor.execute(statement)
-        return
-    with connection.cursor() as cursor:
-        cursor.execute("BEGIN")
+
+
+@contextmanager
+def _only_one(connection: Any, cursor: Any) -> Iterator[None]:
+    """Let no other process create tables in this block."""
+    if connection.vendor == "mysql":  # which commits after each of these statements
+        cursor.execute(f"SELECT GET_LOCK('taskq {_SCHEMA_LOCK}', 15)")
         try:
+            yield
+        finally:
+            cursor.execute(f"SELECT RELEASE_LOCK('taskq {_SCHEMA_LOCK}')")
+        return
+    if connection.in_atomic_block:  # of SQLite's only
+        yield
+        return
+    cursor.execute("BEGIN" if connection.vendor == "postgresql" else "BEGIN IMMEDIATE")
+    try:
+        if connection.vendor == "postgresql":
             cursor.execute(f"SET LOCAL lock_timeout = '5s'; SELECT pg_advisory_xact_lock({_SCHEMA_LOCK})")
-            there = set(connection.introspection.table_names(cursor))  # another process may have been first
-            for table in tables:
-                for statement in _missing(connection, call, cursor, table, there):
-                    cursor.execute(statement)
-        except BaseException:
-            cursor.execute("ROLLBACK")
-            raise
-        cursor.execute("COMMIT")
+        yield
+    except BaseException:
+        cursor.execute("ROLLBACK")
+        raise
+    cursor.execute("COMMIT")
+
+
+def _all_missing(connection: Any, call: Call, cursor: Any, tables: Sequence[SQLTable]) -> list[str]:
+    there = set(connection.introspection.table_names(cursor))
+    return [statement for table in tables for statement in _missing(connection, call, cursor, table, there)]
 
 
 def _missing(connection: Any, call: Call, cursor: Any, table: SQLTable, there: set[str]) -> list[str]:

@@ -87,18 +87,18 @@ def _chain(error: BaseException) -> Iterator[BaseException]:
 
 def _code_of(chain: list[BaseException], text: str) -> str:
     """The database's own code of an error, or the name of the exception's class."""
+    for each in chain:  # MySQL's drivers; some tell an SQLSTATE, too, which says less
+        args: tuple[Any, ...] = each.args
+        if args and isinstance(args[0], int) and args[0]:
+            return str(args[0])
     for each in chain:
         for name in ("sqlstate", "pgcode", "sqlite_errorname"):
             code = getattr(each, name, None)
-            if isinstance(code, str) and code != "HY000":
+            if isinstance(code, str):
                 return code
     found = next((code for pattern, code in _TEXTS if pattern.search(text)), None)
     if found is not None:
         return found
-    for each in chain:
-        args: tuple[Any, ...] = each.args
-        if args and isinstance(args[0], int) and args[0]:
-            return str(args[0])
     return type(chain[0]).__name__
 
 

@@ -160,7 +160,7 @@ class _Work:
 
     def done(self, connection: Any, call: Call) -> Any:
         if call.operation == "prepare":
-            with _transaction(connection, writes=self._create):
+            with _transaction(connection, writes=self._create), self._only_one(connection):
                 return self._prepared(connection, call)
         if call.operation not in ("transaction", "query"):
             raise CallError(call, "UnknownOperation", "this module has no such operation", Trouble.REFUSED)
@@ -172,12 +172,27 @@ class _Work:
         interruption = interruption_in(error, before)
         return database_error(call, error, self._place) if interruption is None else interruption
 
+    @contextmanager
+    def _only_one(self, connection: Any) -> Iterator[None]:
+        """Let no other process create tables in this block. In SQLite, the transaction does that."""
+        dialect = DIALECTS[connection.dialect.name] if self._create else ""
+        if dialect == "postgresql":
+            connection.exec_driver_sql(f"SELECT pg_advisory_xact_lock({_SCHEMA_LOCK})")
+        if dialect != "mysql":
+            yield
+            return
+        connection.exec_driver_sql(f"SELECT GET_LOCK('taskq {_SCHEMA_LOCK}', {ANSWER_TIMEOUT_SECONDS // 2})")
+        try:
+            yield
+        except BaseException:
+            connection.invalidate()  # which gives up the lock
+            raise
+        connection.exec_driver_sql(f"SELECT RELEASE_LOCK('taskq {_SCHEMA_LOCK}')")
+
     def _prepared(self, connection: Any, call: Call) -> list[str]:
         """Create tables and columns that are missing, and return the names of the tables whose ids are a sequence's."""
         dialect = connection.dialect
         vendor = "mariadb" if getattr(dialect, "is_mariadb", False) else DIALECTS[dialect.name]
-        if vendor == "postgresql" and self._create:
-            connection.exec_driver_sql(f"SELECT pg_advisory_xact_lock({_SCHEMA_LOCK})")
         tables: Sequence[SQLTable] = call.parameters["tables"][vendor]
         inspector = sqlalchemy.inspect(connection)
         there = {
