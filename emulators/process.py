@@ -41,14 +41,21 @@ class Emulator:
         name: the emulator's name in error messages.
         command: returns the command that starts the emulator on a port.
         url: the emulator's URL, with ``{port}``.
+        ready: tells whether the emulator at a port serves, if it refuses connections for a while after it has begun to
+            accept them; None: it doesn't.
     """
 
     def __init__(
-        self, name: str, command: Callable[[int], Sequence[str]], url: str = "http://127.0.0.1:{port}"
+        self,
+        name: str,
+        command: Callable[[int], Sequence[str]],
+        url: str = "http://127.0.0.1:{port}",
+        ready: Callable[[int], bool] | None = None,
     ) -> None:
         self._name = name
         self._command = command
         self._url = url
+        self._ready = ready
         self._process: subprocess.Popen[bytes] | None = None
         self._output: IO[bytes] | None = None
         self.port = free_port()
@@ -85,15 +92,26 @@ class Emulator:
         if self._process is not None:
             os.killpg(self._process.pid, signal.SIGKILL)
         self.stop()
+        deadline = time.monotonic() + STOP_TIMEOUT_SECONDS
+        while _accepts(("127.0.0.1", self.port)) and time.monotonic() < deadline:  # a large process takes time to go
+            time.sleep(_POLL_INTERVAL_SECONDS)
 
     def start(self) -> None:
         """Start the process, and wait until the emulator answers."""
         self.launch()
         try:
             wait_until_it_answers(f"http://127.0.0.1:{self.port}", self._name, self._ended)
+            self._wait_until_ready()
         except BaseException:
             self.stop()
             raise
+
+    def _wait_until_ready(self) -> None:
+        deadline = time.monotonic() + START_TIMEOUT_SECONDS
+        while self._ready is not None and not self._ready(self.port):
+            if time.monotonic() > deadline:
+                raise RuntimeError(f"{self._name} did not serve within {START_TIMEOUT_SECONDS:g} s")
+            time.sleep(_POLL_INTERVAL_SECONDS)
 
     def __enter__(self) -> Self:
         self.start()
@@ -120,6 +138,11 @@ def wait_or_kill(process: subprocess.Popen[bytes], seconds: float) -> int:
         return process.wait()
 
 
+def _accepts(address: tuple[str, int]) -> bool:
+    with socket.socket() as probe:
+        return probe.connect_ex(address) == 0
+
+
 def wait_until_it_answers(url: str, name: str, ended: Callable[[], str | None] = lambda: None) -> None:
     """Wait until a server accepts connections at a URL.
 
@@ -134,9 +157,8 @@ def wait_until_it_answers(url: str, name: str, ended: Callable[[], str | None] =
     host, _, port = url.rpartition("/")[2].partition(":")
     deadline = time.monotonic() + START_TIMEOUT_SECONDS
     while True:
-        with socket.socket() as probe:
-            if probe.connect_ex((host, int(port))) == 0:
-                return
+        if _accepts((host, int(port))):
+            return
         last_words = ended()
         if last_words is not None:
             raise RuntimeError(f"{name} has ended: {last_words}")

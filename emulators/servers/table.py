@@ -5,10 +5,13 @@ from __future__ import annotations
 import importlib.util
 import os
 import shutil
+import socket
+import struct
 import sys
 import sysconfig
 import tempfile
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -29,12 +32,14 @@ class ServerKind:
         url: the beginning of a client's URL, with ``{port}``.
         command: makes the command that serves at a port, given the port and a folder for data; None: one of its own.
         missing: says why the server can't be started on this machine; None: it can.
+        ready: tells whether the server at a port serves; None: it does once it accepts connections.
     """
 
     title: str
     url: str
     command: Callable[[int, Path | None], Sequence[str]]
     missing: Callable[[], str | None]
+    ready: Callable[[int], bool] | None = None
 
 
 def server(name: str, folder: Path | None = None) -> Emulator:
@@ -45,7 +50,7 @@ def server(name: str, folder: Path | None = None) -> Emulator:
         folder: where it keeps its data; None: in a temporary folder that goes when the server ends.
     """
     kind = SERVERS[name]
-    return Emulator(kind.title, lambda port: kind.command(port, folder), kind.url)
+    return Emulator(kind.title, lambda port: kind.command(port, folder), kind.url, kind.ready)
 
 
 def _program(name: str) -> Callable[[int, Path | None], list[str]]:
@@ -117,6 +122,16 @@ def _cosmosdb(port: int, folder: Path | None) -> list[str]:
     return ["node", program, "--no-ssl", "--port", str(port)]
 
 
+def _postgresql_is_ready(port: int) -> bool:
+    """Whether a login gets another answer than an error; while PostgreSQL starts or recovers, it gets one."""
+    # PostgreSQL's documentation, "Message Formats": StartupMessage of protocol 3.0.
+    parameters = b"user\0taskq\0database\0postgres\0\0"
+    with suppress(OSError), socket.create_connection(("127.0.0.1", port), 5) as connection:
+        connection.sendall(struct.pack("!ii", 8 + len(parameters), 3 << 16) + parameters)
+        return connection.recv(1) == b"R"
+    return False
+
+
 _POSTGRESQL_PROGRAMS: Final = "/usr/lib/postgresql"
 
 SERVERS: Final[dict[str, ServerKind]] = {
@@ -132,6 +147,7 @@ SERVERS: Final[dict[str, ServerKind]] = {
         "postgresql://taskq@127.0.0.1:{port}",
         _program("postgresql"),
         _needs("PostgreSQL", _POSTGRESQL_PROGRAMS),
+        _postgresql_is_ready,
     ),
     "mariadb": ServerKind(
         "MariaDB", "mysql+pymysql://taskq:taskq@127.0.0.1:{port}", _program("mariadb"), _needs("MariaDB", "mariadbd")
