@@ -60,14 +60,10 @@ class Channels:
         names = tuple(topics)
         listener.on_close(lambda: self._leave_soon(names))
         waiting = [self._subscribe(connection, topic) for topic in names]
-        try:
-            async with asyncio.timeout(connection.timeout_seconds):
-                await asyncio.gather(*map(asyncio.shield, waiting))
-        except (OSError, asyncio.CancelledError) as error:
-            if isinstance(error, OSError) or connection.closed:
-                return False
-            raise
-        return True
+        if not waiting:
+            return True
+        done, _ = await asyncio.wait(waiting, timeout=connection.timeout_seconds)
+        return len(done) == len({*waiting}) and not any(future.cancelled() for future in done)
 
     async def close(self) -> None:
         """Close the connection."""
@@ -78,6 +74,9 @@ class Channels:
             self._connection.close()
 
     async def _open(self, call: Call) -> AsyncConnection:
+        connection = self._connection
+        if connection is not None and not connection.closed:
+            return connection
         async with self._opening:
             connection = self._connection
             if connection is None or connection.closed:
