@@ -70,7 +70,15 @@ def limits() -> list[float]:
 
 @pytest.mark.parametrize(
     "arguments",
-    [("-c", "0"), ("-P", "forks"), ("--time-limit", "0"), ("--health-port", "70000"), ("-l", "loud"), ("--purge",)],
+    [
+        ("-c", "0"),
+        ("--autoscale", "1,2"),
+        ("-P", "forks"),
+        ("--time-limit", "0"),
+        ("--health-port", "70000"),
+        ("-l", "loud"),
+        ("--purge",),
+    ],
 )
 def test_invalid_worker_option_is_a_usage_error(taskq: TaskQCommand, shop: str, arguments: tuple[str, ...]) -> None:
     assert taskq("-A", shop, "worker", *BURST, *arguments).exit_code == 2
