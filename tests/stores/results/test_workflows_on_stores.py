@@ -5,8 +5,10 @@ from __future__ import annotations
 import logging
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from functools import partial
+from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 from uuid import uuid4
@@ -21,32 +23,42 @@ from taskq_cloud.stores.results.arangodb import ArangoDBResults
 from taskq_cloud.stores.results.azure_blob import AzureBlobResults
 from taskq_cloud.stores.results.cosmosdb import CosmosDBResults
 from taskq_cloud.stores.results.couchdb import CouchDBResults
+from taskq_cloud.stores.results.django_orm import DjangoResults
 from taskq_cloud.stores.results.dynamodb import DynamoDBResults
 from taskq_cloud.stores.results.elasticsearch import ElasticsearchResults
 from taskq_cloud.stores.results.filesystem import FileResults
 from taskq_cloud.stores.results.gcs import GCSResults
 from taskq_cloud.stores.results.memcached import MemcachedResults
 from taskq_cloud.stores.results.mongodb import MongoDBResults
+from taskq_cloud.stores.results.postgresql import PostgreSQLResults
 from taskq_cloud.stores.results.redis import RedisResults
 from taskq_cloud.stores.results.s3 import S3Results
+from taskq_cloud.stores.results.sqlalchemy import SQLAlchemyResults
 from taskq_cloud.testing.bench import Bench
 from taskq_cloud.testing.clock import FakeClock
 from tests.chaos import run_workflow
+from tests.stores.results.django_project import configured, create_results_tables, database_settings
+from tests.stores.results.sql_databases import mariadb_database, postgresql_database
 from tests.workflows import evaluate, workflows
 
 pytestmark = pytest.mark.slow
 
 DOCUMENTS = ("arangodb", "cosmosdb", "couchdb", "elasticsearch", "mongodb")
-STORES = ("azure", "dynamodb", "file", "gcs", "memcached", "redis", "s3", *DOCUMENTS)
+SQL = ("django-db", "postgresql", "sqlalchemy")
+STORES = ("azure", "dynamodb", "file", "gcs", "memcached", "redis", "s3", *DOCUMENTS, *SQL)
 MEMBERS = int(os.environ.get("TASKQ_TEST_JOIN_MEMBERS", "250"))
 """Enough members for more than one set; docs/workflows.md states the cost of 1,000 members."""
-MOST_CALLS = {"azure": 3.1, "dynamodb": 2.1, "file": 2.1, "gcs": 3.1, "memcached": 2.1, "redis": 2.1, "s3": 3.1} | {
-    "arangodb": 4.8,
-    "cosmosdb": 5.8,
-    "couchdb": 4.8,
-    "elasticsearch": 4.8,
-    "mongodb": 2.1,
-}
+MOST_CALLS = (
+    {"azure": 3.1, "dynamodb": 2.1, "file": 2.1, "gcs": 3.1, "memcached": 2.1, "redis": 2.1, "s3": 3.1}
+    | {
+        "arangodb": 4.8,
+        "cosmosdb": 5.8,
+        "couchdb": 4.8,
+        "elasticsearch": 4.8,
+        "mongodb": 2.1,
+    }
+    | dict.fromkeys(SQL, 2.1)
+)
 """The most calls for each member of a chord: one for its result and one for its arrival. Object stores also need one to
 read the result; the other stores read a hundred results in one call. Stores of documents, except MongoDB, read a join
 before they write it, and again if another member has written it meanwhile. The fraction covers the calls that are made
@@ -66,6 +78,25 @@ ON_A_SERVICE = settings(
 @pytest.fixture(autouse=True)
 def quiet(caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.CRITICAL, "taskq_cloud.execution")
+
+
+@pytest.fixture
+def sql_store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Callable[[str, FakeClock], Any]]:
+    """A function that makes a store in an SQL database of its own."""
+    server_url = request.getfixturevalue("server_url")
+    with ExitStack() as stack:
+
+        def make(name: str, clock: FakeClock) -> Any:
+            if name == "postgresql":
+                return PostgreSQLResults(stack.enter_context(postgresql_database(server_url(name))), clock=clock)
+            if name == "sqlalchemy":
+                return SQLAlchemyResults(stack.enter_context(mariadb_database(server_url("mariadb"))), clock=clock)
+            databases = {"default": database_settings(f"sqlite:///{tmp_path / 'results.db'}")}
+            stack.enter_context(configured(databases))
+            create_results_tables("default")
+            return DjangoResults(clock=clock)
+
+        yield make
 
 
 @pytest.fixture(params=STORES)
@@ -92,6 +123,8 @@ def make_bench(request: pytest.FixtureRequest) -> Callable[[TaskQ], Bench]:
             store = MemcachedResults([urlsplit(made("server_url")("memcached")).netloc], unique, clock=clock)
         case "redis":
             store = RedisResults([made("server_url")("redis")], unique, clock=clock)
+        case name if name in SQL:
+            store = made("sql_store")(name, clock)
         case "s3":
             store = S3Results(made("make_bucket")(), clock=clock)
     return partial(Bench.of, clock=clock, store=store)
