@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -76,7 +77,7 @@ def test_limit_is_rounded_up_and_no_more_than_the_usable_cpus(
 
 
 def test_usable_cpus_are_those_of_the_process_where_python_knows_them(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(cpus.os, "process_cpu_count", lambda: 3, raising=False)
+    monkeypatch.setattr(os, "process_cpu_count", lambda: 3, raising=False)
     assert cpus.usable_cpus() == 3
 
 
