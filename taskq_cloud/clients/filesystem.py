@@ -10,10 +10,13 @@ operation   parameters                         answer
 ``listen``  listener, topics                   whether the listener hears of the topics, names of files
 ==========  =================================  ====================================================================
 
-A write is ``(name, value, version)``, and is made if the file has this version; None: if there is none, or an empty
-one, as Celery leaves it for a moment. The version is a digest of the content. Whoever writes holds a lock, writes the
-value into a file of another name, and gives this file its name, so that a reader sees the old value or the new one,
-also if the writer is killed. What ``write`` answers is on the disk (``fsync``).
+A write is ``(name, value, version)``, and is made if the file has this version; None: if there is no file. The version
+is a digest of the content. Whoever writes holds a lock, writes the value into a file of another name, and gives this
+file its name, so that a reader sees the old value or the new one, also if the writer is killed. What ``write`` answers
+is on the disk (``fsync``).
+
+Celery empties a file and then writes it. A file that is empty, or holds a part of a document, has no value for a reader
+and is not written by us, unless it has been like this for ``CELERYS_SECONDS``: then an empty one counts as no file.
 
 The locks are those of files in the folder ``.taskq`` (``flock``). The system frees the lock of a process that is
 killed, and nothing is left behind. A name's lock is one of ``LOCKS``, so their number doesn't grow. On NFS they need
@@ -64,6 +67,9 @@ END_BYTES: Final = 1024
 UNFINISHED_SECONDS: Final = 60.0
 """How old a file with an unfinished value is when its process must have died."""
 
+CELERYS_SECONDS: Final = 2.0
+"""How long Celery may take for a write that it has begun. It may have been killed within it."""
+
 OWN_FOLDER: Final = ".taskq"
 _UNFINISHED: Final = ".taskq-unfinished-"
 _THREADS: Final = 4
@@ -83,7 +89,7 @@ _HINTS: Final = {
     errno.EFBIG: "the file would be larger than this process, or the file system, may have it",
 }
 
-Write = tuple[str, bytes, str | None]
+_BEING_WRITTEN: Final = b""
 
 
 def open_client(service: str, options: Mapping[str, Any]) -> FolderClient:
@@ -171,7 +177,7 @@ class FolderClient:
         path = self._folder / name
         with _unfinished(self._folder, value) as unfinished, self._locks.held(name):
             there = _value(path)
-            if version != (_version(there) if there else None):
+            if there == _BEING_WRITTEN or version != (None if there is None else _version(there)):
                 return False
             unfinished.replace(path)
             return True
@@ -227,9 +233,8 @@ class _Locks:
         """
         number = crc32(name.encode(errors="surrogatepass")) % LOCKS
         ends_at = time.monotonic() + self._seconds
-        if not self._here[number].acquire(timeout=self._seconds):
-            raise self._too_long()
-        try:
+        # On NFS, the lock of a file is the process's, and doesn't keep its other threads out.
+        with self._here[number]:
             descriptor = os.open(self._folder / f"lock-{number}", os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o600)
             try:
                 self._lock(descriptor, ends_at)
@@ -238,8 +243,6 @@ class _Locks:
                 # A process that was forked meanwhile has the descriptor, too, and would keep the lock.
                 fcntl.flock(descriptor, fcntl.LOCK_UN)
                 os.close(descriptor)
-        finally:
-            self._here[number].release()
 
     def _lock(self, descriptor: int, ends_at: float) -> None:
         while True:
@@ -247,13 +250,11 @@ class _Locks:
                 fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
                 if time.monotonic() >= ends_at:
-                    raise self._too_long() from None
+                    text = f"another process kept the lock of a file for {self._seconds:g} s"
+                    raise TimeoutError(errno.ETIMEDOUT, text) from None
                 time.sleep(LOCK_PAUSE_SECONDS)
             else:
                 return
-
-    def _too_long(self) -> TimeoutError:
-        return TimeoutError(errno.ETIMEDOUT, f"another process kept the lock of a file for {self._seconds:g} s")
 
 
 class _Sweep:
@@ -323,7 +324,7 @@ def _has_expired(path: Path, pattern: bytes, now: float) -> bool:
 
 
 def _value(path: Path) -> bytes | None:
-    """The content of a file; None if there is no file.
+    """The content of a file; None if there is no file, and ``_BEING_WRITTEN`` if Celery has not written all of it.
 
     Raises:
         OSError: it can't be read, or is a link or a folder.
@@ -333,7 +334,11 @@ def _value(path: Path) -> bytes | None:
     except FileNotFoundError:
         return None
     with open(descriptor, "rb") as file:  # noqa: PTH123 - a descriptor
-        return file.read()
+        value = file.read()
+        is_whole = value and (value[:1] != b"{" or value[-1:] == b"}")
+        if not is_whole and time.time() - os.fstat(descriptor).st_mtime < CELERYS_SECONDS:
+            return _BEING_WRITTEN
+    return value or None
 
 
 def _version(value: bytes) -> str:

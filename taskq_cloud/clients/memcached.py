@@ -173,8 +173,8 @@ def _operation(servers: _Servers, call: Call) -> Operation:
         case "append":
             key, value, expiry = given["key"], given["value"], given["expiry"]
             with servers.of(key) as client:
-                while not ((yield client.append(key, value)) or (yield client.add(key, value, expire=expiry))):
-                    pass  # another writer has just made the value
+                if not ((yield client.append(key, value)) or (yield client.add(key, value, expire=expiry))):
+                    raise CallError(call, "Changed", "another writer has just made the value", Trouble.TRANSIENT)
                 yield client.touch(key, expiry)
                 return (yield client.get(key)) or b""
         case "delete":

@@ -21,7 +21,8 @@ import pytest
 
 from taskq_cloud.clients import filesystem
 from taskq_cloud.clients.base import LONGEST_CALL
-from taskq_cloud.core.flows import Call, CallError, Trouble
+from taskq_cloud.core.flows import Call, CallError, Flow, Trouble
+from taskq_cloud.core.flows import run as drive
 from taskq_cloud.core.model.announcements import Listener
 from taskq_cloud.core.records.record import FAILURE, STARTED
 from taskq_cloud.errors import (
@@ -35,10 +36,12 @@ from taskq_cloud.testing.clock import FakeClock
 from taskq_cloud.testing.contracts.result_store import ResultStoreContract, a_record, document
 from taskq_cloud.testing.driving import Drive, driving
 from taskq_cloud.testing.waiting import until
+from tests.stores.recorder import Recorder
 
 pytestmark = pytest.mark.slow
 
 SECONDS = 10
+NO_SWEEP = {"beginnings": (), "pattern": b"", "now": 0.0}
 
 
 class TestFiles(ResultStoreContract):
@@ -142,12 +145,44 @@ def test_listener_hears_the_end_of_its_task(store: FileResults, run: Drive) -> N
     listener.close()
 
 
-def test_empty_file_that_celery_has_just_opened_is_no_result(store: FileResults, run: Drive, folder: Path) -> None:
-    record = a_record()
+@pytest.mark.parametrize("content", [b"", b'{"status": "SUCC'])
+def test_file_that_celery_is_writing_is_left_to_celery(
+    store: FileResults, run: Drive, folder: Path, content: bytes
+) -> None:
     folder.mkdir()
-    (folder / f"celery-task-meta-{record.id}").touch()
-    assert run(store.load([record.id])) == {}
-    assert run(store.save([record])) == [True]
+    place = folder / "celery-task-meta-A"
+    place.write_bytes(content)
+    client = filesystem.open_client("file", {"path": folder})
+    write = Call("file", "write", {"writes": [("celery-task-meta-A", b"{}", None)], "sweep": NO_SWEEP})
+
+    assert run(store.load(["A"])) == {}
+    assert client.call(write) == [False]
+    os.utime(place, (0, 0))
+    # Celery was killed: what it has left is nothing, or is damaged.
+    if content:
+        with pytest.raises(DecodeError):
+            run(store.load(["A"]))
+    assert client.call(write) == [not content]
+
+
+def test_result_waits_until_celery_has_written_its_own(store: FileResults, run: Drive, folder: Path) -> None:
+    folder.mkdir()
+    place = folder / "celery-task-meta-A"
+    place.touch()
+    asked: list[Call] = []
+
+    def answer(call: Call) -> Any:
+        asked.append(call)
+        if len(asked) == 3:
+            place.write_text(document(7))
+        return run(made(call))
+
+    assert drive(store.save([a_record(FAILURE, id="A")]), Recorder(answer)) == [False]
+    assert json.loads(place.read_text())["result"] == 7
+
+
+def made(call: Call) -> Flow[Any]:
+    return (yield call)
 
 
 # Other processes
@@ -235,6 +270,7 @@ def test_malformed_document_is_an_error(store: FileResults, run: Drive, folder: 
     folder.mkdir()
     place = folder / "celery-task-meta-A"
     place.write_bytes(content)
+    os.utime(place, (0, 0))
     with pytest.raises(DecodeError):
         run(store.load(["A"]))
     with pytest.raises(DecodeError):
