@@ -27,7 +27,7 @@ def operational_error(about: str, error: CallError) -> OperationalError:
     """
     hint = _HINTS.get(error.code)
     text = f"{about}: RabbitMQ at {error.message}" + (f": {hint}" if hint else "")
-    if error.trouble in (Trouble.TRANSIENT, Trouble.THROTTLED):
+    if error.trouble is Trouble.TRANSIENT or error.code == "Blocked":
         return Unreachable(text)
     if error.code == "ACCESS_REFUSED" or (error.code == "NOT_ALLOWED" and "refused" in error.message):
         return AccessDenied(text)

@@ -210,15 +210,7 @@ class RabbitMQBroker:
     def _publish(
         self, queue: str, needs: Sequence[layout.Need], messages: Sequence[_Publishing]
     ) -> Flow[Sequence[str]]:
-        """Publish messages; those that no queue takes once more, after the queue has been declared anew."""
-        answers = list((yield from self._call(queue, "publish", needs=needs, messages=messages)))
-        lost = [place for place, answer in enumerate(answers) if answer.startswith("unroutable")]
-        if lost:
-            anew = [(f"{name} anew {new_id()}", None, methods) for name, _, methods in needs]
-            parts = [messages[place] for place in lost]
-            again_said = yield from self._call(queue, "publish", needs=anew, messages=parts)
-            for place, answer in zip(lost, again_said, strict=True):
-                answers[place] = answer
+        answers: Sequence[str] = yield from self._call(queue, "publish", needs=needs, messages=messages)
         return answers
 
     def _count(self, queue: str, uncounted: Sequence[Received]) -> Flow[None]:

@@ -92,7 +92,8 @@ class Servers:
         if isinstance(error, RefusedError):
             return CallError(call, error.code, f"{name}: {error}", _trouble(error), {"server": name})
         if isinstance(error, SessionError):
-            trouble = Trouble.THROTTLED if error.code == BLOCKED else Trouble.TRANSIENT
+            # An alarm lasts longer than a few attempts, each of which would wait for its end.
+            trouble = Trouble.REFUSED if error.code == BLOCKED else Trouble.TRANSIENT
             return CallError(call, error.code, f"{name}: {error}", trouble)
         if isinstance(error, ssl.SSLCertVerificationError):
             return CallError(call, type(error).__name__, f"{name}: {error}", Trouble.REFUSED)

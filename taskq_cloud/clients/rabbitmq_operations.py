@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Final
 
 from taskq_cloud.clients.rabbitmq_consuming import Consumption, Taken
-from taskq_cloud.clients.rabbitmq_publishing import publish
+from taskq_cloud.clients.rabbitmq_publishing import UNROUTABLE, publish
 from taskq_cloud.clients.rabbitmq_session import RefusedError, Session, Steps
 
 NOT_FOUND: Final = 404
@@ -33,9 +33,33 @@ def _needs(session: Session, needs: Iterable[tuple[str, Any, Sequence[tuple[Any,
         session.declared.add(name)
 
 
+def _anew(operation: Operation) -> Operation:
+    """Carry out an operation once more if something that was declared before is gone; then it is declared anew."""
+
+    def steps(session: Session, given: Mapping[str, Any]) -> Steps[Any]:
+        try:
+            return (yield from operation(session, given))
+        except RefusedError as error:
+            if error.number != NOT_FOUND or session.lost is not None or not session.declared:
+                raise
+        session.declared.clear()
+        return (yield from operation(session, given))
+
+    return steps
+
+
 def _publish(session: Session, given: Mapping[str, Any]) -> Steps[list[str]]:
+    messages, seconds = given["messages"], session.settings.answer_seconds
     yield from _needs(session, given["needs"])
-    return (yield from publish(session, given["messages"], session.settings.answer_seconds))
+    answers = yield from publish(session, messages, seconds)
+    lost = [place for place, answer in enumerate(answers) if answer.startswith(UNROUTABLE)]
+    if lost:  # the queue was deleted
+        session.declared.difference_update(name for name, _, _ in given["needs"])
+        yield from _needs(session, given["needs"])
+        again = yield from publish(session, [messages[place] for place in lost], seconds)
+        for place, answer in zip(lost, again, strict=True):
+            answers[place] = answer
+    return answers
 
 
 def _receive(session: Session, given: Mapping[str, Any]) -> Steps[list[tuple[Any, ...]]]:
@@ -96,9 +120,9 @@ PUBLISHING: Final = "publishing"
 CONSUMING: Final = "consuming"
 
 OPERATIONS: Final[Mapping[str, tuple[str, Operation]]] = {
-    "publish": (PUBLISHING, _publish),
-    "ask": (PUBLISHING, _ask),
-    "receive": (CONSUMING, _receive),
+    "publish": (PUBLISHING, _anew(_publish)),
+    "ask": (PUBLISHING, _anew(_ask)),
+    "receive": (CONSUMING, _anew(_receive)),
     "settle": (CONSUMING, _settle),
     "extend": (CONSUMING, _extend),
 }
