@@ -33,6 +33,7 @@ def main(given: Arguments) -> int:
         "ERL_EPMD_PORT": str(epmd_port),
     }
     (folder / "enabled_plugins").write_text("[].\n")
+    (folder / "epmd_port").write_text(str(epmd_port))  # for rabbitmqctl
     configuration = folder / "rabbitmq.conf"
     if not configuration.exists():
         configuration.write_text("log.console.level = error\nloopback_users.guest = true\n")

@@ -85,8 +85,9 @@ def depot(
     queues, both = {CELERY: f"theirs-{mark}", OURS: f"ours-{mark}"}, f"both-{mark}"
     # Celery leaves a delay to the server for quorum queues with a topic exchange.
     exchange_type = {"classic": "direct", "quorum": "topic"}[request.param]
+    url = f"{server_url('rabbitmq')}//"
     environment = {
-        "INTEROP_RABBITMQ": f"{server_url('rabbitmq')}//",
+        "INTEROP_RABBITMQ": url,
         "INTEROP_QUEUE": both,
         "INTEROP_QUEUE_TYPE": request.param,
         "INTEROP_EXCHANGE_TYPE": exchange_type,
@@ -96,11 +97,11 @@ def depot(
         loading.write_project(package, folder / package)
     urls = {
         CELERY: {
-            "INTEROP_RABBITMQ": environment["INTEROP_RABBITMQ"],
+            "INTEROP_RABBITMQ": url,
             "INTEROP_RESULTS": f"taskq+sqlite:///{folder}/results.db",
         },
         OURS: {
-            "INTEROP_RABBITMQ": f"{environment['INTEROP_RABBITMQ']}?queue_type={request.param}&exchange_type={exchange_type}",
+            "INTEROP_RABBITMQ": f"{url}?queue_type={request.param}&exchange_type={exchange_type}",
             "INTEROP_RESULTS": f"sqlite:///{folder}/results.db",
         },
     }
