@@ -93,6 +93,11 @@ class PostgreSQLBroker:
         return {self._database.name: self._database.service}
 
     @property
+    def script(self) -> str:
+        """The statements that create the tables, for a role that may do that; see ``HasTables.script``."""
+        return self._schema[1].strip()
+
+    @property
     def identity(self) -> str:
         """The query that identifies a database: by its name, and by the start of its server."""
         return IDENTITY

@@ -89,6 +89,9 @@ class Connection(psycopg.Connection[dict[str, Any]]):
         gen = _in_time(gen, self.longest_seconds)
         return waiting.wait(gen, self.pgconn.socket, interval=_CHECK_SECONDS)
 
+    def __del__(self, *_: Any) -> None:
+        """Say nothing if an application is dropped without ``close``: psycopg would warn."""
+
 
 class AsyncConnection(psycopg.AsyncConnection[dict[str, Any]]):
     """A connection for an event loop, on which one task at a time uses it."""
@@ -99,6 +102,9 @@ class AsyncConnection(psycopg.AsyncConnection[dict[str, Any]]):
         """Wait for the end of psycopg's generator: see ``Connection.wait``."""
         gen = _in_time(gen, self.longest_seconds)
         return await waiting.wait_async(gen, self.pgconn.socket, interval=_CHECK_SECONDS)
+
+    def __del__(self, *_: Any) -> None:
+        """Say nothing if an application is dropped without ``close``: see ``Connection``."""
 
 
 def _in_time(generator: Any, longest_seconds: float) -> Any:
@@ -169,7 +175,8 @@ def create_tables(connection: Any, schema: tuple[str, str]) -> Operation:
     if (yield from _is_there(connection, check)):
         return False
     connection.longest_seconds = SCHEMA_TIMEOUT_SECONDS
-    yield connection.execute(f"BEGIN; SELECT pg_advisory_xact_lock({SCHEMA_LOCK})")
+    # A backend learns of others' tables when it locks one, here pg_class. It may have looked for ours before.
+    yield connection.execute(f"BEGIN; SELECT pg_advisory_xact_lock({SCHEMA_LOCK}); SELECT FROM pg_class LIMIT 0")
     if not (yield from _is_there(connection, check)):
         yield connection.execute(script)
     yield connection.execute("COMMIT")

@@ -130,6 +130,6 @@ def schema_refused(call: Call, error: psycopg.Error, conninfo: str) -> CallError
     """Make the error for missing tables that the role may not create."""
     message = (
         f"PostgreSQL at {place_of(conninfo)}: the tables are missing or old, and this role may not create them: "
-        f"{error.diag.message_primary}"
+        f"{error.diag.message_primary}: let their owner run the statements that taskq provision --sql prints"
     )
     return CallError(call, SCHEMA_REFUSED, message, Trouble.REFUSED)

@@ -58,18 +58,6 @@ class PostgreSQLDeployment(PubSubDeployment):
     def left(self) -> int:
         return self.depth("celery").total
 
-    def start_server(self) -> None:
-        """Start the killed server again, and wait until it has recovered."""
-        self.postgresql.start()
-        until(self._answers, "the server has recovered", 60)
-
-    def _answers(self) -> bool:
-        try:
-            psycopg.connect(self.url).close()
-        except psycopg.OperationalError:
-            return False
-        return True
-
     def end_connections(self) -> int:
         """End all connections but this one, as an administrator or a failover would; returns their number."""
         with psycopg.connect(self.url, autocommit=True) as connection:
@@ -111,7 +99,7 @@ def test_no_task_is_lost_through_killed_workers_and_a_killed_server(deployment: 
             assert deployment.end_connections() > 0
         if kills in (2, 3):
             deployment.postgresql.kill()
-            deployment.start_server()
+            deployment.postgresql.start()
             more = range(kills * TASKS, kills * TASKS + 50)
             sent |= deployment.send_squares(more)
     check_accounts(deployment, sent)
@@ -137,7 +125,7 @@ def test_committed_calls_run_once_and_rolled_back_ones_never(deployment: Postgre
                     deployment.end_connections()
                 case "kill server":
                     deployment.postgresql.kill()
-                    deployment.start_server()
+                    deployment.postgresql.start()
             connection.rollback()
     app.close()
     assert len(committed) > 15
@@ -155,7 +143,7 @@ def test_message_whose_send_returned_is_there_after_the_server_was_killed(deploy
         try:
             accepted[square.delay(number).id] = number
         except OperationalError:
-            deployment.start_server()
+            deployment.postgresql.start()
     app.close()
     assert len(accepted) == 59
     assert deployment.left() == 59
