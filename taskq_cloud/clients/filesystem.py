@@ -62,7 +62,7 @@ LOCK_PAUSE_SECONDS: Final = 0.001
 
 SWEPT: Final = 4
 """How many files each write looks at: with as many as it writes, expired files would be as many as the others."""
-END_BYTES: Final = 1024
+END_BYTES: Final = 8192
 """The last bytes of a file, in which its expiry is looked for."""
 UNFINISHED_SECONDS: Final = 60.0
 """How old a file with an unfinished value is when its process must have died."""

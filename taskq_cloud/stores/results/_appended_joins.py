@@ -42,5 +42,5 @@ def _arrival_in(line: bytes) -> Arrival | None:
     try:
         found = json.loads(line)
         return Arrival(found["member"], found["arrived_at"], found["expires_at"])
-    except (ValueError, LookupError, TypeError):  # a part of a line, or the empty first one
+    except (ValueError, LookupError, TypeError, RecursionError):  # a part of a line, or the empty first one
         return None

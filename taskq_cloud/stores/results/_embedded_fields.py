@@ -23,8 +23,8 @@ _EXPIRES: Final = "expires"
 """When a record expires: one of the fields of ``_conditional_results``."""
 
 _KEY: Final = re.compile(rb',"taskq":(\{[^{}]*\})\}\Z')
-_LONGEST_BYTES: Final = 1024
-"""The end of a value in which its fields are looked for: a state of 200 characters would fit."""
+_LONGEST_BYTES: Final = 8192
+"""The end of a value in which its fields are looked for: a state of hundreds of characters fits."""
 
 _SKIPPABLE: Final = 0x184D2A5A
 _FRAME: Final = struct.Struct("<II")
@@ -32,7 +32,7 @@ _MARK: Final = b"\x00taskq\x00"
 _END: Final = struct.Struct("<I")
 
 EXPIRY_PATTERN: Final = (
-    rb'(?:,"taskq":|\x5a\x2a\x4d\x18.{4})\{[^{}]*"(?:expires|until)":"([0-9.e+]+)"[^{}]*\}(?:\}|.{4}\x00taskq\x00)\Z'
+    rb'(?:,"taskq":|\x5a\x2a\x4d\x18.{4})\{[^{}]*"(?:expires|until)":"([0-9.e+-]+)"[^{}]*\}(?:\}|.{4}\x00taskq\x00)\Z'
 )
 """The time at which a value may be removed, in its last bytes."""
 
