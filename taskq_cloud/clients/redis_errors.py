@@ -70,8 +70,10 @@ def connection_error(call: Call, server: str, error: Exception) -> CallError:
         trouble, remedy = Trouble.REFUSED, ": name the authority's certificate with ssl_ca_certs"
     elif isinstance(error, NotRedisError):
         remedy = ": check the port, and whether it needs rediss://"
+    elif isinstance(error, ssl.SSLError) and "CERTIFICATE_REQUIRED" in str(error):
+        trouble, remedy = Trouble.REFUSED, ": name your own certificate with ssl_certfile and ssl_keyfile"
     elif isinstance(error, ssl.SSLError):
-        remedy = ": for a server without TLS, write redis://"
+        remedy = ": is this the port for TLS?"
     cause = str(error) or "no answer in time" if isinstance(error, TimeoutError) else str(error)
     name = type(error).__name__
     return CallError(call, name, f"{server}: {cause or name}{remedy}", trouble)
