@@ -14,7 +14,8 @@ operation              parameters                      answer
 Each operation also has ``database`` and ``container``, whose partition key is ``/id``. The options name the account's
 endpoint and its key. Without a key, azure-identity finds an identity.
 
-The SDK's own retries are off. It asks for the account's regions when a client is made, so the first call makes it.
+The SDK's own retries are off, but for one: it asks for the account's regions when a client is made, up to four times. So
+the first call makes it.
 """
 
 from __future__ import annotations
@@ -87,15 +88,20 @@ def _settings(service: str, options: Mapping[str, Any], credential: Callable[[],
     account: CosmosAccount = options["account"]
     with reading_credentials(service, _SOURCES):
         known = account.key or credential()
-    policy = ConnectionPolicy()
+    policy: Any = ConnectionPolicy()
     policy.RetryOptions = RetryOptions(max_retry_attempt_count=0)  # retry_total=0 would mean the SDK's default here
+    connect_seconds = shortest(CONNECT_TIMEOUT_SECONDS, options, parts=2)
+    answer_seconds = shortest(ANSWER_TIMEOUT_SECONDS, options, parts=2)
+    # The request for the account's regions, and the one after a failure, have timeouts of their own.
+    policy.DBAConnectionTimeout, policy.DBAReadTimeout = connect_seconds, answer_seconds
+    policy.RecoveryReadTimeout = answer_seconds
     return {
         "url": account.endpoint,
         "credential": known,
         "connection_policy": policy,
         "retry_total": 0,
-        "connection_timeout": shortest(CONNECT_TIMEOUT_SECONDS, options, parts=2),
-        "read_timeout": shortest(ANSWER_TIMEOUT_SECONDS, options, parts=2),
+        "connection_timeout": connect_seconds,
+        "read_timeout": answer_seconds,
         "enable_endpoint_discovery": account.discovery,
         "no_response_on_write": True,
     }

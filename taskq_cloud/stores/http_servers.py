@@ -10,7 +10,6 @@ from typing import Final
 from urllib.parse import SplitResult, quote, unquote
 
 from taskq_cloud.core.lazy.values import dataclass, field
-from taskq_cloud.core.ports import Service
 from taskq_cloud.core.urls import shown
 from taskq_cloud.errors import ImproperlyConfigured
 
@@ -68,10 +67,6 @@ class HTTPServer:
             query.get("ca_file", ""),
             switch(url, query, "verify", default=True),
         )
-
-    def service(self) -> Service:
-        """The client of this server."""
-        return Service("http", (("server", self),))
 
 
 def switch(url: SplitResult, query: Mapping[str, str], name: str, *, default: bool) -> bool:

@@ -6,6 +6,7 @@ at the first use, if the service and its permissions allow that.
 
 from __future__ import annotations
 
+import logging
 from collections import abc
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Final, TypeVar
@@ -17,6 +18,9 @@ from taskq_cloud.stores.buckets import Collection, FailureKind, StoredObject, Wr
 from taskq_cloud.stores.results._conditional_writes import ConditionalWrites
 
 T = TypeVar("T")
+
+_EXISTS: Final = frozenset({FailureKind.CONDITION_FAILED, FailureKind.CONFLICT})
+_log: Final = logging.getLogger("taskq_cloud.stores")
 
 PATIENT: Final = Backoff(attempts=100, base_seconds=0.01, ceiling_seconds=0.5)
 """The members of a chord write one document, perhaps a hundred of them at once. One of them succeeds in each round of a
@@ -126,12 +130,16 @@ class ConditionalDocuments(ConditionalWrites):
         calls = self.collection.creation()
         for call in calls:
             (answer,) = yield Gather([call])
-            exists = self.errors.kind(answer) in (FailureKind.CONDITION_FAILED, FailureKind.CONFLICT)
-            if required and isinstance(answer, CallError) and not exists:
+            if not isinstance(answer, CallError) or self.errors.kind(answer) in _EXISTS:
+                continue
+            reason = f"{answer.code}: {answer.message}"
+            if required:
                 raise StoreNotFound(
-                    f"{self.errors.name} does not exist and could not be created ({answer.code}: {answer.message}); "
+                    f"{self.errors.name} does not exist and could not be created ({reason}); "
                     f"create it: {self.errors.creation}"
                 ) from answer
+            # It may be there already, and made by someone with more permissions.
+            _log.info("%s could not be prepared: %s", self.errors.name, reason, extra={"action": "not_prepared"})
         return bool(calls)
 
     def _requests(self, writes: Sequence[Write]) -> Iterator[Sequence[Write]]:

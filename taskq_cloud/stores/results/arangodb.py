@@ -87,7 +87,7 @@ class ArangoDBResults(HTTPResults):
         """
         query = query_of(url, ("tls", "wait_for_sync", *OPTIONS))
         names = [unquote(part) for part in url.path.strip("/").split("/") if part]
-        if len(names) > 2:  # noqa: PLR2004
+        if names[2:]:
             raise ImproperlyConfigured(
                 f"{shown(url)} doesn't name a collection: write arangodb://host:8529/database/collection"
             )

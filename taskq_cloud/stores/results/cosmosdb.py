@@ -119,7 +119,7 @@ class CosmosDBResults(DocumentResults):
             host, port = url.hostname, url.port or _HTTPS_PORT
         except ValueError:
             host, port = None, 0
-        if not host or len(names) > 2:  # noqa: PLR2004
+        if not host or names[2:]:
             raise ImproperlyConfigured(
                 f"{shown(url)} doesn't name an account: write "
                 f"cosmosdbsql://:KEY@ACCOUNT.documents.azure.com/database/container; {_SAFE}"

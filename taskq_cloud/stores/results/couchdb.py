@@ -54,8 +54,6 @@ class CouchDBResults(HTTPResults):
     Args:
         server: the server.
         database: the database.
-        cluster: whether several nodes write. Then two nodes may both accept a write over one revision, and the database
-            keeps both until someone decides: so joins, locks and slots are off.
         clock: returns the time, in seconds since the epoch.
     """
 
@@ -66,13 +64,10 @@ class CouchDBResults(HTTPResults):
         server: HTTPServer,
         database: str = DEFAULT_DATABASE,
         *,
-        cluster: bool = False,
         clock: Callable[[], float] = time.time,
     ) -> None:
         self._database = _Database(server, database)
         super().__init__(self._database, server, clock=clock)
-        if cluster:
-            self.capabilities = capabilities(LARGEST_RECORD_BYTES, conditional=False)  # type: ignore[misc]
 
     @classmethod
     def from_url(cls, url: SplitResult, options: Mapping[str, Any]) -> CouchDBResults:
@@ -92,7 +87,8 @@ class CouchDBResults(HTTPResults):
                 f"{shown(url)} doesn't name a database: write couchdb://host:5984/database, in lower case"
             )
         server = HTTPServer.of(url, query, port=_PORT, tls=switch(url, query, "tls", default=False))
-        return cls(server, database or DEFAULT_DATABASE, cluster=switch(url, query, "cluster", default=False))
+        kind = CouchDBClusterResults if switch(url, query, "cluster", default=False) else cls
+        return kind(server, database or DEFAULT_DATABASE)
 
     def sweep(self, now: float) -> Flow[None]:
         """Remove some of the documents that have expired, in the versions that are found."""
@@ -100,6 +96,15 @@ class CouchDBResults(HTTPResults):
         rows = self._database.errors.check(answer)["body"]["docs"]
         expired = [each for each in rows if each.get("expires_at") is not None]
         yield from self.documents.remove({each["_id"]: StoredObject(b"", {}, each["_rev"]) for each in expired})
+
+
+class CouchDBClusterResults(CouchDBResults):
+    """The store behind ``couchdb://...?cluster=true``, whose nodes may both accept a write over one revision.
+
+    The database keeps both until one of them wins, so no join, lock or slot can be built on its conditions.
+    """
+
+    capabilities: ClassVar[StoreCapabilities] = capabilities(LARGEST_RECORD_BYTES, conditional=False)
 
 
 class _Database(HTTPCollection):

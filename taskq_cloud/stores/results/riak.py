@@ -16,6 +16,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, ClassVar, Final
 from urllib.parse import SplitResult, unquote
 
+from taskq_cloud.core import serializers
 from taskq_cloud.core.flows import Call
 from taskq_cloud.core.lazy.values import replace
 from taskq_cloud.core.model.capabilities import StoreCapabilities
@@ -101,7 +102,9 @@ class _Bucket(HTTPCollection):
             name.lower().removeprefix(_META): value for name, value in headers.items() if name.lower().startswith(_META)
         }
         tag = f"{headers['ETag']} {headers['X-Riak-Vclock']}"
-        return {keys[0]: StoredObject(str(answer["body"]).encode(), metadata, tag)}
+        value = answer["body"]
+        text = value if isinstance(value, str) else serializers.dumps(value)
+        return {keys[0]: StoredObject(text.encode(), metadata, tag)}
 
     def put(self, writes: Sequence[Write]) -> Call:
         (write,) = writes
