@@ -9,6 +9,7 @@ from urllib.parse import urlsplit
 
 import django
 import pymysql
+from asgiref.local import Local
 from django.apps import apps
 from django.conf import settings
 from django.core.cache import caches
@@ -42,7 +43,6 @@ def configured(
     databases: Mapping[str, Any], installed: tuple[str, ...] = (RESULTS_APP,), **more: Any
 ) -> Iterator[None]:
     """Configure Django for a block: no other test of this process may find its settings."""
-    import django
 
     # Django's backend for MySQL knows one driver, for which this one stands in, as PyMySQL's documentation shows.
     pymysql.version_info = (2, 2, 1, "final", 0)
@@ -57,18 +57,20 @@ def configured(
         SECRET_KEY="for tests",
         **more,
     )
-    for handler in (connections, caches):
+    handlers = (connections, caches)
+    kept = [dict(handler.__dict__) for handler in handlers]
+    for handler in handlers:
         handler.__dict__.pop("settings", None)
-        handler._settings = None
+        handler._settings, handler._connections = None, Local(handler.thread_critical)
     django.setup()
     apps.set_installed_apps(installed)
     try:
         yield
     finally:
         connections.close_all()
-        for alias in databases:
-            if hasattr(connections._connections, alias):
-                delattr(connections._connections, alias)
+        for handler, state in zip(handlers, kept, strict=True):
+            handler.__dict__.clear()
+            handler.__dict__.update(state)
         apps.unset_installed_apps()
         settings._wrapped = before
 
