@@ -10,7 +10,7 @@ import json
 import os
 import time
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, ClassVar, Final
+from typing import Any, ClassVar, Final, TypeAlias
 from urllib.parse import SplitResult
 
 from taskq_cloud.brokers import _redis_ordered as ordered
@@ -47,7 +47,13 @@ LONGEST_PAUSE_SECONDS: Final = 2.0
 """How long a receiver waits before it looks for itself. It hears of every message that is sent or released, but not of
 the lease of a receiver that has died."""
 
+MOST_SETTLED: Final = 1000
+"""The most deliveries that one script settles. Lua takes up to 8000 arguments of a call."""
+
 _MICROSECONDS: Final = 1_000_000
+
+_Part: TypeAlias = tuple[str, list[int]]
+"""A queue, and the positions of some of its settlements."""
 
 
 class RedisBroker:
@@ -148,44 +154,32 @@ class RedisBroker:
 
     def settle(self, settlements: Sequence[Settlement]) -> Flow[list[Refused | None]]:
         """Settle deliveries, in one round trip; see ``Broker.settle``."""
-        by_queue: dict[str, list[int]] = {}
-        for position, settlement in enumerate(settlements):
-            by_queue.setdefault(settlement.delivery.queue, []).append(position)
+        parts = _parts([settlement.delivery.queue for settlement in settlements])
         calls = []
-        for queue, positions in by_queue.items():
-            arguments: list[Any] = []
-            for position in positions:
-                arguments += _settlement_arguments(settlements[position])
+        for queue, positions in parts:
+            arguments = [each for position in positions for each in _settlement_arguments(settlements[position])]
             keys = [self._key(queue), self._key(dead_letter_queue(queue))]
             calls.append(self._script((ordered if is_ordered(queue) else scripts).SETTLE, keys, arguments))
-        failures = yield from self._make_each(by_queue, calls)
-        refused = {position: failures[queue] for queue, positions in by_queue.items() for position in positions}
-        return [refused[position] for position in range(len(settlements))]
+        answers: list[Refused | None] = [None] * len(settlements)
+        for (queue, positions), answer in zip(parts, (yield from self._make(parts, calls)), strict=True):
+            if isinstance(answer, CallError):
+                for position in positions:
+                    answers[position] = Refused(redis_error(f"queue {queue!r}", answer))
+        return answers
 
     def extend(self, deliveries: Sequence[Delivery], lease_seconds: float) -> Flow[list[Refused | None]]:
         """Extend the leases of deliveries, in one round trip; see ``Broker.extend``."""
-        by_queue: dict[str, list[int]] = {}
-        for position, delivery in enumerate(deliveries):
-            by_queue.setdefault(delivery.queue, []).append(position)
-        calls = [
-            self._script(
-                scripts.EXTEND,
-                [self._key(queue)],
-                [_microseconds(lease_seconds), *(deliveries[each].receipt for each in positions)],
-            )
-            for queue, positions in by_queue.items()
-        ]
+        parts = _parts([delivery.queue for delivery in deliveries])
+        calls = []
+        for queue, positions in parts:
+            arguments = [_microseconds(lease_seconds), *(deliveries[position].receipt for position in positions)]
+            calls.append(self._script(scripts.EXTEND, [self._key(queue)], arguments))
         answers: list[Refused | None] = [None] * len(deliveries)
-        if not calls:
-            return answers
-        for (queue, positions), each in zip(by_queue.items(), (yield from self._make(by_queue, calls)), strict=True):
-            if isinstance(each, CallError):
-                refused = Refused(redis_error(f"queue {queue!r}", each))
-                answers = [refused if position in positions else old for position, old in enumerate(answers)]
-                continue
-            for position, extended in zip(positions, each, strict=True):
-                if not extended:
-                    answers[position] = lost_lease(deliveries[position])
+        for (queue, positions), answer in zip(parts, (yield from self._make(parts, calls)), strict=True):
+            failure = Refused(redis_error(f"queue {queue!r}", answer)) if isinstance(answer, CallError) else None
+            for number, position in enumerate(positions):
+                if failure is not None or not answer[number]:
+                    answers[position] = failure or lost_lease(deliveries[position])
         return answers
 
     def depth(self, queue: str) -> Flow[Depth]:
@@ -270,17 +264,11 @@ class RedisBroker:
         now = "" if self._clock is None else _microseconds(self._clock())
         return {"script": script, "keys": keys, "args": [now, *arguments]}
 
-    def _make_each(self, queues: Sequence[str] | Mapping[str, Any], calls: Sequence[Any]) -> Flow[dict[str, Any]]:
-        """Make one script for each queue at once; returns for each queue None, or what its settlements are answered."""
+    def _make(self, parts: Sequence[_Part], calls: Sequence[Mapping[str, Any]]) -> Flow[list[Any]]:
+        """Run a script for each part at once. A failed one is a ``CallError``, unless it is the only one."""
         if not calls:
-            return {}
-        answers = yield from self._make(queues, calls)
-        return {
-            queue: Refused(redis_error(f"queue {queue!r}", answer)) if isinstance(answer, CallError) else None
-            for queue, answer in zip(queues, answers, strict=True)
-        }
-
-    def _make(self, queues: Sequence[str] | Mapping[str, Any], calls: Sequence[Mapping[str, Any]]) -> Flow[list[Any]]:
+            return []
+        queues = sorted({queue for queue, _ in parts})
         about = f"queue{'s' if len(queues) > 1 else ''} {', '.join(map(repr, queues))}"
         if len(calls) == 1:
             return [(yield from self._call("script", about, **calls[0]))]
@@ -292,6 +280,18 @@ class RedisBroker:
             return (yield Call(self._service, operation, parameters))
         except CallError as error:
             raise redis_error(about, error) from error
+
+
+def _parts(queues: Sequence[str]) -> list[_Part]:
+    """Split settlements by their queues, and a queue's into parts that one script can take."""
+    by_queue: dict[str, list[int]] = {}
+    for position, queue in enumerate(queues):
+        by_queue.setdefault(queue, []).append(position)
+    return [
+        (queue, positions[start : start + MOST_SETTLED])
+        for queue, positions in by_queue.items()
+        for start in range(0, len(positions), MOST_SETTLED)
+    ]
 
 
 def _microseconds(seconds: float) -> int:

@@ -206,6 +206,22 @@ def test_each_batch_costs_one_round_trip(broker: RedisBroker) -> None:
     counted.close()
 
 
+@pytest.mark.parametrize("queue", ["work", "work.fifo"])
+def test_many_thousand_deliveries_are_settled_in_one_call(broker: RedisBroker, queue: str) -> None:
+    counted = CountedBroker(broker)
+    messages = [Outgoing(body="x", group=str(number)) for number in range(4500)]
+    assert all(isinstance(answer, Sent) for answer in counted.run(broker.send(queue, messages)))
+    held: list[Delivery] = []
+    while len(held) < len(messages):
+        held += counted.run(broker.receive(queue, 1000, 0, 60))
+    counted.taken()
+    assert counted.run(broker.extend(held, 60)) == [None] * len(held)
+    assert counted.run(broker.settle([Acknowledge(each) for each in held])) == [None] * len(held)
+    assert counted.taken() == ["scripts", "scripts"]
+    assert counted.run(broker.depth(queue)) == Depth(0, 0, 0)
+    counted.close()
+
+
 def test_idle_receiver_asks_once_in_two_seconds(broker: RedisBroker) -> None:
     counted = CountedBroker(broker)
     assert counted.run(broker.receive("work", 10, 2.5, 60)) == []
