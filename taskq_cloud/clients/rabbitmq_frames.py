@@ -218,7 +218,7 @@ class FrameReader:
             if found is not None:
                 yield found
         self._left = data[at:]
-        if len(self._left) >= FRAME_OVERHEAD and self._left.startswith(b"AMQP"):
+        if self._left and self._left[0] > _HEARTBEAT:  # such as the version of AMQP that the server speaks
             raise FrameError(f"the server speaks another protocol than AMQP 0-9-1: {self._left[:8]!r}")
 
     def _read(self, kind: int, channel: int, payload: bytes) -> Method | Content | None:

@@ -198,6 +198,7 @@ _READERS: Final[Mapping[int, Callable[[bytes, int], tuple[Any, int]]]] = {
         "I": _plain("i"),
         "i": _plain("I"),
         "l": _plain("q"),
+        "L": _plain("q"),  # py-amqp's, and so Celery's
         "T": _plain("Q"),
         "f": _plain("f"),
         "d": _plain("d"),
