@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -283,3 +286,60 @@ def test_our_waiting_caller_is_told_of_celerys_result(shared: Shared, app: TaskQ
 
     waiting.join(SECONDS / 2)
     assert found == [[7]]
+
+
+WORKER = """
+import os
+from celery import Celery
+
+app = Celery("shop", broker=os.environ["SHOP_BROKER"], backend=os.environ["SHOP_RESULTS"])
+options = {"global_keyprefix": os.environ["SHOP_PREFIX"]}
+app.conf.update(
+    broker_transport_options=options, result_backend_transport_options=options, result_extended=True,
+    task_track_started=True, worker_enable_remote_control=False, broker_connection_retry_on_startup=True,
+)
+
+@app.task(bind=True, name="shop.add", max_retries=2)
+def add(self, a, b):
+    if self.request.retries < 1:
+        raise self.retry(countdown=0.01)
+    return a + b
+
+@app.task(name="shop.fail")
+def fail():
+    raise ValueError("no", 7)
+"""
+
+
+@pytest.fixture
+def celery_worker(
+    shared: Shared, server_url: Callable[[str], str], tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Any]:
+    """The application of a worker of Celery's, whose results are in the shared place."""
+    folder = tmp_path_factory.mktemp("worker")
+    (folder / "shop.py").write_text(WORKER)
+    environment = {
+        "SHOP_BROKER": server_url("redis"),
+        "SHOP_RESULTS": shared.url,
+        "SHOP_PREFIX": shared.options["global_keyprefix"],
+    }
+    command = [sys.executable, "-W", "ignore", "-m", "celery", "-A", "shop", "worker", "-P", "solo", "-l", "INFO"]
+    log = (folder / "log").open("wb")
+    worker = subprocess.Popen(command, cwd=folder, env={**os.environ, **environment}, stdout=log, stderr=log)
+    app = Celery("shop", broker=environment["SHOP_BROKER"], set_as_current=False)
+    app.conf.broker_transport_options = shared.options
+    yield app
+    worker.kill()
+    worker.wait()
+    log.close()
+    app.close()
+
+
+def test_results_of_a_worker_of_celery_are_read(app: TaskQ, celery_worker: Any) -> None:
+    added, failed = (celery_worker.send_task(name, args) for name, args in (("shop.add", (2, 3)), ("shop.fail", ())))
+    assert app.AsyncResult(added.id).get(timeout=3 * SECONDS, interval=0.05) == 5
+    with pytest.raises(ValueError, match="no") as caught:
+        app.AsyncResult(failed.id).get(timeout=3 * SECONDS, interval=0.05)
+    assert caught.value.args == ("no", 7)
+    document = json.loads(app.run(app.store.load([added.id]))[added.id].payload)
+    assert (document["name"], document["retries"], document["args"]) == ("shop.add", 1, [2, 3])
