@@ -16,8 +16,8 @@ import math
 from collections.abc import Mapping
 from typing import Any, Final, TypeAlias
 
-from taskq_cloud.brokers._rabbitmq_options import RabbitMQOptions
 from taskq_cloud.core.model.capabilities import dead_letter_queue
+from taskq_cloud.core.rabbitmq import RabbitMQOptions
 from taskq_cloud.errors import ImproperlyConfigured
 
 BITS: Final = 28

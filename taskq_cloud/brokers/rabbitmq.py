@@ -11,13 +11,11 @@ import math
 import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final, Self
-from urllib.parse import SplitResult, urlsplit
+from urllib.parse import SplitResult
 
 from taskq_cloud.brokers import _rabbitmq_layout as layout
 from taskq_cloud.brokers._local import refusal
-from taskq_cloud.brokers._rabbitmq_errors import operational_error
 from taskq_cloud.brokers._rabbitmq_messages import Received, again, dead_letter, delivery_of, to_amqp
-from taskq_cloud.brokers._rabbitmq_options import RabbitMQOptions, read_options
 from taskq_cloud.core.flows import Call, CallError, Flow
 from taskq_cloud.core.model.capabilities import BrokerCapabilities, dead_letter_queue
 from taskq_cloud.core.model.ids import new_id
@@ -32,7 +30,7 @@ from taskq_cloud.core.model.message import (
     Settlement,
 )
 from taskq_cloud.core.ports import Service
-from taskq_cloud.core.urls import shown
+from taskq_cloud.core.rabbitmq import RabbitMQOptions, operational_error, read_options
 from taskq_cloud.errors import OperationalError, QueueNotFound, TaskQError
 
 BATCH: Final = 1000
@@ -58,7 +56,7 @@ class RabbitMQBroker:
     def __init__(self, options: RabbitMQOptions, *, clock: Callable[[], float] = time.time) -> None:
         self._options = options
         self._clock = clock
-        self._service = f"rabbitmq:{shown(urlsplit(options.urls[0]))}"
+        self._service = options.service_name
         self.capabilities = BrokerCapabilities(
             largest_message_bytes=options.largest_message_bytes,
             send_batch=BATCH,
@@ -99,8 +97,7 @@ class RabbitMQBroker:
     @property
     def services(self) -> Mapping[str, Service]:
         """RabbitMQ, at the configured servers."""
-        options = (("urls", tuple(self._options.urls)), *sorted(self._options.client.items()))
-        return {self._service: Service("rabbitmq", options)}
+        return {self._service: self._options.service}
 
     def send(self, queue: str, messages: Sequence[Outgoing]) -> Flow[list[Sent | Refused]]:
         """Send messages, up to ``send_batch`` before their confirms are waited for; see ``Broker.send``."""

@@ -10,11 +10,11 @@ from uuid import uuid4
 
 import pytest
 
-from taskq_cloud.brokers._rabbitmq_options import read_options
 from taskq_cloud.brokers.rabbitmq import RabbitMQBroker
 from taskq_cloud.core.flows import Call, Flow
 from taskq_cloud.core.model.capabilities import dead_letter_queue
 from taskq_cloud.core.ports import Broker
+from taskq_cloud.core.rabbitmq import read_options
 from taskq_cloud.testing.clock import FakeClock
 from taskq_cloud.testing.contracts.broker import BrokerContract
 from taskq_cloud.testing.driving import Drive, driving

@@ -1,4 +1,4 @@
-"""The settings of a RabbitMQ broker: its URL, and the ``broker_transport_options``."""
+"""The settings and errors of RabbitMQ, which its broker and its result store share."""
 
 from __future__ import annotations
 
@@ -6,9 +6,11 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Final
 from urllib.parse import SplitResult
 
+from taskq_cloud.core.flows import CallError, Trouble
 from taskq_cloud.core.lazy.values import dataclass, field
-from taskq_cloud.core.urls import query_of, shown
-from taskq_cloud.errors import ImproperlyConfigured
+from taskq_cloud.core.ports import Service
+from taskq_cloud.core.urls import query_of, shown, without_secrets
+from taskq_cloud.errors import AccessDenied, ImproperlyConfigured, OperationalError, QueueNotFound, Unreachable
 
 QUEUE_TYPES: Final = ("classic", "quorum")
 CONSUMER_TIMEOUT_SECONDS: Final = 1800.0
@@ -57,6 +59,17 @@ _IGNORED: Final = frozenset(
 """Options of kombu's that have no use here: messages are always confirmed, and retries are the core's."""
 
 
+_HINTS: Final = {
+    "Blocked": "free memory or disk space at the server, or change vm_memory_high_watermark or disk_free_limit",
+    "ACCESS_REFUSED": "check the user and the password in the URL, and the user's permissions (rabbitmqctl "
+    "set_permissions): to configure is needed to declare queues, or set create_missing_queues to false",
+    "NOT_ALLOWED": "create the virtual host (rabbitmqctl add_vhost), and give the user permissions on it",
+    "PRECONDITION_FAILED": "the queue exists with other arguments: set queue_type, max_priority, delivery_limit or "
+    "queue_arguments in broker_transport_options as it was declared, or delete the queue while it is empty",
+    "RESOURCE_LOCKED": "the queue is exclusive to another connection: use another name",
+}
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RabbitMQOptions:
     """The settings of a RabbitMQ broker.
@@ -89,6 +102,16 @@ class RabbitMQOptions:
     consumer_timeout: float = CONSUMER_TIMEOUT_SECONDS
     largest_message_bytes: int = LARGEST_MESSAGE_BYTES
     client: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def service(self) -> Service:
+        """The client of the servers."""
+        return Service("rabbitmq", (("urls", tuple(self.urls)), *sorted(self.client.items())))
+
+    @property
+    def service_name(self) -> str:
+        """The name of the client, without a password."""
+        return f"rabbitmq:{without_secrets(self.urls[0])}"
 
 
 def read_options(urls: Sequence[SplitResult], options: Mapping[str, Any]) -> RabbitMQOptions:
@@ -227,3 +250,21 @@ def _tls(url: SplitResult, given: Any) -> tuple[tuple[str, Any], ...]:
     if unknown:
         raise ImproperlyConfigured(f"{shown(url)}: the option 'ssl' has no part {unknown[0]!r}; known: {sorted(_TLS)}")
     return tuple(sorted({"verify": True, **files}.items()))
+
+
+def operational_error(about: str, error: CallError) -> OperationalError:
+    """Turn a failed call into an error that says whether waiting may help.
+
+    Args:
+        about: the queue or the store, for the text.
+        error: the failed call.
+    """
+    hint = _HINTS.get(error.code)
+    text = f"{about}: RabbitMQ at {error.message}" + (f": {hint}" if hint else "")
+    if error.trouble is Trouble.TRANSIENT or error.code == "Blocked":
+        return Unreachable(text)
+    if error.code == "ACCESS_REFUSED" or (error.code == "NOT_ALLOWED" and "refused" in error.message):
+        return AccessDenied(text)
+    if error.code == "NOT_FOUND":
+        return QueueNotFound(f"{text}: create the queue, or set create_missing_queues to true")
+    return OperationalError(text)
