@@ -19,7 +19,7 @@ from typing import Any
 
 import pytest
 
-from taskq_cloud.clients import filesystem
+from taskq_cloud.clients import filesystem, filesystem_locks
 from taskq_cloud.clients.base import LONGEST_CALL
 from taskq_cloud.core.flows import Call, CallError, Flow, Trouble
 from taskq_cloud.core.flows import run as drive
@@ -203,7 +203,7 @@ folder, place = sys.argv[1:]
 store = FileResults(folder)
 with driving("sync", store.services) as run:
     if place == "locked":
-        filesystem._version = stop  # under the lock, before the new value has its name
+        filesystem.version_of = stop  # under the lock, before the new value has its name
         run(store.save([Record("A", "STARTED", 0, '{"status":"STARTED"}')]))
     elif place == "unfinished":
         os.fsync = stop
@@ -350,7 +350,7 @@ def test_time_limit_that_strikes_within_a_write_comes_out(
 
 def test_child_that_was_forked_within_a_write_keeps_no_lock(store: FileResults, run: Drive, folder: Path) -> None:
     run(store.save([a_record(STARTED, id="A")]))
-    locks = filesystem._Locks(folder / ".taskq", 5)
+    locks = filesystem_locks.Locks(folder / ".taskq", 5)
     with locks.held("celery-task-meta-A"):
         child = os.fork()
         if child == 0:
