@@ -8,21 +8,32 @@ from taskq_cloud.cli.application import open_app
 from taskq_cloud.cli.options import common_options
 from taskq_cloud.cli.output import echo, say
 from taskq_cloud.clients.connections import Connections
+from taskq_cloud.core.ports import HasTables
 from taskq_cloud.deploy.doctor.calls import services
 from taskq_cloud.deploy.provision import Provisioner
+from taskq_cloud.errors import ImproperlyConfigured
 
 
 @click.command("provision", short_help="Create queues, tables and buckets in a sandbox or an emulator.")
 @click.option("--dry-run", is_flag=True, help="Print the changes without making them.")
+@click.option("--sql", is_flag=True, help="Print the statements that create the tables in PostgreSQL, and do nothing.")
 @common_options
 @click.pass_context
-def command(context: click.Context, /, dry_run: bool) -> None:
+def command(context: click.Context, /, dry_run: bool, sql: bool) -> None:
     """Create or update the queues, tables, buckets and schedule group that the application needs on AWS.
 
     The command is meant for sandboxes and for emulators such as LocalStack. It never deletes anything. Functions,
     containers and roles are not created: Terraform deploys them.
+
+    Tables in PostgreSQL are created at their first use. --sql prints the statements for a role that may do that.
     """
     app = open_app(context)
+    if sql:
+        scripts = [each.script for each in (app.broker, app.store) if isinstance(each, HasTables)]
+        if not scripts:
+            raise ImproperlyConfigured("--sql: neither the broker nor the result store keeps tables in PostgreSQL")
+        echo("\n".join(scripts))
+        return
     topology = app.topology()
     connections = Connections(services(topology, app.services()))
     provisioner = Provisioner(topology, dry_run=dry_run)

@@ -33,8 +33,10 @@ OLDEST_SERVER: Final = 120_000
 
 _CHECK_SECONDS: Final = 0.1
 
-SCHEMA_LOCK: Final = 0x7461736B71
-"""The advisory lock that a process holds while it creates tables: the letters of "taskq"."""
+_BEGIN_LOCKED: Final = "BEGIN; SELECT pg_advisory_xact_lock(499851160433); SELECT FROM pg_class LIMIT 0"
+"""Begins a transaction that no other process has begun by this text; the lock's number has the letters of "taskq". A
+backend learns of others' tables when it locks one, here pg_class: it may have looked for ours before.
+"""
 
 NOTIFY: Final = "SELECT pg_notify(channel, content) FROM unnest(%s::text[], %s::text[]) AS topic(channel, content)"
 
@@ -175,8 +177,7 @@ def create_tables(connection: Any, schema: tuple[str, str]) -> Operation:
     if (yield from _is_there(connection, check)):
         return False
     connection.longest_seconds = SCHEMA_TIMEOUT_SECONDS
-    # A backend learns of others' tables when it locks one, here pg_class. It may have looked for ours before.
-    yield connection.execute(f"BEGIN; SELECT pg_advisory_xact_lock({SCHEMA_LOCK}); SELECT FROM pg_class LIMIT 0")
+    yield connection.execute(_BEGIN_LOCKED)
     if not (yield from _is_there(connection, check)):
         yield connection.execute(script)
     yield connection.execute("COMMIT")

@@ -113,6 +113,16 @@ class ListsHeld(Protocol):
         ...
 
 
+@runtime_checkable
+class HasTables(Protocol):
+    """A broker or a store whose tables are created at their first use, if the role of its URL may do that."""
+
+    @property
+    def script(self) -> str:
+        """The statements that create the tables. They change nothing that is there."""
+        ...
+
+
 @dataclass(frozen=True, slots=True)
 class Place:
     """The database that a broker's messages are in.
