@@ -18,9 +18,9 @@ is on the disk (``fsync``).
 Celery empties a file and then writes it. A file that is empty, or holds a part of a document, has no value for a reader
 and is not written by us, unless it has been like this for two seconds: then an empty one counts as no file.
 
-The locks are those of files in the folder ``.taskq`` (``filesystem_locks``). The system frees the lock of a process that
-is killed, and nothing is left behind. A name's lock is one of 64, so their number doesn't grow. On NFS they need version
-4, or the lock service of version 3.
+The locks are those of files in the folder ``.taskq`` (``filesystem_locks``). The system frees the lock of a process
+that is killed, and nothing is left behind. A name's lock is one of 64, so their number doesn't grow. On NFS they need
+version 4, or the lock service of version 3.
 
 ``sweep`` removes files in steps, a few for each write (``filesystem_sweep``). It names the ``beginnings`` of the files
 that may go, the ``pattern`` of a time in the last bytes of such a file, and ``now``.
