@@ -81,9 +81,15 @@ class PostgreSQLBroker:
 
     @classmethod
     def from_urls(cls, urls: Sequence[SplitResult], options: Mapping[str, Any]) -> PostgreSQLBroker:
-        """Make the broker of a database on several servers, of which one takes writes; see ``from_url``."""
+        """Make the broker of a database on several servers, of which one takes writes; see ``from_url``.
+
+        Args:
+            urls: the URLs, which differ in their hosts only.
+            options: ``schema`` and ``prefix``, if they are not in the URL. Options of kombu's have no effect.
+        """
         database = database_of(urls, ("schema", "prefix"))
-        tables = Tables(database.query.get("schema", ""), database.query.get("prefix", DEFAULT_PREFIX))
+        named = {"schema": "", "prefix": DEFAULT_PREFIX, **options, **database.query}
+        tables = Tables(str(named["schema"]), str(named["prefix"]))
         tables.check(shown(urls[0]))
         return cls(database, tables)
 
