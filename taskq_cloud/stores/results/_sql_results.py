@@ -174,6 +174,8 @@ def plain_record(row: Mapping[str, Any]) -> Record:
 
 def _parts(prepared: Statements, ids: Sequence[str]) -> list[tuple[RecordStatements, list[str]]]:
     """Divide ids into parts for one statement each: the table, and keys in it."""
+    if len(ids) == 1:
+        return [(prepared.of(ids[0]), [prepared.key_of(ids[0])])]
     keys: dict[RecordStatements, dict[str, None]] = {}
     for each in ids:
         keys.setdefault(prepared.of(each), {})[prepared.key_of(each)] = None
@@ -190,6 +192,8 @@ def _rounds(prepared: Statements, records: Sequence[Record]) -> list[tuple[Recor
     In a round the records are in the order of their ids: two transactions that write the same rows then wait for each
     other, and don't end in a deadlock.
     """
+    if len(records) == 1:
+        return [(prepared.of(records[0].id), [0])]
     seen: dict[str, int] = {}
     rounds: dict[tuple[RecordStatements, int], list[int]] = {}
     for position in sorted(range(len(records)), key=lambda each: records[each].id):

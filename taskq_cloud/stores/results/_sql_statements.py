@@ -128,18 +128,20 @@ class RecordStatements:
         self._dialect = dialect
         self._table = table
         self._save = _SAVES[dialect](table)
+        self._load = f"SELECT {', '.join(table.columns)} FROM {table.name} WHERE "
 
     def load(self, ids: Sequence[str]) -> Statement:
         """Select the rows of ids."""
         chosen, parameters = _among(self._dialect, self._table.key, ids)
-        return f"SELECT {', '.join(self._table.columns)} FROM {self._table.name} WHERE {chosen}", parameters
+        return f"{self._load}{chosen}", parameters
 
     def save(self, rows: Sequence[Mapping[str, Any]], now: float) -> list[Statement]:
         """Write rows with different keys, in their order. The answers of the statements go to ``saved``."""
         if self._dialect == "postgresql":
-            columns = {name: [row[name] for row in rows] for name in self._table.columns}
-            return [(self._save, {**columns, "now": now})]
-        kept = [{name: row[name] for name in self._table.columns} for row in rows]
+            arrays = {name: [row[name] for row in rows] for name in self._table.columns}
+            return [(self._save, {**arrays, "now": now})]
+        columns = self._table.columns
+        kept = rows if len(rows[0]) == len(columns) else [{name: row[name] for name in columns} for row in rows]
         if self._dialect == "sqlite":
             return [(self._save, {**row, "now": now}) for row in kept]
         token = uuid4().hex
@@ -188,6 +190,7 @@ class Statements:
         self.groups = None if groups is None else RecordStatements(dialect, groups)
         self._names = names
         self._now = _SERVER_TIME[dialect] if server_time and dialect in _SERVER_TIME else ":now"
+        self._join = self._join_statements()
 
     @property
     def tables(self) -> list[RecordStatements]:
@@ -210,8 +213,11 @@ class Statements:
         A member of the same join from before its expiry doesn't count. On a server, the first statement locks the join,
         so that of two members who arrive at once the later one sees the earlier one.
         """
-        names = self._names
         values = {"id": join_id, "member": member, "expires_at": expires_at, "now": now}
+        return [(sql, values) for sql in self._join]
+
+    def _join_statements(self) -> list[str]:
+        names = self._names
         nothing = "ON DUPLICATE KEY UPDATE" if self.dialect == "mysql" else "ON CONFLICT DO NOTHING"
         lock = {
             "sqlite": "",
@@ -239,7 +245,7 @@ class Statements:
             {nothing}{" member = :member" if self.dialect == "mysql" else ""}
         """
         count = f"SELECT count(*) AS arrived FROM {names.members} WHERE join_id = :id"
-        return [(sql, values) for sql in (lock, begin_anew, enter, arrive, count) if sql]
+        return [sql for sql in (lock, begin_anew, enter, arrive, count) if sql]
 
     def sweep_joins(self, now: float, limit: int) -> list[Statement]:
         """Remove some of the oldest join that has expired: first its members, and then the join."""
@@ -332,7 +338,7 @@ class Statements:
 
 def _among(dialect: Dialect, column: str, values: Sequence[str]) -> tuple[str, dict[str, Any]]:
     """The condition that a column is one of the values, and its parameters."""
-    unique = sorted(set(values))
+    unique = sorted(set(values)) if len(values) > 1 else list(values)
     if dialect == "postgresql":
         return f"{column} = ANY(CAST(:ids AS text[]))", {"ids": unique}
     if dialect == "sqlite":
