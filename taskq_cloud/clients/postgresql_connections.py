@@ -28,8 +28,8 @@ CALL_TIMEOUT_SECONDS: Final = 20.0
 SCHEMA_TIMEOUT_SECONDS: Final = 300.0
 """How long tables may take to be created or changed, or to be locked by another process that does so."""
 
-OLDEST_SERVER: Final = 120_000
-"""The oldest version of the server: 12, as PostgreSQL numbers it."""
+OLDEST_SERVER: Final = 130_000
+"""The oldest version of the server: 13, as PostgreSQL numbers it. It has all settings of our tables."""
 
 _CHECK_SECONDS: Final = 0.1
 
