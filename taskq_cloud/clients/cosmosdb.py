@@ -14,8 +14,8 @@ operation              parameters                      answer
 Each operation also has ``database`` and ``container``, whose partition key is ``/id``. The options name the account's
 endpoint and its key. Without a key, azure-identity finds an identity.
 
-The SDK's own retries are off, but for one: it asks for the account's regions when a client is made, up to four times. So
-the first call makes it.
+The SDK's own retries are off, but for one: it asks for the account's regions when a client is made, up to four times.
+So the first call makes it.
 """
 
 from __future__ import annotations

@@ -8,12 +8,17 @@ import socket
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import pytest
+from azure.cosmos.exceptions import CosmosHttpResponseError
+from pymongo.errors import DocumentTooLarge, OperationFailure, ServerSelectionTimeoutError
 
+from taskq_cloud.clients import cosmosdb, mongodb
 from taskq_cloud.clients.async_connections import AsyncConnections
 from taskq_cloud.clients.base import with_longest_call
 from taskq_cloud.clients.connections import Connections
+from taskq_cloud.core.flows import Call, Trouble
 from taskq_cloud.core.ports import ResultStore
 from taskq_cloud.errors import Unreachable
 from taskq_cloud.stores.http_servers import HTTPServer
@@ -79,6 +84,40 @@ def test_call_ends_after_the_longest_time_for_calls(silent: str, scheme: str) ->
     finally:
         connections.close()
     assert time.monotonic() - began < 3
+
+
+def refused_by_cosmos(status: int, message: str) -> Exception:
+    error: Any = CosmosHttpResponseError
+    refusal: Exception = error(status, message)
+    return refusal
+
+
+REFUSALS = {
+    "wrong password": (mongodb, OperationFailure("Authentication failed.", 18), "18", Trouble.REFUSED),
+    "no permission": (mongodb, OperationFailure("not authorized on shop", 13), "13", Trouble.REFUSED),
+    "primary steps down": (mongodb, OperationFailure("not primary", 10107), "10107", Trouble.TRANSIENT),
+    "retryable": (
+        mongodb,
+        OperationFailure("shard moved", 1, {"errorLabels": ["RetryableWriteError"]}),
+        "1",
+        Trouble.TRANSIENT,
+    ),
+    "too many requests": (mongodb, OperationFailure("TooManyRequests", 16500), "16500", Trouble.THROTTLED),
+    "too large": (mongodb, DocumentTooLarge("BSON document too large"), "DocumentTooLarge", Trouble.REFUSED),
+    "no server": (mongodb, ServerSelectionTimeoutError("refused"), "ServerSelectionTimeoutError", Trouble.TRANSIENT),
+    "Cosmos DB throttles": (cosmosdb, refused_by_cosmos(429, "rate"), "HTTP 429", Trouble.THROTTLED),
+    "Cosmos DB is busy": (cosmosdb, refused_by_cosmos(449, "retry with"), "HTTP 449", Trouble.TRANSIENT),
+    "Cosmos DB's key is wrong": (cosmosdb, refused_by_cosmos(401, "signature"), "HTTP 401", Trouble.REFUSED),
+    "Cosmos DB's item is too large": (cosmosdb, refused_by_cosmos(413, "large"), "HTTP 413", Trouble.REFUSED),
+}
+
+
+@pytest.mark.parametrize(("module", "error", "code", "trouble"), REFUSALS.values(), ids=REFUSALS)
+def test_refusal_has_the_servers_code_and_its_trouble(
+    module: Any, error: Exception, code: str, trouble: Trouble
+) -> None:
+    failure = module._call_error(Call("store", "read_item"), error)
+    assert (failure.code, failure.trouble) == (code, trouble)
 
 
 async def test_exception_raised_into_a_coroutine_comes_out_as_itself(silent: str) -> None:

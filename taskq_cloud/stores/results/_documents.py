@@ -18,6 +18,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
 
+from taskq_cloud.core.backoff import RNG
 from taskq_cloud.core.flows import Flow
 from taskq_cloud.core.records.record import Record
 from taskq_cloud.errors import OperationalError, PayloadTooLarge
@@ -58,7 +59,7 @@ class DocumentResults(ConditionalResults):
     def __init__(self, collection: Collection, prefix: str = "", clock: Callable[[], float] = time.time) -> None:
         self.documents = ConditionalDocuments(collection)
         super().__init__(self.documents, prefix, clock)
-        self._sweeps_at = 0.0
+        self._sweeps_at: float | None = None
 
     def save(self, records: Sequence[Record]) -> Flow[list[bool]]:
         """Write records: see ``ResultStore.save``; now and then, remove expired documents, too."""
@@ -102,6 +103,8 @@ class DocumentResults(ConditionalResults):
 
     def _sweep_if_due(self) -> Flow[None]:
         now = self._clock()
+        if self._sweeps_at is None:  # processes that start together don't sweep together
+            self._sweeps_at = now + RNG.uniform(0, SWEEP_SECONDS)
         if now < self._sweeps_at:
             return
         self._sweeps_at = now + SWEEP_SECONDS

@@ -74,9 +74,6 @@ class TestDocuments(ResultStoreContract):
     def run(self, collection: CollectionInMemory) -> Any:
         return Drive(collection)
 
-    def test_payload_over_the_limit_is_refused_before_anything_is_saved(self, store: Any, run: Any) -> None:
-        super().test_payload_over_the_limit_is_refused_before_anything_is_saved(store, run)
-
 
 def test_hundred_members_at_once_complete_a_join_once() -> None:
     collection = CollectionInMemory()
