@@ -16,15 +16,16 @@ import math
 import os
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any, ClassVar, Final, TypeAlias
+from typing import Any, ClassVar, Final
 from urllib.parse import SplitResult
 
 from taskq_cloud.brokers import _redis_celery_messages as messages_of_kombu
 from taskq_cloud.brokers import _redis_celery_scripts as scripts
 from taskq_cloud.brokers._local import lost_lease, refusal
+from taskq_cloud.brokers._redis_celery_calls import LayoutCalls
 from taskq_cloud.brokers._redis_celery_fanout import fanout_message, fanout_topic
-from taskq_cloud.brokers._redis_celery_options import LayoutOptions, read_options
-from taskq_cloud.core.flows import Call, CallError, Flow
+from taskq_cloud.brokers._redis_celery_options import read_options
+from taskq_cloud.core.flows import Flow
 from taskq_cloud.core.lazy.values import dataclass
 from taskq_cloud.core.model.capabilities import BrokerCapabilities, dead_letter_queue
 from taskq_cloud.core.model.ids import new_id
@@ -39,7 +40,7 @@ from taskq_cloud.core.model.message import (
     Settlement,
 )
 from taskq_cloud.core.ports import Depth, HeldMessage, HeldPage, Service
-from taskq_cloud.core.redis import redis_error, redis_server, redis_service
+from taskq_cloud.core.redis import redis_server, redis_service
 from taskq_cloud.errors import OperationalError
 
 LONGEST_BLOCK_SECONDS: Final = 0.5
@@ -54,9 +55,6 @@ LONGEST_LEASE_SECONDS: Final = 60.0
 """How long a lease lasts unless it is renewed. Celery's users set ``visibility_timeout`` to an hour or more, since
 Celery's workers renew nothing. The message of a worker of ours that has died must not wait that long."""
 
-Scored: TypeAlias = tuple[bytes, bytes, bytes | None]
-"""A tag, its time, and what ``unacked`` holds under it."""
-
 
 @dataclass(frozen=True, slots=True)
 class _Taken:
@@ -65,8 +63,7 @@ class _Taken:
     tag: str
     receives: int
     message_id: str
-    body: str
-    attributes: Mapping[str, str]
+    found: messages_of_kombu.Found
 
 
 class CeleryRedisBroker:
@@ -101,12 +98,11 @@ class CeleryRedisBroker:
         options: Mapping[str, Any] | None = None,
         clock: Callable[[], float] | None = None,
     ) -> None:
-        self._options: LayoutOptions = read_options(options or {})
+        layout = read_options(options or {})
         self._service, service = redis_service(urls, options or {})
         self._services = {self._service: service}
         self._database = redis_server(urls[0]).database
-        self._clock = clock
-        self._bound: set[str] = set()
+        self._calls = LayoutCalls(self._service, layout, clock)
 
     @classmethod
     def from_urls(cls, urls: Sequence[SplitResult], options: Mapping[str, Any]) -> CeleryRedisBroker:
@@ -139,18 +135,18 @@ class CeleryRedisBroker:
 
     def receive(self, queue: str, limit: int, wait_seconds: float, lease_seconds: float) -> Flow[list[Delivery]]:
         """Receive messages; see ``Broker.receive``."""
-        yield from self._bind(queue)
+        yield from self._calls.bind(queue)
         ends_at, block_seconds = time.monotonic() + wait_seconds, 0.0
         limit = min(limit, self.capabilities.receive_batch)
         while True:
             kind, *found = yield from self._take(queue, limit, lease_seconds, block_seconds)
             if kind == b"over":
-                yield from self._put_back(queue, zip(found[::3], found[1::3], found[2::3], strict=True))
+                yield from self._calls.put_back(queue, zip(found[::3], found[1::3], found[2::3], strict=True))
                 block_seconds = 0.0
                 continue
             next_seconds, *parts = found
             taken = [_taken(*each) for each in zip(parts[::4], parts[1::4], parts[2::4], parts[3::4], strict=True)]
-            now = self._now()
+            now = self._calls.now()
             ready = yield from self._ready(queue, taken, now)
             if ready:
                 return [_delivery(queue, each, now, lease_seconds) for each in ready]
@@ -170,10 +166,10 @@ class CeleryRedisBroker:
             parts: list[Any] = []
             for each in settlements:
                 parts += self._settlement(each, keys)
-            now_back = yield from self._script(about, scripts.SETTLE, keys, parts)
+            now_back = yield from self._calls.script(about, scripts.SETTLE, keys, parts)
             if now_back:
                 found = zip(now_back[::3], now_back[1::3], now_back[2::3], strict=True)
-                yield from self._put_back(settlements[0].delivery.queue, found)
+                yield from self._calls.put_back(settlements[0].delivery.queue, found)
         return [None] * len(settlements)
 
     def extend(self, deliveries: Sequence[Delivery], lease_seconds: float) -> Flow[list[Refused | None]]:
@@ -181,26 +177,26 @@ class CeleryRedisBroker:
         if not deliveries:
             return []
         tags = [each.receipt for each in deliveries]
-        kept = yield from self._script(_queue_names(deliveries), scripts.EXTEND, (), [lease_seconds, *tags])
+        kept = yield from self._calls.script(_queue_names(deliveries), scripts.EXTEND, (), [lease_seconds, *tags])
         return [None if each else lost_lease(delivery) for delivery, each in zip(deliveries, kept, strict=True)]
 
     def depth(self, queue: str) -> Flow[Depth]:
         """Count a queue's messages, those that Celery's workers have among them; see ``Broker.depth``."""
         names = [queue, json.dumps(queue)]
-        found = yield from self._script(_about(queue), scripts.DEPTH, self._lists(queue), names)
+        found = yield from self._calls.script(_about(queue), scripts.DEPTH, self._calls.lists(queue), names)
         return Depth(*found)
 
     def purge(self, queue: str) -> Flow[int]:
         """Remove a queue's messages; see ``Broker.purge``."""
         names = [queue, json.dumps(queue)]
-        count: int = yield from self._script(_about(queue), scripts.PURGE, self._lists(queue), names)
+        count: int = yield from self._calls.script(_about(queue), scripts.PURGE, self._calls.lists(queue), names)
         return count
 
     def held(self, queues: Sequence[str], *, limit: int, cursor: str | None = None) -> Flow[HeldPage]:
         """List the messages that are held back outside of the lists; see ``ListsHeld.held``."""
         after, _, tag = (cursor or "0 ").partition(" ")
         parts = [after, tag, limit + 1, *queues]
-        found = yield from self._script("listing delayed messages", scripts.HELD, (), parts)
+        found = yield from self._calls.script("listing delayed messages", scripts.HELD, (), parts)
         held = [
             (_text(tag), float(due), messages_of_kombu.holding(value))
             for tag, due, value in zip(found[::3], found[1::3], found[2::3], strict=True)
@@ -208,7 +204,7 @@ class CeleryRedisBroker:
         ]
         page = held[:limit]
         listed = [
-            HeldMessage(content[2], messages_of_kombu.read(json.dumps(_inner(content[0])).encode())[0], due)
+            HeldMessage(content[2], messages_of_kombu.read(json.dumps(_inner(content[0])).encode()).body, due)
             for _, due, content in page
             if content is not None
         ]
@@ -227,9 +223,9 @@ class CeleryRedisBroker:
         Returns:
             How many programs have heard it.
         """
-        topic = self._options.prefix + fanout_topic(self._options, self._database, exchange, routing_key)
+        topic = self._calls.options.prefix + fanout_topic(self._calls.options, self._database, exchange, routing_key)
         message = fanout_message(exchange, routing_key, body, headers, tag=new_id())
-        heard: int = yield from self._command(f"exchange {exchange!r}", "PUBLISH", topic, message)
+        heard: int = yield from self._calls.command(f"exchange {exchange!r}", "PUBLISH", topic, message)
         return heard
 
     def _send_batch(self, queue: str, messages: Sequence[Outgoing]) -> Flow[list[Sent | Refused]]:
@@ -242,47 +238,38 @@ class CeleryRedisBroker:
                 answers.append(refused)
                 continue
             tag = new_id()
-            written = messages_of_kombu.written(queue, message, tag)
+            written = messages_of_kombu.written(queue, message, tag, self._calls.now())
             answers.append(Sent(tag))
             seconds = self._held_seconds(message.delay_seconds, written.due)
             if seconds:
                 parts += [seconds, _tag("d", tag, queue), messages_of_kombu.held(queue, written.text)]
             else:
-                keys.append(self._list(queue, written.priority))
+                keys.append(self._calls.list_for(queue, written.priority))
                 parts += [0, "", written.text]
         if parts:
-            yield from self._script(_about(queue), scripts.SEND, keys, parts)
+            yield from self._calls.script(_about(queue), scripts.SEND, keys, parts)
         return answers
 
     def _held_seconds(self, delay_seconds: float, due: float | None) -> float:
         """How long a message is held back before it is in its list; see the module's docstring."""
         if delay_seconds <= 0:
             return 0.0
-        if due is None or due < self._now() + delay_seconds - 1:
+        if due is None or due < self._calls.now() + delay_seconds - 1:
             return delay_seconds  # its receivers can't tell from its headers that it is early
-        timeout = self._options.visibility_timeout
+        timeout = self._calls.options.visibility_timeout
         return 0.0 if delay_seconds <= timeout else delay_seconds - min(timeout / 2, LONGEST_SWEEP_SECONDS)
 
-    def _bind(self, queue: str) -> Flow[None]:
-        """Declare a queue as kombu does, so that what is sent to the exchange of its name gets there."""
-        if queue in self._bound:
-            return
-        member = messages_of_kombu.binding(queue, self._options.separator)
-        tables = [self._key(f"_kombu.binding{kind}.{queue}") for kind in ("", "_permanent")]
-        yield from self._call(_about(queue), "script", {"script": scripts.BIND, "keys": tables, "args": [member]})
-        self._bound.add(queue)
-
     def _take(self, queue: str, limit: int, lease_seconds: float, block_seconds: float) -> Flow[list[Any]]:
-        lists = self._lists(queue)
+        lists = self._calls.lists(queue)
         parts = [lease_seconds, limit, os.urandom(8).hex(), queue, json.dumps(queue)]
         if not block_seconds:
-            found: list[Any] = yield from self._script(_about(queue), scripts.TAKE, lists, parts)
+            found: list[Any] = yield from self._calls.script(_about(queue), scripts.TAKE, lists, parts)
             return found
         # The last item of the list is moved to where it is: that changes nothing, and ends once the list has an item.
         command = ["BLMOVE", lists[0], lists[0], "RIGHT", "RIGHT", f"{block_seconds:.3f}"]
-        then = self._script_parameters(scripts.TAKE, lists, parts)
+        then = self._calls.script_parameters(scripts.TAKE, lists, parts)
         waited = {"command": command, "seconds": block_seconds, "then": then}
-        [_, found] = yield from self._call(_about(queue), "wait", waited)
+        [_, found] = yield from self._calls.call(_about(queue), "wait", waited)
         return found
 
     def _ready(self, queue: str, taken: Sequence[_Taken], now: float) -> Flow[list[_Taken]]:
@@ -290,45 +277,18 @@ class CeleryRedisBroker:
         ready: list[_Taken] = []
         parts: list[Any] = []
         for each in taken:
-            due = messages_of_kombu.due_at(each.body)
+            due = messages_of_kombu.due_at(each.found.body)
             if due is None or due <= now:
                 ready.append(each)
             else:
                 parts += ["release", each.tag, due - now, _tag("d", new_id(), queue), "1"]
         if parts:
             try:
-                yield from self._script(_about(queue), scripts.SETTLE, (), parts)
+                yield from self._calls.script(_about(queue), scripts.SETTLE, (), parts)
             except OperationalError:
                 if not ready:  # otherwise the early messages come again after their lease
                     raise
         return ready
-
-    def _put_back(self, queue: str, found: Iterable[Scored]) -> Flow[None]:
-        """Put messages of any queues back into their lists, unless somebody else has done so."""
-        keys: list[str] = []
-        parts: list[Any] = []
-        for tag, score, value in found:
-            if value is None:
-                parts += [tag, score, 0, ""]
-                continue
-            content = messages_of_kombu.holding(value)
-            if content is None:
-                parts += [tag, score, 0, value]
-                continue
-            message, exchange, routing_key = content
-            queues = yield from self._routed(exchange, routing_key)
-            keys += [self._list(each, messages_of_kombu.priority_of(message)) for each in queues]
-            text = messages_of_kombu.put_back(message, redelivered=not tag.startswith(b"taskq.d."))
-            parts += [tag, score, len(queues), text]
-        yield from self._script(_about(queue), scripts.PUT_BACK, keys, parts)
-
-    def _routed(self, exchange: str, routing_key: str) -> Flow[list[str]]:
-        if not exchange:
-            return [routing_key] if routing_key else []
-        table = self._key(f"_kombu.binding.{exchange}")
-        bindings = yield from self._command(f"exchange {exchange!r}", "SMEMBERS", table)
-        queues = messages_of_kombu.bound_queues(bindings, routing_key, self._options.separator)
-        return queues or ([routing_key] if routing_key else [])
 
     def _settlement(self, settlement: Settlement, keys: list[str]) -> list[Any]:
         """The values of a settlement for the script; the list of a dead letter is added to ``keys``."""
@@ -348,43 +308,9 @@ class CeleryRedisBroker:
             case DeadLetter(reason=reason):
                 dead = messages_of_kombu.dead_letter(delivery, reason)
                 queue = dead_letter_queue(delivery.queue)
-                written = messages_of_kombu.written(queue, dead, new_id())
-                keys.append(self._list(queue, written.priority))
+                written = messages_of_kombu.written(queue, dead, new_id(), self._calls.now())
+                keys.append(self._calls.list_for(queue, written.priority))
                 return ["dead", delivery.receipt, 0, written.text, ""]
-
-    def _lists(self, queue: str) -> list[str]:
-        return [self._list(queue, step) for step in self._options.steps]
-
-    def _list(self, queue: str, priority: int) -> str:
-        return self._key(messages_of_kombu.list_of(queue, priority, self._options.steps, self._options.separator))
-
-    def _key(self, name: str) -> str:
-        return self._options.prefix + name
-
-    def _now(self) -> float:
-        return time.time() if self._clock is None else self._clock()
-
-    def _script(self, about: str, script: str, keys: Sequence[str], parts: Sequence[Any]) -> Flow[Any]:
-        return (yield from self._call(about, "script", self._script_parameters(script, keys, parts)))
-
-    def _script_parameters(self, script: str, keys: Sequence[str], parts: Sequence[Any]) -> dict[str, Any]:
-        options = self._options
-        now = "" if self._clock is None else repr(self._clock())
-        return {
-            "script": script,
-            "keys": [self._key(options.unacked), self._key(options.unacked_index), *keys],
-            "args": [now, options.visibility_timeout, *parts],
-        }
-
-    def _command(self, about: str, name: str, key: str, *parts: Any) -> Flow[Any]:
-        asked = {"script": scripts.COMMAND, "keys": [key], "args": [name, *parts]}
-        return (yield from self._call(about, "script", asked))
-
-    def _call(self, about: str, operation: str, parameters: Mapping[str, Any]) -> Flow[Any]:
-        try:
-            return (yield Call(self._service, operation, parameters))
-        except CallError as error:
-            raise redis_error(about, error) from error
 
 
 def _tag(kind: str, token: str, queue: str) -> str:
@@ -392,9 +318,8 @@ def _tag(kind: str, token: str, queue: str) -> str:
 
 
 def _taken(tag: bytes, receives: bytes, message_id: bytes, item: bytes) -> _Taken:
-    body, attributes = messages_of_kombu.read(item)
     count = max(int(receives), 2) if messages_of_kombu.is_redelivered(_text(item)) else int(receives)
-    return _Taken(_text(tag), count, _text(message_id), body, attributes)
+    return _Taken(_text(tag), count, _text(message_id), messages_of_kombu.read(item))
 
 
 def _delivery(queue: str, taken: _Taken, now: float, lease_seconds: float) -> Delivery:
@@ -402,11 +327,12 @@ def _delivery(queue: str, taken: _Taken, now: float, lease_seconds: float) -> De
         queue=queue,
         message_id=taken.message_id,
         receipt=taken.tag,
-        body=taken.body,
+        body=taken.found.body,
         receive_count=taken.receives,
+        sent_at=taken.found.sent_at,
         received_at=now,
         lease_seconds=lease_seconds,
-        attributes=taken.attributes,
+        attributes=taken.found.attributes,
     )
 
 

@@ -3,11 +3,12 @@
 A list's item is kombu's envelope as JSON, with the body in base64 and a delivery tag. Where our message has more than
 the envelope can say, a member comes before all others, which Celery ignores::
 
-    {"taskq": {"attributes": {...}, "body": "plain"}, "body": ..., "headers": ..., "properties": ...}
+    {"taskq": {"attributes": {...}, "sent_at": ..., "body": "plain"}, "body": ..., "headers": ..., "properties": ...}
 
-``attributes`` are the message attributes. ``body`` says how the body of a signed message was written, so that the
-reader gets the document that was signed. ``text`` is the whole of a message that isn't an envelope: a worker of
-Celery's refuses it for its content type, and logs it.
+``attributes`` are the message attributes, and ``sent_at`` is the time of sending: a message that was sent once more
+from a dead-letter queue is newer than its task's result, and a tick must not be older than its fire time. ``body`` says
+how the body of a signed message was written, so that the reader gets the document that was signed. ``text`` is the
+whole of a message that isn't an envelope: a worker of Celery's refuses it for its content type, and logs it.
 """
 
 from __future__ import annotations
@@ -20,8 +21,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import Any, Final
 
-from taskq_cloud.core.lazy.values import dataclass
-from taskq_cloud.core.model.message import DEAD_LETTER_REASON, DEAD_LETTER_SOURCE, Delivery, Outgoing
+from taskq_cloud.core.lazy.values import dataclass, field
+from taskq_cloud.core.model.message import DEAD_LETTER_REASON, DEAD_LETTER_SOURCE, SCHEDULE, Delivery, Outgoing
 from taskq_cloud.core.model.option_values import aware
 
 LONGEST_REASON_CHARACTERS: Final = 1_000
@@ -53,13 +54,29 @@ class Written:
     due: float | None
 
 
-def written(queue: str, message: Outgoing, tag: str) -> Written:
+@dataclass(frozen=True, slots=True)
+class Found:
+    """A message as it was sent.
+
+    Args:
+        body: the message, without what the broker has added.
+        attributes: its attributes.
+        sent_at: when it was sent, in seconds since the epoch; None: it doesn't say so.
+    """
+
+    body: str
+    attributes: Mapping[str, str] = field(default_factory=dict)
+    sent_at: float | None = None
+
+
+def written(queue: str, message: Outgoing, tag: str, now: float) -> Written:
     """Write a message.
 
     Args:
         queue: the message's queue.
         message: the message.
         tag: the delivery tag, which is the message's id.
+        now: the time, in seconds since the epoch.
     """
     ours: dict[str, Any] = {"attributes": dict(message.attributes)} if message.attributes else {}
     document = _envelope(message.body)
@@ -85,28 +102,30 @@ def written(queue: str, message: Outgoing, tag: str) -> Written:
         case _:  # kombu's consumers end if it is missing
             properties["delivery_info"] = {"exchange": "", "routing_key": queue}
     document = {**document, "properties": properties}
-    if ours:
+    if ours or SCHEDULE in document["headers"]:
+        ours["sent_at"] = now
         document = {"taskq": ours, **document}
     return Written(json.dumps(document), priority_of(document), _due(document["headers"]))
 
 
-def read(item: bytes) -> tuple[str, dict[str, str]]:
-    """Read a list's item, without what the broker has added; return the message and its attributes."""
+def read(item: bytes) -> Found:
+    """Read a list's item."""
     text = item.decode(errors="replace")
     if not text.startswith(_OURS):
-        return text, {}
+        return Found(text)
     try:
         ours, end = _DECODER.raw_decode(text, len(_OURS))
     except ValueError:
-        return text, {}
+        return Found(text)
     if not isinstance(ours, dict):
-        return text, {}
-    attributes = ours.get("attributes")
-    found = {name: str(value) for name, value in attributes.items()} if isinstance(attributes, dict) else {}
-    if isinstance(ours.get("text"), str):
-        return ours["text"], found
-    text = "{" + text[end:].removeprefix(",").lstrip()
-    return (text if "body" not in ours else _as_signed(text, ours["body"])), found
+        return Found(text)
+    given, sent_at = ours.get("attributes"), ours.get("sent_at")
+    attributes = {name: str(value) for name, value in given.items()} if isinstance(given, dict) else {}
+    body = ours.get("text")
+    if not isinstance(body, str):
+        body = "{" + text[end:].removeprefix(",").lstrip()
+        body = body if "body" not in ours else _as_signed(body, ours["body"])
+    return Found(body, attributes, float(sent_at) if isinstance(sent_at, int | float) else None)
 
 
 def is_redelivered(text: str) -> bool:

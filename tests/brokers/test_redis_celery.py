@@ -179,7 +179,7 @@ def test_queue_is_bound_as_kombu_binds_it(
     for table in ("_kombu.binding", "_kombu.binding_permanent"):
         theirs = keys("SMEMBERS", f"{table}.other")
         keys("DEL", f"{table}.other")
-        broker._bound.clear()
+        broker._calls._bound.clear()
         assert run(broker.receive("other", 1, 0, LEASE_SECONDS)) == []
         assert keys("SMEMBERS", f"{table}.other") == theirs == [b"other\x06\x16\x06\x16other"]
 
@@ -509,3 +509,25 @@ def test_refusal_of_the_server_names_queue_and_server(
         run(broker.send(QUEUE, [Outgoing(body="x")])) if is_sent else receive(run, broker)
     assert QUEUE in str(caught.value)
     assert "wrong" not in str(caught.value).replace("WRONGPASS", "")
+
+
+def test_messages_that_are_put_back_keep_their_order(
+    broker: CeleryRedisBroker, run: Drive, clock: FakeClock, connection: Any
+) -> None:
+    for number in range(4):
+        publish(connection, number)
+    for _ in range(4):
+        receive(run, broker, 1)
+        clock.advance(1)
+    clock.advance(LEASE_SECONDS)
+    assert [arguments(each.body)[0] for each in receive(run, broker)] == [0, 1, 2, 3]
+
+
+def test_message_with_attributes_knows_when_it_was_sent(
+    broker: CeleryRedisBroker, run: Drive, clock: FakeClock
+) -> None:
+    sent_at = clock()
+    document = {"body": "[]", "content-type": "application/json", "headers": {"taskq_schedule": {}}, "properties": {}}
+    run(broker.send(QUEUE, [Outgoing(body="x", attributes={"a": "b"}), Outgoing(body=json.dumps(document))]))
+    clock.advance(5)
+    assert [each.sent_at for each in receive(run, broker)] == [sent_at, sent_at]

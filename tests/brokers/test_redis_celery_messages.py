@@ -104,14 +104,14 @@ def test_priority_is_read_as_kombu_reads_it(priority: Any, read: int) -> None:
 
 def test_message_without_a_place_gets_one() -> None:
     document = {**ENVELOPE, "properties": {"delivery_info": {"exchange": None}}}
-    written = json.loads(kombus.written("work", Outgoing(body=json.dumps(document)), "tag").text)
+    written = json.loads(kombus.written("work", Outgoing(body=json.dumps(document)), "tag", 5.0).text)
     assert written["properties"]["delivery_info"] == {"exchange": "", "routing_key": "work"}
 
 
 def test_body_in_base64_stays_as_it_is() -> None:
     body = base64.b64encode(b"\x80pickled").decode()
     document = {**ENVELOPE, "body": body, "properties": {**ENVELOPE["properties"], "body_encoding": "base64"}}
-    written = kombus.written("work", Outgoing(body=json.dumps(document)), "tag")
+    written = kombus.written("work", Outgoing(body=json.dumps(document)), "tag", 5.0)
     assert json.loads(written.text)["body"] == body
     assert (written.priority, written.due) == (5, None)
 
@@ -123,19 +123,19 @@ def test_signed_message_is_read_as_it_was_signed(encoding: str | None) -> None:
     if encoding:
         document["body"] = base64.b64encode(document["body"].encode()).decode()
         document["properties"]["body_encoding"] = encoding
-    text = kombus.written("work", Outgoing(body=json.dumps(document)), "tag").text
+    text = kombus.written("work", Outgoing(body=json.dumps(document)), "tag", 5.0).text
     put_back = kombus.put_back(json.loads(text), redelivered=True)
     assert kombus.is_redelivered(put_back)
-    body, attributes = kombus.read(put_back.encode())
-    assert (json.loads(body), attributes) == (document, {})
+    found = kombus.read(put_back.encode())
+    assert (json.loads(found.body), found.attributes, found.sent_at) == (document, {}, 5.0)
 
 
 @pytest.mark.parametrize(
     "text", ["", "x", "{", "[1]", "null", '{"body": 5}', json.dumps({**ENVELOPE, "headers": None}), "\ud800 half"]
 )
 def test_any_text_is_read_as_it_was_written(text: str) -> None:
-    written = kombus.written("work", Outgoing(body=text, attributes={"tenant": "Łódź"}), "tag")
-    assert kombus.read(written.text.encode()) == (text, {"tenant": "Łódź"})
+    written = kombus.written("work", Outgoing(body=text, attributes={"tenant": "Łódź"}), "tag", 5.0)
+    assert kombus.read(written.text.encode()) == kombus.Found(text, {"tenant": "Łódź"}, 5.0)
     assert json.loads(written.text)["properties"]["delivery_tag"] == "tag"
 
 
