@@ -78,8 +78,13 @@ class TaskQBackend(BaseBackend):  # type: ignore[misc]  # Celery has no types
                 "taskq+dynamodb://my-table"
             )
         # This application only provides the store and its connections; it sends and receives no messages.
-        compression = app.conf.get("result_compression") or None
-        self._taskq = TaskQ(app.main, broker="memory://", results=url, result_compression=compression)
+        self._taskq = TaskQ(
+            app.main,
+            broker="memory://",
+            results=url,
+            result_compression=app.conf.get("result_compression") or None,
+            result_backend_transport_options=dict(app.conf.get("result_backend_transport_options") or {}),
+        )
         try:
             capabilities = self._taskq.store.capabilities
         except ImproperlyConfigured as error:

@@ -94,7 +94,7 @@ def test_pickled_backend_keeps_url_and_expiry(app: Any) -> None:
     ("backend", "settings", "reason"),
     [
         ("taskq://", {}, "doesn't name a store"),
-        ("taskq+redis://localhost", {}, "no result store serves"),
+        ("taskq+carrier-pigeon://localhost", {}, "no result store serves"),
         ("taskq+dynamodb://", {}, "doesn't name a table"),
         ("taskq+memory://", {}, "workers can't share memory://"),
         ("taskq+disabled://", {}, "workers can't share disabled://"),

@@ -20,6 +20,7 @@ from celery.app.task import Context
 from celery.backends.cache import CacheBackend
 from celery.backends.filesystem import FilesystemBackend
 from celery.backends.redis import RedisBackend
+from kombu.transport.memory import Channel
 
 from taskq_cloud import TaskQ
 from taskq_cloud.core.payloads.compressed_results import CompressedResults
@@ -31,6 +32,7 @@ from taskq_cloud.stores.results.redis import RedisResults
 from taskq_cloud.testing.contracts.result_store import a_record
 from taskq_cloud.testing.driving import Drive, driving
 from taskq_cloud.testing.waiting import until
+from tests.celery_backend.celery_worker import make_chord, sent, start
 
 pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("ignore:Call to deprecated:DeprecationWarning")]
 
@@ -343,3 +345,24 @@ def test_results_of_a_worker_of_celery_are_read(app: TaskQ, celery_worker: Any) 
     assert caught.value.args == ("no", 7)
     document = json.loads(app.run(app.store.load([added.id]))[added.id].payload)
     assert (document["name"], document["retries"], document["args"]) == ("shop.add", 1, [2, 3])
+
+
+def test_chord_of_celery_is_counted_by_the_shared_backend(shared: Shared, app: TaskQ) -> None:
+    celery = Celery("shop", broker="memory://", backend=f"taskq+{shared.url}", set_as_current=False)
+    celery.conf.result_backend_transport_options = shared.options
+
+    def total(*values: int) -> int:
+        return sum(values)
+
+    for name in ("add", "total"):
+        celery.task(name=name, shared=False)(total)
+    celery.finalize()
+    result, members = start(celery, make_chord(celery))
+    for member in (members[0], members[0], members[2], members[1]):
+        celery.backend.mark_as_done(member.id, sum(member.args), member)
+    [(task, headers, args, _, _)] = sent(celery)
+    assert (task, headers["id"], args) == ("total", result.id, [[0, 2, 4]])
+    assert [app.AsyncResult(member.id).get(timeout=SECONDS) for member in members] == [0, 2, 4]
+    celery.backend._taskq.close()
+    celery.close()
+    Channel.queues.clear()
