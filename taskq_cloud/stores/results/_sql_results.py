@@ -14,7 +14,8 @@ from taskq_cloud.core.flows import Flow
 from taskq_cloud.core.records.compressed import unpacked
 from taskq_cloud.core.records.record import Record
 from taskq_cloud.errors import PayloadTooLarge
-from taskq_cloud.stores.results._sql_statements import SWEPT, RecordStatements, Rows, Statement, Statements
+from taskq_cloud.stores.results._sql_records import RecordStatements, Rows, Statement
+from taskq_cloud.stores.results._sql_statements import SWEPT, Statements
 
 _MOST_IN_ONE: Final = 1000
 """The most ids in one statement: MySQL's take a parameter for each."""

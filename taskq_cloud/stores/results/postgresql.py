@@ -23,8 +23,9 @@ from taskq_cloud.core.postgresql import database_of
 from taskq_cloud.core.records.compressed import unpacked
 from taskq_cloud.core.records.record import Record
 from taskq_cloud.errors import AccessDenied, OperationalError, StoreNotFound, Unreachable
+from taskq_cloud.stores.results._sql_records import RecordTable, Rows, Statement
 from taskq_cloud.stores.results._sql_results import SQLResults
-from taskq_cloud.stores.results._sql_statements import Names, RecordTable, Rows, Statement, Statements
+from taskq_cloud.stores.results._sql_statements import Names, Statements
 
 LARGEST_RECORD_BYTES: Final = 250_000_000
 """The largest payload of one record: a field can have 1 GB (PostgreSQL's documentation, "PostgreSQL Limits"), and a

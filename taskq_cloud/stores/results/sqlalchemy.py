@@ -23,8 +23,9 @@ from taskq_cloud.core.urls import shown, without_secrets
 from taskq_cloud.errors import ImproperlyConfigured
 from taskq_cloud.stores.results import _sql_celery_rows as rows
 from taskq_cloud.stores.results._sql_errors import sql_calls
+from taskq_cloud.stores.results._sql_records import Dialect, RecordTable, Rows, Statement
 from taskq_cloud.stores.results._sql_results import SQLResults
-from taskq_cloud.stores.results._sql_statements import GROUPS, Dialect, RecordTable, Rows, Statement, Statements
+from taskq_cloud.stores.results._sql_statements import GROUPS, Statements
 from taskq_cloud.stores.results._sql_tables import (
     GROUP_COLUMNS,
     POSTGRESQL_TYPES,

@@ -21,8 +21,9 @@ from taskq_cloud.core.model.local_clock import STEP_BACK, clock_schema, see_time
 from taskq_cloud.core.ports import Service
 from taskq_cloud.core.records.record import Record
 from taskq_cloud.core.urls import file_of, query_of
+from taskq_cloud.stores.results._sql_records import RecordTable, Rows, Statement
 from taskq_cloud.stores.results._sql_results import SQLResults, plain_record, plain_row
-from taskq_cloud.stores.results._sql_statements import RecordTable, Rows, Statement, Statements
+from taskq_cloud.stores.results._sql_statements import Statements
 
 LARGEST_RECORD_BYTES: Final = 900_000_000
 """The largest payload of one record. SQLite's own limit is 1,000,000,000 bytes a row
