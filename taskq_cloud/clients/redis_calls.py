@@ -7,7 +7,7 @@ from functools import lru_cache
 from hashlib import sha1
 from typing import Any, Final
 
-from taskq_cloud.clients.redis_errors import READ_ONLY, reply_error
+from taskq_cloud.clients.redis_errors import DEMOTED, reply_error
 from taskq_cloud.clients.redis_protocol import ErrorReply
 from taskq_cloud.core.flows import Call, CallError, Trouble
 
@@ -48,7 +48,7 @@ def has_errors(answers: Sequence[Any]) -> bool:
 
 def refuses_writes(answers: Sequence[Any]) -> bool:
     """Whether the server has become a replica, so that the next call has to look for the primary."""
-    return any(isinstance(answer, ErrorReply) and answer.code == READ_ONLY for answer in answers)
+    return any(isinstance(answer, ErrorReply) and answer.code in DEMOTED for answer in answers)
 
 
 def repeated(call: Call, commands: Sequence[Sequence[Any]], answers: Sequence[Any]) -> dict[int, Sequence[Any]]:

@@ -15,9 +15,12 @@ CLOSED_BY_SERVER: Final = "the server closed the connection"
 NO_ANSWER: Final = "the server gave no answer in time"
 
 READ_ONLY: Final = "READONLY"
+DEMOTED: Final = (READ_ONLY, "UNBLOCKED")
+"""The codes of a server that has become a replica, the second one of a blocking command that had begun before."""
 
 _PASSING: Final = {
     READ_ONLY: "the server is a read-only replica: name the primary, or all servers separated by ;",
+    "UNBLOCKED": "the server has become a replica",
     "LOADING": "the server is reading its data from the disk",
     "MASTERDOWN": "the server is a replica that has lost its primary",
     "NOREPLICAS": "too few replicas are connected to the primary (min-replicas-to-write)",

@@ -74,10 +74,6 @@ class Servers:
         """Whether another server may take over."""
         return len(self._servers) > 1 or self._servers[0].sentinel
 
-    def __str__(self) -> str:
-        """The servers' URLs without their passwords."""
-        return ";".join(map(str, self._servers))
-
     def opened(self, call: Call) -> Opening:
         """Open a connection to the first server that can be used, and return it.
 

@@ -330,6 +330,26 @@ class TestSeveralServers:
             run(broker.send("work", [Outgoing(body="after")]))
             assert [each.body for each in run(broker.receive("work", 10, 0, 60))] == ["before", "after"]
 
+    @pytest.mark.parametrize("colour", ["sync", "async"])
+    def test_waiting_receiver_leaves_a_primary_that_becomes_a_replica(
+        self, redis: Emulator, replicated: Emulator, colour: str
+    ) -> None:
+        broker = RedisBroker([redis.url, replicated.url])
+
+        def receive() -> Flow[Any]:
+            return (yield from broker.receive("work", 1, 10, 60))
+
+        def change_over() -> Flow[Any]:
+            yield Sleep(0.2)
+            command(replicated.url, "REPLICAOF", "NO", "ONE")
+            command(redis.url, "REPLICAOF", "127.0.0.1", replicated.port)
+            return (yield from RedisBroker(replicated.url).send("work", ONE))
+
+        new = RedisBroker(replicated.url)
+        with driving(colour, {**broker.services, **new.services}) as run:
+            received, _ = run.together([receive(), change_over()])
+        assert [each.body for each in received] == ["x"]
+
     def test_sentinel_knows_the_new_primary(
         self, redis: Emulator, replicated: Emulator, colour: str, tmp_path: Path
     ) -> None:
