@@ -19,6 +19,7 @@ from sqlalchemy.ext.asyncio import AsyncSession, create_async_engine
 from sqlalchemy.orm import Session
 
 from taskq_cloud import TaskQ, chain, chord, group
+from taskq_cloud.celery import Celery
 from taskq_cloud.core.ports import Depth
 from taskq_cloud.errors import ImproperlyConfigured, OperationalError
 
@@ -290,6 +291,24 @@ def test_many_calls_are_sent_in_one_transaction(shop: Shop) -> None:
     with psycopg.connect(shop.url) as connection, shop.app.transaction(connection):
         shop.add.map_async([(number, 0) for number in range(2500)])
     assert shop.total() == 2500
+
+
+def test_application_of_celerys_interface_sends_in_a_transaction(shop: Shop) -> None:
+    app = Celery("shop", broker=f"{shop.url}?schema=shop", backend="memory://")
+    app.conf.task_default_queue = shop.queue
+
+    @app.task(name="shop.add")  # type: ignore[untyped-decorator,unused-ignore]
+    def add(left: int, right: int) -> int:
+        return left + right
+
+    with psycopg.connect(shop.url) as connection:
+        for end in (connection.rollback, connection.commit):
+            with app.transaction(connection):
+                add.delay(1, 2)
+                (add.s(1, 2) | add.s(3)).apply_async()
+            end()
+    app.close()
+    assert shop.total() == 2
 
 
 def test_eager_calls_need_no_database(shop: Shop) -> None:

@@ -70,6 +70,10 @@ class Parts(Connected, Served):
         """Drive a native flow on the running event loop."""
         return await self.native.arun(flow)
 
+    def transaction(self, connection: Any) -> Any:
+        """Send the calls of a block in a database transaction of your own: see ``TaskQ.transaction``."""
+        return self.native.transaction(connection)
+
     def result_expires_at(self) -> float | None:
         """Return when a result that is stored now expires, in seconds since the epoch; None: never."""
         expires: float | None = self.native.result_expires_at()
