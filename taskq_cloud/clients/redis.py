@@ -22,9 +22,9 @@ are published; see ``redis_channels``.
 On an event loop all calls but ``wait`` share one connection, and don't wait for each other's answers. Threads have a
 connection each for as long as a call takes.
 
-CPU time of a script with an argument of 700 bytes, in microseconds, on CPython 3.11 (the socket's system calls are 25
-of them): redis-py 91, this client 33; on an event loop redis-py 111, this client 49. So that half of a send is not
-spent in the client, this package speaks the protocol itself.
+A script with an argument of 700 bytes takes 58 microseconds of CPU time with redis-py and 20 with this client, of which
+the socket's system calls are 14; on an event loop 101 and 34 (CPython 3.11, redis-py 8.1 without hiredis). Sending a
+task would cost half as much again with redis-py, so this package speaks the protocol itself.
 """
 
 from __future__ import annotations
