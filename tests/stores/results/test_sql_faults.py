@@ -14,11 +14,13 @@ import pytest
 from emulators.process import Emulator
 from taskq_cloud.clients.async_connections import AsyncConnections
 from taskq_cloud.clients.connections import Connections
+from taskq_cloud.core import sqlalchemy as urls
 from taskq_cloud.core.flows import Call, Trouble
 from taskq_cloud.core.records.record import STARTED
 from taskq_cloud.errors import (
     AccessDenied,
     ImproperlyConfigured,
+    MissingExtra,
     OperationalError,
     PayloadTooLarge,
     StoreNotFound,
@@ -245,6 +247,13 @@ def test_option_that_is_wrong_is_refused(options: dict[str, Any], said: str) -> 
 
     with pytest.raises(ImproperlyConfigured, match=said):
         open_store()
+
+
+def test_missing_driver_names_the_extra(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(urls, "find_spec", lambda _name: None)
+    connections = Connections(store_from_url("db+mysql://host/db", {}).services)
+    with pytest.raises(MissingExtra, match=r"taskq-cloud\[mysql\]"):
+        connections.open()
 
 
 def test_restarted_server_has_what_was_saved(own_server: Callable[[str], Emulator]) -> None:
