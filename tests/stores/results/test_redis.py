@@ -13,7 +13,7 @@ import pytest
 import redis as redis_py
 
 from emulators.process import Emulator
-from taskq_cloud.core.flows import Call, Flow
+from taskq_cloud.core.flows import Call, Flow, Sleep
 from taskq_cloud.core.flows import run as drive
 from taskq_cloud.core.model.announcements import Listener
 from taskq_cloud.core.records.record import FAILURE, FENCE_KEPT_SECONDS, RETRY, REVOKED, STARTED
@@ -166,9 +166,13 @@ def test_listener_hears_the_end_of_its_task(store: RedisResults, run: Drive) -> 
     listener = Listener()
     assert run(store.listen([mine.id], listener))
     run(store.save([other, mine]))
-    until(lambda: listener.has_heard, "the listener to hear of it", SECONDS)
+    assert run(waited(listener))
     assert listener.take() == [mine.id]
     listener.close()
+
+
+def waited(listener: Listener) -> Flow[Any]:
+    return (yield Sleep(SECONDS, listener))
 
 
 def test_prefix_of_urls_options_is_celerys(server_url: Callable[[str], str]) -> None:
