@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+import sys
 import time
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from taskq_cloud.core.lazy import lazy
 from taskq_cloud.errors import ImproperlyConfigured
-from taskq_cloud.runtime.open_transactions import transaction_of
 
 if TYPE_CHECKING:
     from taskq_cloud.clients.async_connections import AsyncConnections
@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from taskq_cloud.core.model.priorities import PriorityLevels
     from taskq_cloud.core.payloads.policy import Payloads
     from taskq_cloud.core.ports import Broker, ResultStore, ScheduleStore, Service
+    from taskq_cloud.core.records.replies import TakesReplies
+    from taskq_cloud.runtime.open_transactions import OpenTransaction
     from taskq_cloud.settings import Settings
 
 T = TypeVar("T")
@@ -61,7 +63,10 @@ class Resources:
         """The result store. With a payload store, a record may be as large as a payload."""
         from taskq_cloud.stores.results.registry import store_from_url
 
-        store = store_from_url(self.conf.results_url(), self.conf.result_backend_transport_options)
+        url, options = self.conf.results_url(), self.conf.result_backend_transport_options
+        if _replies(url):
+            options = {**self.conf.broker_transport_options, **options, "broker_url": self.conf.broker}
+        store = store_from_url(url, options)
         compression = self.conf.result_compression if store.capabilities.durable else None
         if compression is not None:
             from taskq_cloud.core.payloads.compressed_results import CompressedResults  # few applications ask for it
@@ -69,7 +74,7 @@ class Resources:
 
             check_compression(compression)
             store = CompressedResults(store, compression)
-        if self.payloads is None or not store.capabilities.keeps_records:
+        if self.payloads is None or not store.capabilities.remembers:
             return store
         from taskq_cloud.core.payloads.large_results import LargeResults  # few applications have a payload store
 
@@ -105,9 +110,10 @@ class Resources:
         """The outbox through which messages leave: codec, broker and scheduler."""
         from taskq_cloud.core.messages.sending import Outbox
 
-        within = transaction_of(self)
+        within = self._within()
         broker = self.broker if within is None else within.broker
-        return Outbox(self.codec, broker, self.scheduler, priorities=self.priorities, hooks=self.hooks)
+        replies = cast("TakesReplies", self.store) if _replies(self.conf.results_url()) else None
+        return Outbox(self.codec, broker, self.scheduler, priorities=self.priorities, hooks=self.hooks, replies=replies)
 
     @lazy
     def priorities(self) -> PriorityLevels:
@@ -137,17 +143,22 @@ class Resources:
 
     def run(self, flow: Flow[T]) -> T:
         """Drive a flow in the calling thread."""
-        within = transaction_of(self)
+        within = self._within()
         if within is not None:
             return within.run(flow)
         return self.connections.run(flow, self.conf.service_timeout)
 
     async def arun(self, flow: Flow[T]) -> T:
         """Drive a flow on the running event loop."""
-        within = transaction_of(self)
+        within = self._within()
         if within is not None:
             return await within.arun(flow)
         return await self.async_connections.run(flow, self.conf.service_timeout)
+
+    def _within(self) -> OpenTransaction | None:
+        """The transaction of the caller's own in which calls are sent now."""
+        known = sys.modules.get("taskq_cloud.runtime.open_transactions")  # nobody has one before it is imported
+        return None if known is None else known.transaction_of(self)
 
     def result_expires_at(self) -> float | None:
         """Return when a record that is written now expires, in seconds since the epoch; None: never."""
@@ -187,3 +198,8 @@ class Resources:
         from taskq_cloud.clients.async_connections import AsyncConnections
 
         return AsyncConnections(self.services(), self.conf.service_timeout)
+
+
+def _replies(results_url: str) -> bool:
+    """Whether results are sent as replies, over a broker of RabbitMQ: then the store shares the broker's settings."""
+    return results_url.startswith("rpc:") or results_url == "rpc"

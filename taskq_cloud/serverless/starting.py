@@ -47,7 +47,7 @@ def prepare(runtime: Runtime) -> None:
     open_clients(runtime)
     for module in (*_FIRST_USED, *([_LANES] if runtime.settings.lambda_concurrency > 1 else [])):
         import_module(module)
-    if runtime.store.capabilities.keeps_records:
+    if runtime.store.capabilities.remembers:
         try:
             run(runtime.store.load([_NO_TASK]), runtime.connections.perform)  # a failed call is not repeated
         except Exception as error:  # the first message will meet the error, and be given back

@@ -76,7 +76,7 @@ def notes_of_all(store: ResultStore, deliveries: Mapping[int, Delivery]) -> Flow
         deliveries: the records' deliveries, by position.
     """
     ids = [note_id for each in deliveries.values() for note_id in receives.note_ids(each)]
-    if not ids or not store.capabilities.keeps_records:
+    if not ids or not store.capabilities.remembers:
         return {}
     found = yield from store.load(ids)
     return {position: receives.notes_of(each, found) for position, each in deliveries.items()}

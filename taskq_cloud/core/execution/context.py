@@ -124,6 +124,10 @@ class DeliveryContext:
         options = self.environment.options_of(message.task)
         if self.message.unsigned:
             message = replace(message, unsigned=True)
+        if self.message.reply_to and message.reply_to is None:  # its caller waits for the whole workflow
+            from taskq_cloud.core.messages.replying import with_reply_to  # few callers wait for replies
+
+            message = with_reply_to(message, self.message.reply_to)
         return replace(
             self, message=message, options=options, fence=message.fence, started_at=None, added=(), called=()
         )
@@ -243,6 +247,7 @@ class DeliveryContext:
             payload=payload,
             expires_at=self.expires_at,
             fence=self.fence,
+            reply_to=message.reply_to or "",
         )
 
     def following(self, state: str, value: Any = None, *, recorded: bool = False) -> list[Successor]:
@@ -313,6 +318,10 @@ class DeliveryContext:
         outbox, again = self.outbox, message is self.message
         if self.message.unsigned and not message.unsigned:
             message = replace(message, unsigned=True)
+        if self.message.reply_to and message.reply_to is None:  # its caller waits for the whole workflow
+            from taskq_cloud.core.messages.replying import with_reply_to  # few callers wait for replies
+
+            message = with_reply_to(message, self.message.reply_to)
         if following.largest is not None:
             self.address([following.largest])
         own = Transport.of(following.options, environment.options_of(message.task))

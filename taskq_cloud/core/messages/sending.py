@@ -26,6 +26,7 @@ from taskq_cloud.errors import DelayTooLong, EncodeError, OperationalError, Payl
 
 if TYPE_CHECKING:  # few applications have hooks
     from taskq_cloud.core.model.hooks import Call, HookTable
+    from taskq_cloud.core.records.replies import TakesReplies
 
 RECORDS_AT_ONCE: Final = 10
 """The most records, of up to a quarter of a megabyte each, that are saved in one call."""
@@ -118,6 +119,7 @@ class Outbox:
             push endpoint can't be told when to push again.
         hooks: the hooks that are called when a message is addressed, and when it was sent.
         priorities: the levels of priority that queues have.
+        replies: the result store, if records are sent to this process as replies.
     """
 
     codec: Codec
@@ -126,6 +128,7 @@ class Outbox:
     prefers_parking: bool = True
     hooks: HookTable | None = field(default=None, compare=False)
     priorities: PriorityLevels = NO_PRIORITIES
+    replies: TakesReplies | None = field(default=None, compare=False)
 
     @property
     def capabilities(self) -> BrokerCapabilities:
@@ -168,6 +171,10 @@ class Outbox:
         call = None
         if self.hooks and not again:
             message, call = self._prepared(self.hooks, message, queue, transport)
+        if self.replies is not None and message.reply_to is None and not again:
+            from taskq_cloud.core.messages.replying import with_reply_to  # few applications have replies
+
+            message = with_reply_to(message, self.replies.reply_to)
         queue = self.priorities.queue_for(queue, message.priority)
         # A pointer's attributes describe how the message came, not how it is sent on.
         attributes = {name: value for name, value in transport.attributes.items() if name not in POINTER_ATTRIBUTES}
@@ -212,6 +219,7 @@ class Outbox:
                 its messages contain the error.
         """
         answers: list[Any] = [None] * len(addressed)
+        yield from self._prepare_replies()
         if self.codec.payloads is not None:
             large = [position for position, each in enumerate(addressed) if each.payload is not None]
             stored = yield from self.codec.payloads.put(
@@ -238,6 +246,10 @@ class Outbox:
 
             hooked_sending.answered(self.hooks, addressed, answers)
         return answers
+
+    def _prepare_replies(self) -> Flow[None]:
+        if self.replies is not None:
+            yield from self.replies.prepare()
 
     def _prepared(
         self, hooks: HookTable, message: Message, queue: str, transport: Transport

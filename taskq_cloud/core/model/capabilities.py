@@ -108,6 +108,7 @@ class StoreCapabilities:
     Args:
         largest_record_bytes: the largest payload of one record.
         keeps_records: a saved record can be loaded. If False, no results are kept at all.
+        replies: the record of a task is sent to its caller (``records.replies``), who alone can load it.
         joins: the store counts the members of a join, each of them once.
         claims: the store gives out locks with fencing numbers.
         reservations_per_second: how many rate-limit slots of one key the store can give out in a second; 0: none.
@@ -119,6 +120,7 @@ class StoreCapabilities:
 
     largest_record_bytes: int
     keeps_records: bool = True
+    replies: bool = False
     joins: bool
     claims: bool
     reservations_per_second: float = 0
@@ -126,6 +128,11 @@ class StoreCapabilities:
     durable: bool
     saves_together: bool = False
     loads_together: bool = False
+
+    @property
+    def remembers(self) -> bool:
+        """Whether any process can load what another one has saved, such as the notes of a task's runs."""
+        return self.keeps_records and not self.replies
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

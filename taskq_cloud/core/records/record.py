@@ -50,6 +50,8 @@ class Record:
         fence: the fencing number of the lock under which the record was written; 0 without a lock.
         document: the payload, decoded; None: it is decoded where it is used, as small payloads are.
         packed: the payload as it is to be stored, if it is compressed: see ``records.compressed``.
+        reply_to: where the task's caller waits for the record, for a store that replies; empty: nowhere, and None: it
+            isn't the record of a message's task.
     """
 
     id: str
@@ -60,6 +62,7 @@ class Record:
     fence: int = 0
     document: Mapping[str, Any] | None = field(default=None, compare=False, repr=False)
     packed: bytes | None = field(default=None, compare=False, repr=False)
+    reply_to: str | None = field(default=None, compare=False, repr=False)
 
     @property
     def body(self) -> bytes:

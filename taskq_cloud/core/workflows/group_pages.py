@@ -57,12 +57,12 @@ class Paging:
         """Make the rules for an application; None: no groups are kept in pages.
 
         Args:
-            store: the result store, which has to keep records.
+            store: the result store, which has to keep records for other processes.
             over: the setting ``task_fan_out_members``: larger groups are kept in pages; 0: no groups are.
             tasks: the names of the tasks that are registered in this process.
             route: task name -> queue.
         """
-        if not (over and store.capabilities.keeps_records):
+        if not (over and store.capabilities.remembers):
             return None
         page_bytes = min(PAGE_BYTES, store.capabilities.largest_record_bytes)
         return cls(over=over, page_bytes=page_bytes, knows=lambda task: task in tasks, route=route)

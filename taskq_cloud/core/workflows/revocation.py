@@ -86,12 +86,12 @@ def revoke_tasks(
         The number of tasks that had not ended. If the store keeps no records, the number that had a schedule.
     """
     revoked = 0
-    for page in _pages(task_ids) if store.capabilities.keeps_records else ():
+    for page in _pages(task_ids) if store.capabilities.remembers else ():
         revoked += sum((yield from store.save([revocation(task_id, results_expire_at) for task_id in page])))
     if scheduler is not None:
         # The schedules of ended tasks are removed, too, so that a revocation whose second half failed can be repeated.
         removed = yield from late_delivery.cancel(scheduler, task_ids)
-        if not store.capabilities.keeps_records:
+        if not store.capabilities.remembers:
             return sum(removed)
     return revoked
 

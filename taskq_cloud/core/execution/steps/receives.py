@@ -73,7 +73,7 @@ def have_run_out(context: DeliveryContext, *, waits: bool = False) -> Flow[bool]
     too_often = not waits and exceed(environment, delivery)
     if not (may_be_last or too_often):
         return False
-    if not environment.store.capabilities.keeps_records:
+    if not environment.store.capabilities.remembers:
         return too_often
     notes = notes_of(delivery, (yield from context.store.load(note_ids(delivery))))
     if may_be_last and is_given_up(delivery.receive_count, notes, most):
@@ -143,7 +143,7 @@ def error(environment: Environment, receives: int) -> WorkerLostError:
 
 def _notes_runs(context: DeliveryContext) -> bool:
     delivery = context.delivery
-    return delivery.receive_count > 1 and delivery.queued and context.environment.store.capabilities.keeps_records
+    return delivery.receive_count > 1 and delivery.queued and context.environment.store.capabilities.remembers
 
 
 def _note(delivery: Delivery, state: str, version: int, now: float) -> Record:
