@@ -53,7 +53,7 @@ def _publish(session: Session, given: Mapping[str, Any]) -> Steps[list[str]]:
     yield from _needs(session, given["needs"])
     answers = yield from publish(session, messages, seconds)
     lost = [place for place, answer in enumerate(answers) if answer.startswith(UNROUTABLE)]
-    if lost:  # the queue was deleted
+    if lost and given["needs"]:  # the queue was deleted
         session.declared.difference_update(name for name, _, _ in given["needs"])
         yield from _needs(session, given["needs"])
         again = yield from publish(session, [messages[place] for place in lost], seconds)
