@@ -113,47 +113,6 @@ class ListsHeld(Protocol):
         ...
 
 
-@runtime_checkable
-class HasTables(Protocol):
-    """A broker or a store whose tables are created at their first use, if the role of its URL may do that."""
-
-    @property
-    def script(self) -> str:
-        """The statements that create the tables. They change nothing that is there."""
-        ...
-
-
-@dataclass(frozen=True, slots=True)
-class Place:
-    """The database that a broker's messages are in.
-
-    Args:
-        identity: the row that ``SendsInTransactions.identity`` finds on any connection to this database, and no other.
-        schema: the schema that has the broker's tables.
-    """
-
-    identity: Mapping[str, Any]
-    schema: str
-
-
-@runtime_checkable
-class SendsInTransactions(Protocol):
-    """A broker whose messages are rows of a database, so that a transaction of the caller's own can send them."""
-
-    @property
-    def identity(self) -> str:
-        """The query that identifies the database of a connection."""
-        ...
-
-    def place(self) -> Flow[Place]:
-        """Find the broker's database, and create its tables if they are missing."""
-        ...
-
-    def within(self, service: str, place: Place, /) -> Broker:
-        """Make a broker whose calls are those of a service that stands for the caller's connection."""
-        ...
-
-
 class Broker(Protocol):
     """Carries messages. Queue names have no prefix here, and a missing queue raises ``QueueNotFound``."""
 

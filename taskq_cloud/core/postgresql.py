@@ -7,13 +7,13 @@ with several hosts. Nothing is imported here that opens a connection.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
-from typing import Final
+from collections.abc import Collection, Mapping, Sequence
+from typing import Any, Final, Protocol, runtime_checkable
 from urllib.parse import SplitResult, parse_qsl, quote, unquote, urlencode
 
-from taskq_cloud.core.flows import CallError, Trouble
+from taskq_cloud.core.flows import CallError, Flow, Trouble
 from taskq_cloud.core.lazy.values import dataclass
-from taskq_cloud.core.ports import Service
+from taskq_cloud.core.ports import Broker, Service
 from taskq_cloud.core.urls import shown, without_secrets
 from taskq_cloud.errors import AccessDenied, ImproperlyConfigured, OperationalError, Unreachable
 
@@ -97,6 +97,47 @@ class Database:
     name: str
     service: Service
     query: dict[str, str]
+
+
+@runtime_checkable
+class HasTables(Protocol):
+    """A broker or a store whose tables are created at their first use, if the role of its URL may do that."""
+
+    @property
+    def script(self) -> str:
+        """The statements that create the tables. They change nothing that is there."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """The database that a broker's messages are in.
+
+    Args:
+        identity: the row that ``SendsInTransactions.identity`` finds on any connection to this database, and no other.
+        schema: the schema that has the broker's tables.
+    """
+
+    identity: Mapping[str, Any]
+    schema: str
+
+
+@runtime_checkable
+class SendsInTransactions(Protocol):
+    """A broker whose messages are rows of a database, so that a transaction of the caller's own can send them."""
+
+    @property
+    def identity(self) -> str:
+        """The query that identifies the database of a connection."""
+        ...
+
+    def place(self) -> Flow[Place]:
+        """Find the broker's database, and create its tables if they are missing."""
+        ...
+
+    def within(self, service: str, place: Place, /) -> Broker:
+        """Make a broker whose calls are those of a service that stands for the caller's connection."""
+        ...
 
 
 def database_of(urls: Sequence[SplitResult], known: Collection[str] = ()) -> Database:
