@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-import sys
 import time
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, TypeVar, cast
@@ -21,7 +20,6 @@ if TYPE_CHECKING:
     from taskq_cloud.core.model.priorities import PriorityLevels
     from taskq_cloud.core.payloads.policy import Payloads
     from taskq_cloud.core.ports import Broker, ResultStore, ScheduleStore, Service
-    from taskq_cloud.runtime.open_transactions import OpenTransaction
     from taskq_cloud.core.records.replies import TakesReplies
     from taskq_cloud.runtime.open_transactions import OpenTransaction
     from taskq_cloud.settings import Settings
@@ -156,11 +154,6 @@ class Resources:
         if within is not None:
             return await within.arun(flow)
         return await self.async_connections.run(flow, self.conf.service_timeout)
-
-    def _within(self) -> OpenTransaction | None:
-        """The transaction of the caller's own in which calls are sent now."""
-        known = sys.modules.get("taskq_cloud.runtime.open_transactions")  # nobody has one before it is imported
-        return None if known is None else known.self._within()
 
     def _within(self) -> OpenTransaction | None:
         """The transaction of the caller's own in which calls are sent now."""
