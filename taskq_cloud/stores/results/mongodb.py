@@ -36,6 +36,8 @@ DEFAULT_COLLECTION: Final = "celery_taskmeta"
 _NEVER: Final = 1e15
 """The time at which a join expires that doesn't: not every server of this protocol takes infinity."""
 _DUPLICATE: Final = "11000"
+_TOGETHER: Final = 100
+"""The most records of one request, so that it takes a fraction of the time that a call may take."""
 _ATTEMPTS: Final = 3
 """How often a refused replacement is tried: another writer may have inserted the document at the same moment."""
 
@@ -159,27 +161,27 @@ class MongoDBResults(DocumentResults):
         now = self._clock()
         yield from self.documents.prepare()
         outcomes: dict[int, bool | Exception] = {}
-        left = list(range(len(records)))
-        for attempt in range(_ATTEMPTS):
-            # The server writes those of one id one after the other, but in any order.
-            replacements = [
-                (documents.replaceable(records[number], now), documents.document_of(records[number])) for number in left
-            ]
-            answer = yield from self._collection.made(self._collection.call("replace", replacements=replacements))
-            refused = []
-            for number, refusal in zip(left, answer, strict=True):
-                outcomes[number] = self._outcome(refusal)
-                if refusal is not None and not outcomes[number]:
-                    refused.append(number)
-            left = refused
-            if not left or attempt + 1 == _ATTEMPTS:
+        left: Sequence[int] = range(len(records))
+        for _ in range(_ATTEMPTS):
+            parts = [left[start : start + _TOGETHER] for start in range(0, len(left), _TOGETHER)]
+            calls = [self._filtered([records[number] for number in part], now) for part in parts]
+            for part, call, answer in zip(parts, calls, (yield Gather(calls)), strict=True):
+                failed = isinstance(answer, CallError)
+                each = [answer] * len(part) if failed else self._collection.outcomes(call, answer)
+                outcomes |= dict(zip(part, map(self._outcome, each), strict=True))
+            left = [number for number in left if outcomes[number] is False]
+            if not left:
                 break
         return [outcomes[number] for number in range(len(records))]
 
-    def _outcome(self, refusal: tuple[str, str] | None) -> bool | Exception:
-        if refusal is None or refusal[0] == _DUPLICATE:
-            return refusal is None
-        return self._collection.errors.error(self._collection.refusal(refusal))
+    def _filtered(self, records: Sequence[Record], now: float) -> Call:
+        replacements = [(documents.replaceable(each, now), documents.document_of(each)) for each in records]
+        return self._collection.call("replace", replacements=replacements)
+
+    def _outcome(self, answer: CallError | None) -> bool | Exception:
+        if answer is None or self._collection.errors.kind(answer) is FailureKind.CONDITION_FAILED:
+            return answer is None
+        return self._collection.errors.error(answer)
 
     def _key(self, task_id: str) -> str:
         return task_id
