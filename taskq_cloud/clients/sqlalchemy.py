@@ -11,9 +11,9 @@ operation        parameters                                  answer
 ``prepare`` creates the tables (``core.model.sql_tables``), and adds the columns that they lack. With the option
 ``create_tables`` False it changes nothing, and tables or columns that are missing are an error.
 
-Threads share a synchronous engine, an event loop has an asynchronous one, for which ``core.sqlalchemy`` chooses the
-driver; without one for event loops, threads make the calls. A transaction that writes to SQLite takes the lock at its
-beginning: otherwise two that have read would wait for each other.
+Threads share a synchronous engine, and an event loop has an asynchronous one (``core.model.sql_drivers`` chooses the
+drivers); without a driver for event loops, threads make the calls. A transaction that writes to SQLite takes the lock
+at its beginning: otherwise two that have read would wait for each other.
 
 A connection on which something was raised that isn't an error of the database is closed: nobody knows what it is still
 waiting for.
@@ -33,8 +33,8 @@ from taskq_cloud.clients.base import ThreadedClient, shortest
 from taskq_cloud.clients.interruptions import interruption_in
 from taskq_cloud.clients.sql_errors import MISSING_TABLE, database_error
 from taskq_cloud.core.flows import Call, CallError, Trouble
+from taskq_cloud.core.model.sql_drivers import DIALECTS, EXTRAS, driver_for
 from taskq_cloud.core.model.sql_tables import SQLTable
-from taskq_cloud.core.sqlalchemy import DIALECTS, EXTRAS, driver_for
 from taskq_cloud.errors import ImproperlyConfigured, MissingExtra
 
 try:

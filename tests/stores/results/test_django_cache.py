@@ -48,7 +48,7 @@ class TestDjangoCache(ResultStoreContract):
 
 @pytest.fixture
 def run() -> Iterator[Callable[[Any], Any]]:
-    connections = Connections(DjangoCacheResults("memcached").services | DjangoCacheResults().services)
+    connections = Connections(DjangoCacheResults().services)
     yield connections.run
     connections.close()
 

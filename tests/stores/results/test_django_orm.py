@@ -7,14 +7,17 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack, closing
 from typing import Any
 
+import django
 import pytest
 from celery import Celery
 from celery.result import AsyncResult, GroupResult
+from django.apps import apps
 from django.core.exceptions import ImproperlyConfigured as DjangoNotConfigured
 from django.db import connections, transaction
 from django.test.utils import override_settings
 
 from taskq_cloud.clients.connections import Connections
+from taskq_cloud.clients.django import set_up
 from taskq_cloud.core.records.record import FAILURE, FINAL_VERSION, STARTED, SUCCESS
 from taskq_cloud.core.workflows.saved_groups import group_of_tasks, pages
 from taskq_cloud.errors import ImproperlyConfigured, StoreNotFound, Unreachable
@@ -211,12 +214,10 @@ def test_database_that_is_not_there_is_refused(url: str, said: str, project: Non
 
 
 def test_missing_settings_are_told(monkeypatch: pytest.MonkeyPatch) -> None:
-    from taskq_cloud.clients import django as client
-
     def fail() -> None:
         raise DjangoNotConfigured("no settings")
 
-    monkeypatch.setattr(client.apps, "ready", False)
-    monkeypatch.setattr(client.django, "setup", fail)
+    monkeypatch.setattr(apps, "ready", False)
+    monkeypatch.setattr(django, "setup", fail)
     with pytest.raises(ImproperlyConfigured, match="DJANGO_SETTINGS_MODULE"):
-        client.set_up()
+        set_up()

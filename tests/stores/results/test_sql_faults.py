@@ -6,6 +6,7 @@ import asyncio
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, closing
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -14,8 +15,8 @@ import pytest
 from emulators.process import Emulator
 from taskq_cloud.clients.async_connections import AsyncConnections
 from taskq_cloud.clients.connections import Connections
-from taskq_cloud.core import sqlalchemy as urls
 from taskq_cloud.core.flows import Call, Trouble
+from taskq_cloud.core.model import sql_drivers as urls
 from taskq_cloud.core.records.record import STARTED
 from taskq_cloud.errors import (
     AccessDenied,
@@ -270,7 +271,7 @@ def test_restarted_server_has_what_was_saved(own_server: Callable[[str], Emulato
         waiting = threading.Thread(target=server.start)
         waiting.start()
         for store, run, record in zip(stores, runs, records, strict=True):
-            assert _patiently(run, lambda store=store, record=record: store.load([record.id])) == {record.id: record}
+            assert _patiently(run, partial(store.load, [record.id])) == {record.id: record}
         waiting.join()
 
 

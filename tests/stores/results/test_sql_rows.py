@@ -6,10 +6,10 @@ from dataclasses import replace
 
 import pytest
 
-from taskq_cloud.core import sqlalchemy as urls
 from taskq_cloud.core.flows import Call, CallError, Trouble
+from taskq_cloud.core.model import sql_drivers as urls
 from taskq_cloud.core.model.sql_tables import pyformat
-from taskq_cloud.core.payloads.compressed_results import packed
+from taskq_cloud.core.records.compressed import packed
 from taskq_cloud.core.records.record import Record
 from taskq_cloud.errors import AccessDenied, OperationalError, PayloadTooLarge, StoreNotFound, Unreachable
 from taskq_cloud.stores.results import _sql_celery_rows as rows
