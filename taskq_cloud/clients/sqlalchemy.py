@@ -106,12 +106,7 @@ class SQLAlchemyClient:
         before = sys.exception()
         try:
             with self._engine.connect() as connection:
-                try:
-                    return self._work.done(connection, call)
-                except BaseException as error:
-                    if not isinstance(error, SQLAlchemyError | CallError):
-                        connection.invalidate()
-                    raise
+                return self._work.done(connection, call)
         except (SQLAlchemyError, OSError) as error:
             raise self._work.failure(call, error, before) from error
 
@@ -137,12 +132,7 @@ class AsyncSQLAlchemyClient:
         before = sys.exception()
         try:
             async with self._engine.connect() as connection:
-                try:
-                    return await connection.run_sync(self._work.done, call)
-                except BaseException as error:
-                    if not isinstance(error, SQLAlchemyError | CallError):
-                        await connection.invalidate()
-                    raise
+                return await connection.run_sync(self._work.done, call)
         except (SQLAlchemyError, OSError) as error:
             raise self._work.failure(call, error, before) from error
 
@@ -240,7 +230,12 @@ def _transaction(connection: Any, *, writes: bool) -> Iterator[None]:
     with connection.begin():
         if writes and connection.dialect.name == "sqlite":  # the engine is in autocommit there
             connection.exec_driver_sql("BEGIN IMMEDIATE")
-        yield
+        try:
+            yield
+        except BaseException as error:
+            if not isinstance(error, SQLAlchemyError | CallError):
+                connection.invalidate()  # before the end of the block would roll back on it
+            raise
 
 
 def _rows(connection: Any, sql: str, given: Mapping[str, Any]) -> list[dict[str, Any]]:

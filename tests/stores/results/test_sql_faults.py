@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import signal
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, closing
@@ -24,6 +25,7 @@ from taskq_cloud.errors import (
     MissingExtra,
     OperationalError,
     PayloadTooLarge,
+    SoftTimeLimitExceeded,
     StoreNotFound,
     Unreachable,
 )
@@ -75,6 +77,30 @@ def test_lost_connections_are_replaced(servers: dict[str, str], scheme: str, dri
         assert run(store.save([record])) == [True]
         end_connections(servers[scheme])
         assert run(store.load([record.id])) == {record.id: record}
+
+
+@pytest.mark.parametrize(("scheme", "sleep"), [("db+postgresql", "pg_sleep(30)"), ("db+mysql", "SLEEP(30)")])
+def test_exception_that_is_raised_into_a_call_comes_out_as_it_is(
+    servers: dict[str, str], scheme: str, sleep: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    def interrupt(_number: int, _frame: object) -> None:
+        raise SoftTimeLimitExceeded
+
+    store, record = store_from_url(servers[scheme], {}), a_record()
+    before = signal.signal(signal.SIGALRM, interrupt)
+    try:
+        with closing(Connections(store.services)) as connections:
+            connections.run(store.save([a_record()]))
+            call = Call(next(iter(store.services)), "query", {"statements": [(f"SELECT {sleep}", {})]})
+            signal.setitimer(signal.ITIMER_REAL, 0.2)
+            with pytest.raises(SoftTimeLimitExceeded):
+                connections.perform(call)
+            assert connections.run(store.save([record])) == [True]
+            assert connections.run(store.load([record.id])) == {record.id: record}
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
+    assert not caplog.records
 
 
 def failure_of(url: str, options: dict[str, Any] | None = None, driver: str = "sync") -> OperationalError:
