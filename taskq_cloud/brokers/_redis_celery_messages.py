@@ -111,6 +111,8 @@ def written(queue: str, message: Outgoing, tag: str, now: float) -> Written:
 def read(item: bytes) -> Found:
     """Read a list's item."""
     text = item.decode(errors="replace")
+    if is_redelivered(text):
+        text = _unmarked(text)
     if not text.startswith(_OURS):
         return Found(text)
     try:
@@ -239,6 +241,21 @@ def _envelope(text: str) -> dict[str, Any] | None:
     return None
 
 
+def _unmarked(text: str) -> str:
+    """A message without kombu's marks: as headers, they would go along when its task is sent on or retried."""
+    try:
+        document = json.loads(text)
+    except (ValueError, RecursionError):
+        return text
+    match document:
+        case {"headers": dict(headers), "properties": dict(properties)}:
+            headers.pop("redelivered", None)
+            if isinstance(properties.get("delivery_info"), dict):
+                properties["delivery_info"].pop("redelivered", None)
+            return json.dumps(document)
+    return text
+
+
 def _as_signed(text: str, body: object) -> str:
     """The document as it was signed, without what brokers have added to it."""
     document = _envelope(text)
@@ -246,9 +263,6 @@ def _as_signed(text: str, body: object) -> str:
         return text
     properties = dict(document["properties"])
     properties.pop("delivery_tag", None)
-    document["headers"].pop("redelivered", None)
-    if isinstance(properties.get("delivery_info"), dict):
-        properties["delivery_info"].pop("redelivered", None)
     if body == _PLAIN:
         properties.pop("body_encoding", None)
         document["body"] = base64.b64decode(document["body"]).decode(errors="replace")

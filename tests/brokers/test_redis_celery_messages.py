@@ -203,3 +203,9 @@ def test_control_command_has_the_bytes_of_kombus() -> None:
         '"properties": {"delivery_mode": 2, "delivery_info": {"exchange": "celery.pidbox", "routing_key": ""}, '
         '"priority": 0, "body_encoding": "base64", "delivery_tag": "t"}}'
     )
+
+
+def test_mark_of_a_message_that_was_put_back_is_not_handed_on() -> None:
+    text = kombus.put_back(json.loads(json.dumps(ENVELOPE)), redelivered=True)
+    assert kombus.is_redelivered(text)
+    assert json.loads(kombus.read(text.encode()).body) == ENVELOPE
