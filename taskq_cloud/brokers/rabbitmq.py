@@ -105,7 +105,9 @@ class RabbitMQBroker:
         for start in range(0, len(messages), BATCH):
             batch = messages[start : start + BATCH]
             try:
-                answers += yield from self._send_batch(queue, [(each, new_id(), 0) for each in batch])
+                answers += yield from self._send_batch(
+                    queue, [(each, new_id(), 0) for each in batch], confirm=self._options.confirm_publish
+                )
             except OperationalError as error:
                 # Messages of earlier batches can't be taken back. If there are any, only the later ones are refused.
                 if not any(isinstance(each, Sent) for each in answers):
@@ -184,7 +186,9 @@ class RabbitMQBroker:
         """Remove the messages that wait in a queue. Their number is that of the waiting ones alone, so it is None."""
         yield from self._ask(queue, ("queue.purge", 0, queue, False))
 
-    def _send_batch(self, queue: str, messages: Sequence[tuple[Outgoing, str, int]]) -> Flow[list[Sent | Refused]]:
+    def _send_batch(
+        self, queue: str, messages: Sequence[tuple[Outgoing, str, int]], *, confirm: bool = True
+    ) -> Flow[list[Sent | Refused]]:
         """Send messages, each with its id and how often it was received before."""
         answers: list[Sent | Refused | None] = [refusal(queue, each, self.capabilities) for each, _, _ in messages]
         places = [place for place, answer in enumerate(answers) if answer is None]
@@ -199,15 +203,16 @@ class RabbitMQBroker:
                 needs |= {need[0]: need for need in layout.delay_needs(self._options, queue)}
             publishings.append((exchange, routing_key, *to_amqp(message, message_id, now, receives)))
         if publishings:
-            said = yield from self._publish(queue, [*needs.values()], publishings)
+            said = yield from self._publish(queue, [*needs.values()], publishings, confirm=confirm)
             for place, text in zip(places, said, strict=True):
                 answers[place] = Sent(messages[place][1]) if not text else _refused(queue, text)
         return [answer for answer in answers if answer is not None]
 
     def _publish(
-        self, queue: str, needs: Sequence[layout.Need], messages: Sequence[_Publishing]
+        self, queue: str, needs: Sequence[layout.Need], messages: Sequence[_Publishing], *, confirm: bool = True
     ) -> Flow[Sequence[str]]:
-        answers: Sequence[str] = yield from self._call(queue, "publish", needs=needs, messages=messages)
+        parameters = {"needs": needs, "messages": messages, "confirm": confirm}
+        answers: Sequence[str] = yield from self._call(queue, "publish", **parameters)
         return answers
 
     def _count(self, queue: str, uncounted: Sequence[Received]) -> Flow[None]:

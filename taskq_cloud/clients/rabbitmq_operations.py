@@ -51,7 +51,7 @@ def _anew(operation: Operation) -> Operation:
 def _publish(session: Session, given: Mapping[str, Any]) -> Steps[list[str]]:
     messages, seconds = given["messages"], session.settings.answer_seconds
     yield from _needs(session, given["needs"])
-    answers = yield from publish(session, messages, seconds)
+    answers = yield from publish(session, messages, seconds, confirm=given.get("confirm", True))
     lost = [place for place, answer in enumerate(answers) if answer.startswith(UNROUTABLE)]
     if lost and given["needs"]:  # the queue was deleted
         session.declared.difference_update(name for name, _, _ in given["needs"])

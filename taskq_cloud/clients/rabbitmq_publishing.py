@@ -112,9 +112,13 @@ class Publishing:
 
 
 def publish(
-    session: Session, messages: Sequence[tuple[str, str, Mapping[str, Any], bytes]], seconds: float
+    session: Session,
+    messages: Sequence[tuple[str, str, Mapping[str, Any], bytes]],
+    seconds: float,
+    *,
+    confirm: bool = True,
 ) -> Steps[list[str]]:
-    """Publish messages, and wait until the server has confirmed all.
+    """Publish messages, and wait until the server has confirmed all, unless ``confirm`` is False.
 
     Returns:
         The answer for each message: ``ACCEPTED``, or why it was not.
@@ -125,6 +129,8 @@ def publish(
     if session.publishing is None:
         session.publishing = Publishing(session)
     batch = session.publishing.send(messages)
+    if not confirm:
+        return batch.answers
     try:
         answers: list[str] = yield from answer(batch.waiting, seconds)
     except LostError as error:

@@ -25,6 +25,7 @@ _TLS: Final = frozenset({"ca_certs", "certfile", "keyfile", "password", "verify"
 
 _IN_URL: Final = frozenset(
     {
+        "confirm_publish",
         "connect_timeout",
         "connection_name",
         "consumer_timeout",
@@ -44,7 +45,6 @@ _KNOWN: Final = _IN_URL | {"failover_strategy", "queue_arguments", "ssl"}
 _IGNORED: Final = frozenset(
     {
         "client_properties",
-        "confirm_publish",
         "confirm_timeout",
         "errback",
         "interval_max",
@@ -56,7 +56,7 @@ _IGNORED: Final = frozenset(
         "write_timeout",
     }
 )
-"""Options of kombu's that have no use here: messages are always confirmed, and retries are the core's."""
+"""Options of kombu's that have no use here: retries are the core's."""
 
 
 _HINTS: Final = {
@@ -79,6 +79,7 @@ class RabbitMQOptions:
         queue_type: the type of queues that are declared: ``classic`` or ``quorum``.
         exchange_type: the type of the exchange that is declared with each queue.
         create_missing_queues: whether queues are declared when they are used first.
+        confirm_publish: whether a call waits until the server has its message.
         max_priority: the highest priority of queues that are declared; None: they have no priorities.
         delivery_limit: how often a quorum queue hands a message over before it moves it to the dead-letter queue; None:
             the server's own limit.
@@ -94,6 +95,7 @@ class RabbitMQOptions:
     queue_type: str = "classic"
     exchange_type: str = "direct"
     create_missing_queues: bool = True
+    confirm_publish: bool = True
     max_priority: int | None = None
     delivery_limit: int | None = None
     queue_arguments: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
@@ -150,6 +152,7 @@ def read_options(urls: Sequence[SplitResult], options: Mapping[str, Any]) -> Rab
         queue_type=read.choice("queue_type", QUEUE_TYPES, "classic"),
         exchange_type=read.choice("exchange_type", ("direct", "topic", "fanout"), "direct"),
         create_missing_queues=read.boolean("create_missing_queues", default=True),
+        confirm_publish=read.boolean("confirm_publish", default=True),
         max_priority=read.whole("max_priority", LARGEST_PRIORITY),
         delivery_limit=read.whole("delivery_limit", 2**31 - 1),
         queue_arguments=_queue_arguments(given.get("queue_arguments") or {}),

@@ -13,10 +13,12 @@ import pytest
 from taskq_cloud.brokers.rabbitmq import RabbitMQBroker
 from taskq_cloud.core.flows import Call, Flow
 from taskq_cloud.core.model.capabilities import dead_letter_queue
+from taskq_cloud.core.model.message import Outgoing, Sent
 from taskq_cloud.core.ports import Broker
 from taskq_cloud.core.rabbitmq import read_options
 from taskq_cloud.testing.clock import FakeClock
 from taskq_cloud.testing.contracts.broker import BrokerContract
+from taskq_cloud.testing.contracts.receiving import bodies, take
 from taskq_cloud.testing.driving import Drive, driving
 
 pytestmark = pytest.mark.slow
@@ -76,3 +78,12 @@ class TestQuorumQueues(TestClassicQueues):
 
 def one_call(service: str, operation: str, **parameters: Any) -> Flow[Any]:
     return (yield Call(service, operation, parameters))
+
+
+@pytest.mark.parametrize("colour", ["sync", "async"])
+def test_message_without_a_confirm_arrives(server_url: Callable[[str], str], colour: str) -> None:
+    broker, queue = broker_at(server_url("rabbitmq"), confirm_publish=False), f"work-{uuid4().hex[:12]}"
+    with driving(colour, broker.services) as run:
+        for number in range(5):
+            assert isinstance(run(broker.send(queue, [Outgoing(body=str(number))]))[0], Sent)
+        assert bodies(take(run, broker, queue, 5)) == ["0", "1", "2", "3", "4"]
