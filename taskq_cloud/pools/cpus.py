@@ -81,7 +81,7 @@ def _control_groups(root: Path) -> tuple[str | None, str | None, str]:
 def _least_quota(base: Path, path: str, read: Callable[[Path], tuple[str, str] | None]) -> float | None:
     """Return the smallest quota of a group and of the groups that it is in."""
     written = (read(base / each.lstrip("/")) for each in _with_parents(path))
-    quotas = [_in_cpus(*each) for each in written if each]
+    quotas = [in_cpus(*each) for each in written if each]
     return min((each for each in quotas if each is not None), default=None)
 
 
@@ -105,7 +105,7 @@ def _quota_of_v1(group: Path) -> tuple[str, str] | None:
     return None if quota is None or period is None else (quota.strip(), period.strip())
 
 
-def _in_cpus(quota_us: str, period_us: str) -> float | None:
+def in_cpus(quota_us: str, period_us: str) -> float | None:
     """Return a quota in CPUs; None if there is no limit, which is written as ``max`` or -1."""
     try:
         quota, period = int(quota_us), int(period_us)

@@ -6,7 +6,7 @@ import os
 from math import ceil
 from typing import Any, NamedTuple
 
-from taskq_cloud.pools.cpus import cpu_quota
+from taskq_cloud.pools.cpus import cpu_quota, in_cpus
 
 from ._caching import cached_property
 
@@ -41,6 +41,11 @@ def available_cpu_count() -> int:
         except OSError:
             count = None
     return count or os.cpu_count() or 2
+
+
+def _parse_quota(quota_us: str, period_us: str) -> float | None:
+    """Return a quota in CPUs; None if there is no limit, which is written as ``max`` or -1."""
+    return in_cpus(quota_us, period_us)
 
 
 def cgroup_cpu_quota() -> float | None:
