@@ -27,6 +27,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from functools import lru_cache
+from importlib import import_module
 from typing import Any, Final
 
 from taskq_cloud.clients.base import ThreadedClient, shortest
@@ -64,7 +65,7 @@ def open_client(_service: str, options: Mapping[str, Any]) -> SQLAlchemyClient:
     Args:
         _service: the service's name, which errors don't need: they name the database.
         options: ``url``, SQLAlchemy's; ``engine``, pairs of options for ``create_engine``; ``engine_callback``, a
-            function that gets the engine, or None; ``short_lived``, whether each call has a connection of its own;
+            function that gets the engine, its name, or None; ``short_lived``, whether each call has a connection of its own;
             ``create_tables``.
 
     Raises:
@@ -295,9 +296,19 @@ def _engine(url: URL, options: Mapping[str, Any], create: Callable[..., Any]) ->
         raise MissingExtra(f"db+{url.drivername}", EXTRAS[DIALECTS[url.drivername.partition("+")[0]]]) from error
     except (TypeError, sqlalchemy.exc.ArgumentError) as error:
         raise ImproperlyConfigured(f"database_engine_options can't be used: {error}") from error
-    if options["engine_callback"] is not None:
-        options["engine_callback"](engine)
+    callback = options["engine_callback"]
+    if callback is not None:
+        (_imported(callback) if isinstance(callback, str) else callback)(engine)
     return engine
+
+
+def _imported(name: str) -> Any:
+    """Import a function by its name, ``shop.databases.configure`` or ``shop.databases:configure``."""
+    module, _, function = name.replace(":", ".").rpartition(".")
+    try:
+        return getattr(import_module(module), function)
+    except (ImportError, AttributeError, ValueError) as error:
+        raise ImproperlyConfigured(f"engine_callback {name!r} can't be imported: {error}") from error
 
 
 def _connect_arguments(driver: str, seconds: int) -> dict[str, Any]:

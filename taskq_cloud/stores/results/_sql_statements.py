@@ -163,8 +163,11 @@ class Statements:
         """Take, renew or give up a lock; the one of the answers is a row with its ``fence``, or none is."""
         claims, name, time = self._names.claims, self._names.key, self._now
         values: dict[str, Any] = {"key": key, "owner": owner, "ttl": float(ttl_seconds)}
-        values |= {"now": now} if time == ":now" else {}
-        forget = delete_some(self.dialect, claims, name, f"lapses_at <= {time} - {FENCE_KEPT_SECONDS}", SWEPT)
+        lapses_at, forgotten_at = f"{time} + :ttl", f"{time} - {FENCE_KEPT_SECONDS}"
+        if time == ":now":  # PostgreSQL can't tell the type of a sum of parameters
+            lapses_at, forgotten_at = ":lapses_at", ":forgotten_at"
+            values |= {"now": now, "lapses_at": now + ttl_seconds, "forgotten_at": now - FENCE_KEPT_SECONDS}
+        forget = delete_some(self.dialect, claims, name, f"lapses_at <= {forgotten_at}", SWEPT)
         if ttl_seconds <= 0:
             held = f"{name} = :key AND owner = :owner AND lapses_at > {time}"
             unlock = f"UPDATE {claims} SET lapses_at = {time} WHERE {held}"
@@ -172,7 +175,7 @@ class Statements:
                 fence = f"SELECT fence FROM {claims} WHERE {held} FOR UPDATE"
                 return [(fence, values), (unlock, values)]
             return [(forget, values), (f"{unlock} RETURNING fence", values)]
-        insert = f"({name}, owner, fence, lapses_at) VALUES (:key, :owner, 1, {time} + :ttl)"
+        insert = f"({name}, owner, fence, lapses_at) VALUES (:key, :owner, 1, {lapses_at})"
         lapsed = f"stored.lapses_at <= {time}"
         if self.dialect == "mysql":
             # The assignments count from left to right: the owner changes only if the lock has lapsed.
@@ -180,7 +183,7 @@ class Statements:
                 INSERT INTO {claims} {insert} ON DUPLICATE KEY UPDATE
                     fence = fence + IF(lapses_at <= {time}, 1, 0),
                     owner = IF(lapses_at <= {time}, :owner, owner),
-                    lapses_at = IF(owner = :owner, {time} + :ttl, lapses_at)
+                    lapses_at = IF(owner = :owner, {lapses_at}, lapses_at)
             """
             fence = f"SELECT fence FROM {claims} WHERE {name} = :key AND owner = :owner"
             return [(forget, values), (lock, values), (fence, values)]
@@ -202,7 +205,8 @@ class Statements:
         # Removing such a row changes nothing: the key's next slot would be the same without the row.
         forget = delete_some(self.dialect, rates, name, "spent_at <= :now", SWEPT)
         columns = f"({name}, next_slot, spent_at)"
-        first = "(:key, :earliest + :interval, :earliest + :interval + :credit)"
+        first = "(:key, :first, :first_spent)"
+        values |= {"first": earliest + interval, "first_spent": earliest + interval + credit_seconds}
         if self.dialect == "mysql":
             slot = f"""
                 INSERT INTO {rates} {columns} VALUES {first} ON DUPLICATE KEY UPDATE

@@ -266,6 +266,7 @@ def test_url_that_cannot_be_served_is_refused(url: str, said: str) -> None:
         ({"table_name": {}}, "table_names"),
         ({"table_names": {"task": "a; drop"}}, "can't be the name"),
         ({"engine_options": {"pool_sise": 2}}, "pool_sise"),
+        ({"engine_callback": "shop.absent"}, "shop.absent"),
     ],
 )
 def test_option_that_is_wrong_is_refused(options: dict[str, Any], said: str) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
 from typing import Any
 
 import pytest
@@ -11,8 +11,10 @@ import sqlalchemy
 
 from taskq_cloud.stores.results.sqlalchemy import SQLAlchemyResults
 from taskq_cloud.testing.clock import FakeClock
+from taskq_cloud.testing.driving import driving
 from tests.stores.results.shared_store import SharedStoreContract
-from tests.stores.results.sql_databases import mariadb_database, postgresql_database
+from tests.stores.results.sql_databases import mariadb_database, postgresql_database, postgresql_server
+from tests.stores.results.sql_scenario import run_scenario
 
 pytestmark = pytest.mark.slow
 
@@ -49,3 +51,31 @@ class TestSQLAlchemy(SharedStoreContract):
     def shared(cls, request: pytest.FixtureRequest, databases: Any, shared_clock: FakeClock) -> SQLAlchemyResults:
         options = {"engine_callback": without_disk} if request.param == "sqlite" else {}
         return SQLAlchemyResults(databases(request.param), options, clock=shared_clock)
+
+
+@pytest.mark.parametrize(
+    ("system", "scheme", "options"),
+    [
+        ("postgresql", "postgresql+asyncpg", {}),
+        ("postgresql", "postgresql", {"table_schemas": {"task": "shop", "group": "shop"}}),
+        ("mariadb", "mariadb+asyncmy", {"short_lived_sessions": True}),
+        (
+            "sqlite",
+            "sqlite",
+            {"table_names": {"task": "Shop_Tasks"}, "engine_options": {"connect_args": {"timeout": 1}}},
+        ),
+    ],
+    ids=["asyncpg", "schema", "mariadb", "names"],
+)
+def test_other_drivers_and_options_work(databases: Any, system: str, scheme: str, options: dict[str, Any]) -> None:
+    url = f"{scheme}:{databases(system).partition(':')[2]}"
+    if "table_schemas" in options:
+        server, _, name = databases(system).rpartition("/")
+        with closing(postgresql_server(server, name)) as connection:
+            connection.execute("CREATE SCHEMA shop")
+    clock = FakeClock()
+    store = SQLAlchemyResults(url, options, clock=clock)
+    with driving("async", store.services) as run:
+        run_scenario(store, run, clock)
+        by_server = SQLAlchemyResults(url, options)
+        assert [run(by_server.claim("lock", owner, 60)) for owner in ("a", "a", "b")] == [1, 1, None]
