@@ -6,6 +6,7 @@ Every write names the version that was read, and a writer that loses a race read
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any, Final, Protocol, TypeAlias
 
@@ -58,7 +59,10 @@ class ConditionalWrites(Protocol):
         return written[key] is not None, last
 
     def change(
-        self, decisions: Mapping[str, Decision], found: Mapping[str, StoredObject | None] | None = None
+        self,
+        decisions: Mapping[str, Decision],
+        found: Mapping[str, StoredObject | None] | None = None,
+        pause: Callable[[float], float] | None = None,
     ) -> Flow[dict[str, StoredObject | None]]:
         """Write each object as its decision says, and decide again whenever another writer has changed the object.
 
@@ -66,6 +70,8 @@ class ConditionalWrites(Protocol):
             decisions: key -> decision.
             found: key -> the object as it was read. Without ``found`` the first attempt assumes that no object exists:
                 most don't, and this saves the read.
+            pause: draws the pause after an attempt that has failed, given how long its write took, in seconds; None: it
+                is the one of ``backoff``.
 
         Returns:
             Key -> the object that was written; None: the decision was to write nothing.
@@ -74,14 +80,17 @@ class ConditionalWrites(Protocol):
             OperationalError: an object was changed by other writers at every attempt.
         """
         written: dict[str, StoredObject | None] = {}
-        for key, outcome in (yield from self.change_each(decisions, found)).items():
+        for key, outcome in (yield from self.change_each(decisions, found, pause)).items():
             if isinstance(outcome, Exception):
                 raise outcome
             written[key] = outcome
         return written
 
     def change_each(
-        self, decisions: Mapping[str, Decision], found: Mapping[str, StoredObject | None] | None = None
+        self,
+        decisions: Mapping[str, Decision],
+        found: Mapping[str, StoredObject | None] | None = None,
+        pause: Callable[[float], float] | None = None,
     ) -> Flow[dict[str, StoredObject | Exception | None]]:
         """Write objects as ``change`` does. The failure of one object is its answer, and costs no other object."""
         pending: dict[str, StoredObject | None] = dict(found or dict.fromkeys(decisions))
@@ -91,6 +100,7 @@ class ConditionalWrites(Protocol):
         for attempt in range(self.backoff.attempts):
             decided = {key: decisions[key](stored) for key, stored in pending.items()}
             outcomes |= decided
+            began = time.monotonic()
             writes = [Write(key, new, pending[key]) for key, new in decided.items() if new is not None]
             if not writes:
                 return outcomes
@@ -108,7 +118,8 @@ class ConditionalWrites(Protocol):
                 return outcomes
             if attempt + 1 < self.backoff.attempts:
                 if attempt:  # an object that was only assumed to be absent is read at once
-                    yield Sleep(self.backoff.seconds(attempt, RNG))
+                    took = time.monotonic() - began
+                    yield Sleep(self.backoff.seconds(attempt, RNG) if pause is None else pause(took))
                 pending = conflicts | (yield from self.read(changed))
         lost = OperationalError(
             f"{self.errors.name}: {next(iter(pending))} could not be written: other writers changed it at each of "

@@ -31,6 +31,10 @@ RESERVATIONS_PER_SECOND: Final = 10
 """The most reservations of one key in a second. Each one reads a document and then writes it, which takes some 10 ms a
 call in a data centre, and writers that conflict start again."""
 
+LONGEST_PAUSE_SECONDS: Final = 2.0
+"""The longest pause of a member whose join is changed by others. It is a part of the time in which all members that are
+missing could write one after the other, so it is short for the last ones, whom the chord waits for."""
+
 FIELDS: Final = "taskq"
 """The field of a document that Celery's documents don't have: our metadata of the value."""
 
@@ -94,7 +98,10 @@ class DocumentResults(ConditionalResults):
             arrived = before.with_member(int(member), expires_at)
             return None if arrived == before else arrived.document()
 
-        yield from self.documents.change({name: decide}, (yield from self.documents.read([name])))
+        def pause(write_seconds: float) -> float:
+            return RNG.uniform(0, min(2 * write_seconds * max(size - arrived.count, 1), LONGEST_PAUSE_SECONDS))
+
+        yield from self.documents.change({name: decide}, (yield from self.documents.read([name])), pause)
         return arrived.count >= size
 
     def sweep(self, now: float) -> Flow[None]:
