@@ -38,7 +38,7 @@ def main(given: Arguments) -> int:
     if not configuration.exists():
         configuration.write_text("log.console.level = error\nloopback_users.guest = true\n")
     try:
-        return run_until_told([_PROGRAM], environment)
+        return run_until_told([_PROGRAM], environment, {"cwd": folder})  # where it leaves dumps
     finally:
         subprocess.run(["epmd", "-port", str(epmd_port), "-kill"], env=environment, capture_output=True, check=False)
 

@@ -17,7 +17,7 @@ from collections.abc import Mapping
 from typing import Any, Final, TypeAlias
 
 from taskq_cloud.core.model.capabilities import dead_letter_queue
-from taskq_cloud.core.rabbitmq import RabbitMQOptions
+from taskq_cloud.core.servers.rabbitmq import RabbitMQOptions
 from taskq_cloud.errors import ImproperlyConfigured
 
 BITS: Final = 28

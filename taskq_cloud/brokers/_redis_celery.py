@@ -40,7 +40,7 @@ from taskq_cloud.core.model.message import (
     Settlement,
 )
 from taskq_cloud.core.ports import Depth, HeldMessage, HeldPage, Service
-from taskq_cloud.core.redis import redis_server, redis_service
+from taskq_cloud.core.servers.redis import redis_server, redis_service
 from taskq_cloud.errors import OperationalError
 
 LONGEST_BLOCK_SECONDS: Final = 0.5

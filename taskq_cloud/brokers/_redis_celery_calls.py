@@ -10,7 +10,7 @@ from taskq_cloud.brokers import _redis_celery_messages as messages_of_kombu
 from taskq_cloud.brokers import _redis_celery_scripts as scripts
 from taskq_cloud.brokers._redis_celery_options import LayoutOptions
 from taskq_cloud.core.flows import Call, CallError, Flow
-from taskq_cloud.core.redis import redis_error
+from taskq_cloud.core.servers.redis import redis_error
 
 Scored: TypeAlias = tuple[bytes, bytes, bytes | None]
 """A tag, its time, and what ``unacked`` holds under it."""

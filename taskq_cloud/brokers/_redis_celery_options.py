@@ -13,7 +13,7 @@ PRIORITY_STEPS: Final = (0, 3, 6, 9)
 VISIBILITY_TIMEOUT_SECONDS: Final = 3600.0
 
 CONNECTION_OPTIONS: Final = frozenset({"failover_strategy", "layout", "master_name", "sentinel_kwargs"})
-"""Options of both layouts, which ``core.redis`` and ``brokers.redis`` read."""
+"""Options of both layouts, which ``core.servers.redis`` and ``brokers.redis`` read."""
 
 _IGNORED_OPTIONS: Final = frozenset(
     {

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Final
 from urllib.parse import SplitResult, parse_qsl, urlencode
 
-from taskq_cloud.core.redis import SERVICE_OPTIONS
+from taskq_cloud.core.servers.redis import SERVICE_OPTIONS
 from taskq_cloud.errors import ImproperlyConfigured
 
 KEY_PREFIX: Final = "taskq:"

@@ -34,7 +34,7 @@ from taskq_cloud.core.model.announcements import Listener
 from taskq_cloud.core.model.capabilities import BrokerCapabilities, is_ordered
 from taskq_cloud.core.model.message import Delivery, Outgoing, Refused, Sent, Settlement
 from taskq_cloud.core.ports import Depth, HeldMessage, HeldPage, Service
-from taskq_cloud.core.postgresql import Database, Place, database_of, operational_error
+from taskq_cloud.core.servers.postgresql import Database, Place, database_of, operational_error
 from taskq_cloud.core.urls import shown
 from taskq_cloud.errors import OperationalError
 

@@ -30,7 +30,7 @@ from taskq_cloud.core.model.message import (
     Settlement,
 )
 from taskq_cloud.core.ports import Service
-from taskq_cloud.core.rabbitmq import RabbitMQOptions, operational_error, read_options
+from taskq_cloud.core.servers.rabbitmq import RabbitMQOptions, operational_error, read_options
 from taskq_cloud.errors import OperationalError, QueueNotFound, TaskQError
 
 BATCH: Final = 1000

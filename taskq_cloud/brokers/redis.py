@@ -40,7 +40,7 @@ from taskq_cloud.core.model.message import (
     Settlement,
 )
 from taskq_cloud.core.ports import Broker, Depth, HeldMessage, HeldPage, Service
-from taskq_cloud.core.redis import redis_error, redis_service
+from taskq_cloud.core.servers.redis import redis_error, redis_service
 from taskq_cloud.errors import OperationalError
 
 LONGEST_PAUSE_SECONDS: Final = 2.0
@@ -61,7 +61,7 @@ class RedisBroker:
 
     Args:
         urls: the URL of the server, or those of several of which one is used at a time.
-        options: ``global_keyprefix``, and those of ``core.redis.redis_service``.
+        options: ``global_keyprefix``, and those of ``core.servers.redis.redis_service``.
         clock: returns the time, in seconds since the epoch; None: the server's time.
     """
 

@@ -21,7 +21,7 @@ from taskq_cloud.clients.callers_connections import (
 )
 from taskq_cloud.core.flows import Call, Flow, arun, retrying, run
 from taskq_cloud.core.ports import Broker
-from taskq_cloud.core.postgresql import Place, SendsInTransactions
+from taskq_cloud.core.servers.postgresql import Place, SendsInTransactions
 from taskq_cloud.core.urls import without_secrets
 from taskq_cloud.errors import ImproperlyConfigured, OperationalError
 from taskq_cloud.runtime.open_transactions import OPEN, OpenTransaction

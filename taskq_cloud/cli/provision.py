@@ -8,7 +8,7 @@ from taskq_cloud.cli.application import open_app
 from taskq_cloud.cli.options import common_options
 from taskq_cloud.cli.output import echo, say
 from taskq_cloud.clients.connections import Connections
-from taskq_cloud.core.postgresql import HasTables
+from taskq_cloud.core.servers.postgresql import HasTables
 from taskq_cloud.deploy.doctor.calls import services
 from taskq_cloud.deploy.provision import Provisioner
 from taskq_cloud.errors import ImproperlyConfigured

@@ -30,7 +30,7 @@ from taskq_cloud.clients.base import ThreadedClient
 from taskq_cloud.clients.interruptions import interruption_in
 from taskq_cloud.clients.sql_errors import MISSING_TABLE, database_error
 from taskq_cloud.core.flows import Call, CallError, Trouble
-from taskq_cloud.core.model.sql_tables import SQLTable, pyformat
+from taskq_cloud.core.servers.sql_tables import SQLTable, pyformat
 from taskq_cloud.errors import ImproperlyConfigured, MissingExtra
 
 try:

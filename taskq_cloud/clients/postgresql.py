@@ -31,7 +31,7 @@ from typing import Any
 from taskq_cloud.clients.base import LONGEST_CALL, Operation
 from taskq_cloud.clients.interruptions import interruption_in
 from taskq_cloud.core.flows import Call, CallError, Trouble, arun, run
-from taskq_cloud.core.postgresql import CONNECTIONS, PGBOUNCER, place_of
+from taskq_cloud.core.servers.postgresql import CONNECTIONS, PGBOUNCER, place_of
 from taskq_cloud.errors import MissingExtra
 
 try:
@@ -60,7 +60,7 @@ def open_client(_service: str, options: Mapping[str, Any]) -> PostgreSQLClient:
 
     Args:
         _service: the service's name, which errors don't need: they name the server.
-        options: those of ``core.postgresql.database_of``: ``conninfo``, ``pgbouncer`` and ``connections``.
+        options: those of ``core.servers.postgresql.database_of``: ``conninfo``, ``pgbouncer`` and ``connections``.
     """
     return PostgreSQLClient(options)
 

@@ -16,7 +16,7 @@ from psycopg.rows import dict_row
 
 from taskq_cloud.clients.base import Operation, shortest
 from taskq_cloud.clients.postgresql_errors import NoAnswerError
-from taskq_cloud.core.postgresql import PGBOUNCER
+from taskq_cloud.core.servers.postgresql import PGBOUNCER
 
 CONNECT_TIMEOUT_SECONDS: Final = 5.0
 LEAST_CONNECT_TIMEOUT_SECONDS: Final = 2

@@ -13,7 +13,7 @@ from typing import Final
 import psycopg
 
 from taskq_cloud.core.flows import Call, CallError, Trouble
-from taskq_cloud.core.postgresql import SCHEMA_REFUSED, place_of
+from taskq_cloud.core.servers.postgresql import SCHEMA_REFUSED, place_of
 
 NO_ANSWER: Final = "NoAnswer"
 """Our own code for a call whose answer did not come in time."""

@@ -24,7 +24,7 @@ from psycopg import sql
 
 from taskq_cloud.clients.postgresql_connections import Connection, connect_arguments
 from taskq_cloud.core.model.announcements import Announcements, Listener
-from taskq_cloud.core.postgresql import CONNECTIONS
+from taskq_cloud.core.servers.postgresql import CONNECTIONS
 
 LISTEN_TIMEOUT_SECONDS: Final = 5.0
 """How long somebody who wants to listen waits for the server's answer. Without one, the caller looks more often."""

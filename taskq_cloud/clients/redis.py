@@ -45,7 +45,7 @@ from taskq_cloud.core.flows import Call, CallError, arun, run
 
 if TYPE_CHECKING:
     from taskq_cloud.clients.redis_channels import Channels, ThreadChannels
-    from taskq_cloud.core.redis import RedisServer
+    from taskq_cloud.core.servers.redis import RedisServer
 
 CONNECT_TIMEOUT_SECONDS: Final = 5.0
 ANSWER_TIMEOUT_SECONDS: Final = 10.0
@@ -61,7 +61,7 @@ def open_client(_service: str, options: Mapping[str, Any]) -> RedisClient:
     """Make the client of one server, or of several of which one is used; the first call connects.
 
     Args:
-        options: those of ``core.redis.redis_service``.
+        options: those of ``core.servers.redis.redis_service``.
 
     Raises:
         ImproperlyConfigured: a URL can't be read.

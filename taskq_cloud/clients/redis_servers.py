@@ -16,7 +16,7 @@ from taskq_cloud.clients.redis_errors import FAILURES, connection_error, reply_e
 from taskq_cloud.clients.redis_protocol import ErrorReply
 from taskq_cloud.core.flows import Call, CallError, Trouble
 from taskq_cloud.core.lazy.values import dataclass, replace
-from taskq_cloud.core.redis import RedisServer, redis_server
+from taskq_cloud.core.servers.redis import RedisServer, redis_server
 
 logger = logging.getLogger(__name__)
 
@@ -58,7 +58,7 @@ class Servers:
     """The servers of one service, and which of them to try first.
 
     Args:
-        options: the options of the service: see ``core.redis.redis_service``.
+        options: the options of the service: see ``core.servers.redis.redis_service``.
     """
 
     def __init__(self, options: Mapping[str, Any]) -> None:

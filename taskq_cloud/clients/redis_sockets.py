@@ -13,7 +13,7 @@ from typing import Any, Final
 
 from taskq_cloud.clients.redis_errors import CLOSED_BY_SERVER, NO_ANSWER
 from taskq_cloud.clients.redis_protocol import NotRedisError, Replies, packed
-from taskq_cloud.core.redis import RedisServer
+from taskq_cloud.core.servers.redis import RedisServer
 
 _CLOSED_HERE: Final = "the connection is closed"
 _NO_HANDSHAKE: Final = "no answer to the beginning of TLS: for a server without TLS, write redis://"

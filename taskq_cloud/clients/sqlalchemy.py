@@ -8,10 +8,10 @@ operation        parameters                                  answer
 ``query``        statements                                  the same
 ===============  ==========================================  ========================================================
 
-``prepare`` creates the tables (``core.model.sql_tables``), and adds the columns that they lack. With the option
+``prepare`` creates the tables (``core.servers.sql_tables``), and adds the columns that they lack. With the option
 ``create_tables`` False it changes nothing, and tables or columns that are missing are an error.
 
-Threads share a synchronous engine, and an event loop has an asynchronous one (``core.model.sql_drivers`` chooses the
+Threads share a synchronous engine, and an event loop has an asynchronous one (``core.servers.sql_drivers`` chooses the
 drivers); without a driver for event loops, threads make the calls. A transaction that writes to SQLite takes the lock
 at its beginning: otherwise two that have read would wait for each other.
 
@@ -34,8 +34,8 @@ from taskq_cloud.clients.base import ThreadedClient, shortest
 from taskq_cloud.clients.interruptions import interruption_in
 from taskq_cloud.clients.sql_errors import MISSING_TABLE, database_error
 from taskq_cloud.core.flows import Call, CallError, Trouble
-from taskq_cloud.core.model.sql_drivers import DIALECTS, EXTRAS, driver_for
-from taskq_cloud.core.model.sql_tables import SQLTable
+from taskq_cloud.core.servers.sql_drivers import DIALECTS, EXTRAS, driver_for
+from taskq_cloud.core.servers.sql_tables import SQLTable
 from taskq_cloud.errors import ImproperlyConfigured, MissingExtra
 
 try:

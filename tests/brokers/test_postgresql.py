@@ -25,7 +25,7 @@ from taskq_cloud.core.flows import Call, Flow, arun
 from taskq_cloud.core.model.capabilities import dead_letter_queue
 from taskq_cloud.core.model.message import Acknowledge, DeadLetter, Outgoing, Refused, Release, Sent
 from taskq_cloud.core.ports import Depth
-from taskq_cloud.core.postgresql import Database, database_of
+from taskq_cloud.core.servers.postgresql import Database, database_of
 from taskq_cloud.errors import ImproperlyConfigured
 from taskq_cloud.testing.clock import FakeClock
 from taskq_cloud.testing.contracts.broker import BrokerContract

@@ -15,7 +15,7 @@ from taskq_cloud.core.flows import Call, Flow
 from taskq_cloud.core.model.capabilities import dead_letter_queue
 from taskq_cloud.core.model.message import Outgoing, Sent
 from taskq_cloud.core.ports import Broker
-from taskq_cloud.core.rabbitmq import read_options
+from taskq_cloud.core.servers.rabbitmq import read_options
 from taskq_cloud.testing.clock import FakeClock
 from taskq_cloud.testing.contracts.broker import BrokerContract
 from taskq_cloud.testing.contracts.receiving import bodies, take

@@ -13,7 +13,7 @@ from taskq_cloud.brokers._rabbitmq_messages import Received, again, delivery_of,
 from taskq_cloud.brokers.registry import broker_from_url
 from taskq_cloud.core.messages.codec import Codec
 from taskq_cloud.core.model.message import DEAD_LETTER_REASON, Message, Outgoing
-from taskq_cloud.core.rabbitmq import read_options
+from taskq_cloud.core.servers.rabbitmq import read_options
 from taskq_cloud.errors import ImproperlyConfigured
 
 native = pytest.importorskip("kombu.transport.native_delayed_delivery")

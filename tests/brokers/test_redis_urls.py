@@ -9,7 +9,7 @@ import pytest
 
 from taskq_cloud.brokers.redis import RedisBroker
 from taskq_cloud.brokers.registry import broker_from_url
-from taskq_cloud.core.redis import RedisServer, redis_server, redis_service
+from taskq_cloud.core.servers.redis import RedisServer, redis_server, redis_service
 from taskq_cloud.errors import ImproperlyConfigured
 
 

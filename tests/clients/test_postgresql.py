@@ -21,7 +21,7 @@ from taskq_cloud.clients import postgresql_connections as connections
 from taskq_cloud.core.flows import Call, CallError, Trouble
 from taskq_cloud.core.model.announcements import Listener
 from taskq_cloud.core.model.message import Outgoing
-from taskq_cloud.core.postgresql import Database, database_of
+from taskq_cloud.core.servers.postgresql import Database, database_of
 from taskq_cloud.errors import AccessDenied, OperationalError, SoftTimeLimitExceeded, Unreachable
 from taskq_cloud.testing.driving import driving
 from taskq_cloud.testing.waiting import until

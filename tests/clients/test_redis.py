@@ -27,7 +27,7 @@ from taskq_cloud.clients.async_connections import AsyncConnections
 from taskq_cloud.clients.connections import Connections
 from taskq_cloud.core.flows import Call, CallError, Flow, Sleep, Trouble
 from taskq_cloud.core.model.announcements import Listener
-from taskq_cloud.core.redis import redis_service
+from taskq_cloud.core.servers.redis import redis_service
 from taskq_cloud.errors import SoftTimeLimitExceeded
 from taskq_cloud.testing.driving import Drive, driving
 from taskq_cloud.testing.waiting import until

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from typing import Final, Literal, TypeAlias
 
 from taskq_cloud.core.lazy.values import dataclass
-from taskq_cloud.core.model.sql_tables import SQLTable
+from taskq_cloud.core.servers.sql_tables import SQLTable
 from taskq_cloud.stores.results._sql_celery_rows import OUR_COLUMNS
 from taskq_cloud.stores.results._sql_statements import Names
 

@@ -15,10 +15,10 @@ from urllib.parse import SplitResult
 
 from taskq_cloud.core.flows import Call, Flow
 from taskq_cloud.core.model.capabilities import StoreCapabilities
-from taskq_cloud.core.model.sql_tables import SQLTable
 from taskq_cloud.core.ports import Service
 from taskq_cloud.core.records import document as result_document
 from taskq_cloud.core.records.record import Record
+from taskq_cloud.core.servers.sql_tables import SQLTable
 from taskq_cloud.core.urls import query_of, shown
 from taskq_cloud.errors import ImproperlyConfigured
 from taskq_cloud.stores.results import _sql_celery_rows as rows

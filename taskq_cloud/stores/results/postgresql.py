@@ -17,11 +17,11 @@ from urllib.parse import SplitResult, urlsplit
 from taskq_cloud.core.flows import Call, CallError, Flow, Trouble
 from taskq_cloud.core.model.announcements import Listener
 from taskq_cloud.core.model.capabilities import StoreCapabilities
-from taskq_cloud.core.model.sql_tables import pyformat
 from taskq_cloud.core.ports import Service
-from taskq_cloud.core.postgresql import database_of
 from taskq_cloud.core.records.compressed import unpacked
 from taskq_cloud.core.records.record import Record
+from taskq_cloud.core.servers.postgresql import database_of
+from taskq_cloud.core.servers.sql_tables import pyformat
 from taskq_cloud.errors import AccessDenied, OperationalError, StoreNotFound, Unreachable
 from taskq_cloud.stores.results._sql_records import RecordTable, Rows, Statement
 from taskq_cloud.stores.results._sql_results import SQLResults

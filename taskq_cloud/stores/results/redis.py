@@ -33,7 +33,7 @@ from taskq_cloud.core.model.rates import FARTHEST_SLOT_SECONDS
 from taskq_cloud.core.ports import Service
 from taskq_cloud.core.records.compressed import unpacked
 from taskq_cloud.core.records.record import FENCE_KEPT_SECONDS, FINAL_VERSION, Record, may_replace
-from taskq_cloud.core.redis import redis_error, redis_service
+from taskq_cloud.core.servers.redis import redis_error, redis_service
 from taskq_cloud.errors import OperationalError, PayloadTooLarge
 from taskq_cloud.stores.results import _celery
 from taskq_cloud.stores.results import _redis_scripts as scripts
@@ -89,7 +89,7 @@ class RedisResults:
 
     Args:
         urls: the URL of the server, or of several of which one is used at a time.
-        options: ``result_backend_transport_options``: ``global_keyprefix``, and those of ``core.redis.redis_service``.
+        options: ``result_backend_transport_options``: ``global_keyprefix``, and those of ``core.servers.redis.redis_service``.
         clock: returns the time, in seconds since the epoch; None: the server's own, which all machines share.
     """
 
@@ -118,7 +118,7 @@ class RedisResults:
 
     @classmethod
     def from_url(cls, url: SplitResult, options: Mapping[str, Any]) -> RedisResults:
-        """Make the store for one server's URL: see ``core.redis``."""
+        """Make the store for one server's URL: see ``core.servers.redis``."""
         return cls([url], options)
 
     @classmethod

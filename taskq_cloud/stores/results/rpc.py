@@ -21,8 +21,8 @@ from taskq_cloud.core.flows import Call, CallError, Flow
 from taskq_cloud.core.model.capabilities import StoreCapabilities
 from taskq_cloud.core.model.ids import new_id
 from taskq_cloud.core.ports import Service
-from taskq_cloud.core.rabbitmq import RabbitMQOptions, operational_error, read_options
 from taskq_cloud.core.records.record import Record, may_replace
+from taskq_cloud.core.servers.rabbitmq import RabbitMQOptions, operational_error, read_options
 from taskq_cloud.core.urls import shown
 from taskq_cloud.errors import DecodeError, ImproperlyConfigured, OperationalError, PayloadTooLarge
 from taskq_cloud.stores.results._celery import record_of

@@ -16,9 +16,9 @@ from urllib.parse import SplitResult, unquote
 
 from taskq_cloud.core.flows import Call, Flow
 from taskq_cloud.core.model.capabilities import StoreCapabilities
-from taskq_cloud.core.model.sql_drivers import DIALECTS
 from taskq_cloud.core.ports import Service
 from taskq_cloud.core.records.record import Record
+from taskq_cloud.core.servers.sql_drivers import DIALECTS
 from taskq_cloud.core.urls import shown, without_secrets
 from taskq_cloud.errors import ImproperlyConfigured
 from taskq_cloud.stores.results import _sql_celery_rows as rows

@@ -15,7 +15,7 @@ import pytest
 
 from emulators.process import wait_or_kill
 from taskq_cloud import TaskQ, chain, chord
-from taskq_cloud.core.rabbitmq import read_options
+from taskq_cloud.core.servers.rabbitmq import read_options
 from taskq_cloud.errors import ImproperlyConfigured
 from taskq_cloud.stores.results.registry import store_from_url
 from taskq_cloud.stores.results.rpc import RPCResults

@@ -17,8 +17,8 @@ from emulators.process import Emulator
 from taskq_cloud.clients.async_connections import AsyncConnections
 from taskq_cloud.clients.connections import Connections
 from taskq_cloud.core.flows import Call, Trouble
-from taskq_cloud.core.model import sql_drivers as urls
 from taskq_cloud.core.records.record import STARTED
+from taskq_cloud.core.servers import sql_drivers as urls
 from taskq_cloud.errors import (
     AccessDenied,
     ImproperlyConfigured,

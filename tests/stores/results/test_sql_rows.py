@@ -7,10 +7,10 @@ from dataclasses import replace
 import pytest
 
 from taskq_cloud.core.flows import Call, CallError, Trouble
-from taskq_cloud.core.model import sql_drivers as urls
-from taskq_cloud.core.model.sql_tables import pyformat
 from taskq_cloud.core.records.compressed import packed
 from taskq_cloud.core.records.record import Record
+from taskq_cloud.core.servers import sql_drivers as urls
+from taskq_cloud.core.servers.sql_tables import pyformat
 from taskq_cloud.errors import AccessDenied, OperationalError, PayloadTooLarge, StoreNotFound, Unreachable
 from taskq_cloud.stores.results import _sql_celery_rows as rows
 from taskq_cloud.stores.results._sql_errors import sql_calls

@@ -1,0 +1,1 @@
+"""Servers of other systems as data: their URLs, the services that calls need, and the errors of a server."""
