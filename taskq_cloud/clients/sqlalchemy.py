@@ -65,8 +65,8 @@ def open_client(_service: str, options: Mapping[str, Any]) -> SQLAlchemyClient:
     Args:
         _service: the service's name, which errors don't need: they name the database.
         options: ``url``, SQLAlchemy's; ``engine``, pairs of options for ``create_engine``; ``engine_callback``, a
-            function that gets the engine, its name, or None; ``short_lived``, whether each call has a connection of its own;
-            ``create_tables``.
+            function that gets the engine, its name, or None; ``short_lived``, whether each call has a connection of
+            its own; ``create_tables``.
 
     Raises:
         ImproperlyConfigured: the URL or an option is wrong, or no driver for the database is installed.

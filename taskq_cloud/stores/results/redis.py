@@ -89,7 +89,8 @@ class RedisResults:
 
     Args:
         urls: the URL of the server, or of several of which one is used at a time.
-        options: ``result_backend_transport_options``: ``global_keyprefix``, and those of ``core.servers.redis.redis_service``.
+        options: ``result_backend_transport_options``: ``global_keyprefix``, and those of
+            ``core.servers.redis.redis_service``.
         clock: returns the time, in seconds since the epoch; None: the server's own, which all machines share.
     """
 
