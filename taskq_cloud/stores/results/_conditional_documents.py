@@ -23,8 +23,8 @@ _EXISTS: Final = frozenset({FailureKind.CONDITION_FAILED, FailureKind.CONFLICT})
 _log: Final = logging.getLogger("taskq_cloud.stores")
 
 PATIENT: Final = Backoff(attempts=100, base_seconds=0.01, ceiling_seconds=0.5)
-"""The members of a chord write one document, perhaps a hundred of them at once. One of them succeeds in each round of a
-read and a write, so the pauses have to spread them over the time of about a hundred rounds."""
+"""The members of a chord write one document, perhaps a hundred of them at once, of which one succeeds in each round of
+reads and writes."""
 
 _MOST_BYTES: Final = 8 * 1024 * 1024
 """The most bytes of the values in one request, unless it has only one: services and proxies refuse large requests."""

@@ -5,8 +5,9 @@ the set knows it: of all writes of one document, the last one sees all members b
 write. When its message comes back, the member is in the set, nothing is written, and the answer is about the whole set.
 
 The set is a number whose bit ``n`` stands for member ``n``: 200 members, the most that the core gives to one join, take
-50 digits. So a join costs one read and one write for each member, and more if members arrive at once: a hundred of them
-take a few rounds of pauses (``_conditional_documents.PATIENT``).
+50 digits. So a join costs one read and one write for each member, and more if members arrive at once: a member that has
+lost a race pauses for a time by chance, which is the longer the more members are still missing (``_documents``). A
+hundred members at once take some seconds.
 """
 
 from __future__ import annotations
