@@ -32,7 +32,7 @@ from taskq_cloud.core.flows import Call, CallError, Trouble
 from taskq_cloud.errors import MissingExtra
 
 if TYPE_CHECKING:
-    from taskq_cloud.stores.results.cosmosdb import CosmosAccount
+    from taskq_cloud.core.servers.http import CosmosAccount
 
 try:
     from azure.core import MatchConditions
@@ -66,7 +66,7 @@ def open_client(service: str, options: Mapping[str, Any]) -> CosmosDBClient:
 
     Args:
         service: the service's name, for errors.
-        options: ``account``, a ``stores.results.cosmosdb.CosmosAccount``.
+        options: ``account``, a ``core.servers.http.CosmosAccount``.
     """
     from azure.cosmos import CosmosClient  # an event loop needs the class of azure.cosmos.aio instead
 

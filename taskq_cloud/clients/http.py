@@ -31,7 +31,7 @@ from taskq_cloud.core.flows import Call, CallError, Trouble
 from taskq_cloud.errors import ImproperlyConfigured, MissingExtra
 
 if TYPE_CHECKING:
-    from taskq_cloud.stores.http_servers import HTTPServer
+    from taskq_cloud.core.servers.http import HTTPServer
 
 try:
     import httpx
@@ -52,7 +52,7 @@ def open_client(service: str, options: Mapping[str, Any]) -> HTTPClient:
 
     Args:
         service: the service's name, for errors.
-        options: ``server``, a ``stores.http_servers.HTTPServer``.
+        options: ``server``, a ``core.servers.http.HTTPServer``.
 
     Raises:
         ImproperlyConfigured: the file of authorities can't be read, or the address isn't a URL.

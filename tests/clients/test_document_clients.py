@@ -20,8 +20,8 @@ from taskq_cloud.clients.base import with_longest_call
 from taskq_cloud.clients.connections import Connections
 from taskq_cloud.core.flows import Call, Trouble
 from taskq_cloud.core.ports import ResultStore
+from taskq_cloud.core.servers.http import HTTPServer
 from taskq_cloud.errors import Unreachable
-from taskq_cloud.stores.http_servers import HTTPServer
 from taskq_cloud.stores.results.couchdb import CouchDBResults
 from taskq_cloud.stores.results.registry import store_from_url
 

@@ -9,8 +9,8 @@ from typing import Any, ClassVar, Final
 from taskq_cloud.core.flows import Call
 from taskq_cloud.core.model.capabilities import StoreCapabilities
 from taskq_cloud.core.ports import Service
+from taskq_cloud.core.servers.http import HTTPServer
 from taskq_cloud.stores.buckets import Collection, FailureKind, StoreErrors
-from taskq_cloud.stores.http_servers import HTTPServer
 from taskq_cloud.stores.results._documents import RESERVATIONS_PER_SECOND, DocumentResults
 
 KINDS: Final = {

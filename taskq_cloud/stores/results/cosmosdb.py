@@ -15,13 +15,12 @@ from typing import Any, ClassVar, Final
 from urllib.parse import SplitResult, unquote
 
 from taskq_cloud.core.flows import Call
-from taskq_cloud.core.lazy.values import dataclass, field
 from taskq_cloud.core.model.capabilities import StoreCapabilities
 from taskq_cloud.core.ports import Service
+from taskq_cloud.core.servers.http import CosmosAccount, switch
 from taskq_cloud.core.urls import query_of, shown
 from taskq_cloud.errors import ImproperlyConfigured
 from taskq_cloud.stores.buckets import FailureKind, StoredObject, StoreErrors, Write
-from taskq_cloud.stores.http_servers import switch
 from taskq_cloud.stores.results._conditional_results import quoted
 from taskq_cloud.stores.results._documents import FIELDS, RESERVATIONS_PER_SECOND, DocumentResults, fields_of, object_of
 
@@ -53,21 +52,6 @@ _NEEDS: Final = {
     "create_database": "Microsoft.DocumentDB/databaseAccounts/sqlDatabases/write",
     "create_container": "Microsoft.DocumentDB/databaseAccounts/sqlDatabases/containers/write",
 }
-
-
-@dataclass(frozen=True, slots=True)
-class CosmosAccount:
-    """An account.
-
-    Args:
-        endpoint: its address: ``"https://ACCOUNT.documents.azure.com:443"``.
-        key: its key; empty: azure-identity finds an identity.
-        discovery: whether the account's other regions are used when one fails.
-    """
-
-    endpoint: str
-    key: str = field(default="", repr=False)
-    discovery: bool = True
 
 
 class CosmosDBResults(DocumentResults):

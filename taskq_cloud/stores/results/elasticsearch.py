@@ -16,10 +16,10 @@ from urllib.parse import SplitResult, unquote
 
 from taskq_cloud.core import serializers
 from taskq_cloud.core.flows import Call, CallError, Flow, Gather, Trouble
+from taskq_cloud.core.servers.http import OPTIONS, HTTPServer, segment
 from taskq_cloud.core.urls import query_of, shown
 from taskq_cloud.errors import ImproperlyConfigured
 from taskq_cloud.stores.buckets import FailureKind, StoredObject, Write
-from taskq_cloud.stores.http_servers import OPTIONS, HTTPServer, segment
 from taskq_cloud.stores.results._documents import FIELDS, SWEPT_AT_ONCE, fields_of, object_of
 from taskq_cloud.stores.results._http_documents import HTTPCollection, HTTPResults, capabilities
 

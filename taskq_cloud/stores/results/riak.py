@@ -20,10 +20,10 @@ from taskq_cloud.core import serializers
 from taskq_cloud.core.flows import Call
 from taskq_cloud.core.lazy.values import replace
 from taskq_cloud.core.model.capabilities import StoreCapabilities
+from taskq_cloud.core.servers.http import OPTIONS, HTTPServer, segment, switch
 from taskq_cloud.core.urls import query_of, shown
 from taskq_cloud.errors import ImproperlyConfigured
 from taskq_cloud.stores.buckets import FailureKind, StoredObject, Write
-from taskq_cloud.stores.http_servers import OPTIONS, HTTPServer, segment, switch
 from taskq_cloud.stores.results._http_documents import HTTPCollection, HTTPResults, capabilities
 
 LARGEST_RECORD_BYTES: Final = 4_000_000

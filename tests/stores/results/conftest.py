@@ -8,8 +8,7 @@ import pytest
 
 from emulators.documents import ArangoDB, Riak
 from emulators.documents.cosmosdb import KEY, CorrectedCosmosDB
-from taskq_cloud.stores.http_servers import HTTPServer
-from taskq_cloud.stores.results.cosmosdb import CosmosAccount
+from taskq_cloud.core.servers.http import CosmosAccount, HTTPServer
 
 
 @pytest.fixture

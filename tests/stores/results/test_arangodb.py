@@ -8,7 +8,7 @@ import pytest
 
 from emulators.documents import ArangoDB
 from taskq_cloud.core.records.record import STARTED
-from taskq_cloud.stores.http_servers import HTTPServer
+from taskq_cloud.core.servers.http import HTTPServer
 from taskq_cloud.stores.results.arangodb import ArangoDBResults
 from taskq_cloud.testing.clock import FakeClock
 from taskq_cloud.testing.contracts.result_store import THE_YEAR_2100, ResultStoreContract, a_record

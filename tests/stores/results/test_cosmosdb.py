@@ -10,8 +10,9 @@ import pytest
 from azure.cosmos import CosmosClient
 
 from taskq_cloud.core.records.record import SUCCESS
+from taskq_cloud.core.servers.http import CosmosAccount
 from taskq_cloud.errors import Unreachable
-from taskq_cloud.stores.results.cosmosdb import CosmosAccount, CosmosDBResults
+from taskq_cloud.stores.results.cosmosdb import CosmosDBResults
 from taskq_cloud.testing.clock import FakeClock
 from taskq_cloud.testing.contracts.result_store import THE_YEAR_2100, ResultStoreContract, a_record
 from taskq_cloud.testing.driving import Drive, driving

@@ -10,7 +10,7 @@ import httpx
 import pytest
 
 from taskq_cloud.core.records.record import STARTED
-from taskq_cloud.stores.http_servers import HTTPServer
+from taskq_cloud.core.servers.http import HTTPServer
 from taskq_cloud.stores.results.couchdb import CouchDBResults
 from taskq_cloud.testing.clock import FakeClock
 from taskq_cloud.testing.contracts.result_store import ResultStoreContract, a_record

@@ -8,6 +8,7 @@ import pytest
 
 from emulators.documents import Answer, ArangoDB, Riak
 from taskq_cloud.core.flows import Call, CallError, Trouble, run
+from taskq_cloud.core.servers.http import HTTPServer
 from taskq_cloud.errors import (
     AccessDenied,
     ImproperlyConfigured,
@@ -16,7 +17,6 @@ from taskq_cloud.errors import (
     StoreNotFound,
     Unreachable,
 )
-from taskq_cloud.stores.http_servers import HTTPServer
 from taskq_cloud.stores.results.arangodb import ArangoDBResults
 from taskq_cloud.stores.results.couchdb import CouchDBResults
 from taskq_cloud.stores.results.elasticsearch import ElasticsearchResults

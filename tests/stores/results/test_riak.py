@@ -9,7 +9,7 @@ import httpx
 import pytest
 
 from emulators.documents import Riak
-from taskq_cloud.stores.http_servers import HTTPServer
+from taskq_cloud.core.servers.http import HTTPServer
 from taskq_cloud.stores.results.riak import RiakResults
 from taskq_cloud.testing.clock import FakeClock
 from taskq_cloud.testing.contracts.result_store import ResultStoreContract, a_record

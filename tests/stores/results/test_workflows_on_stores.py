@@ -18,7 +18,7 @@ from hypothesis import HealthCheck, Phase, example, given, settings
 from hypothesis import strategies as st
 
 from taskq_cloud import TaskQ
-from taskq_cloud.stores.http_servers import HTTPServer
+from taskq_cloud.core.servers.http import HTTPServer
 from taskq_cloud.stores.results.arangodb import ArangoDBResults
 from taskq_cloud.stores.results.azure_blob import AzureBlobResults
 from taskq_cloud.stores.results.cosmosdb import CosmosDBResults

@@ -1,6 +1,6 @@
-"""The address of a store that speaks HTTP, read from its URL: what the adapters of such stores share.
+"""The addresses of stores that speak HTTP, and of accounts of Cosmos DB, as the adapters of such stores read them.
 
-The requests themselves are made by ``clients.http``.
+The requests themselves are made by ``clients.http`` and ``clients.cosmosdb``.
 """
 
 from __future__ import annotations
@@ -67,6 +67,21 @@ class HTTPServer:
             query.get("ca_file", ""),
             switch(url, query, "verify", default=True),
         )
+
+
+@dataclass(frozen=True, slots=True)
+class CosmosAccount:
+    """An account of Cosmos DB.
+
+    Args:
+        endpoint: its address: ``"https://ACCOUNT.documents.azure.com:443"``.
+        key: its key; empty: azure-identity finds an identity.
+        discovery: whether the account's other regions are used when one fails.
+    """
+
+    endpoint: str
+    key: str = field(default="", repr=False)
+    discovery: bool = True
 
 
 def switch(url: SplitResult, query: Mapping[str, str], name: str, *, default: bool) -> bool:
