@@ -123,6 +123,10 @@ CODES: Final = {
         "option's type.",
         "Rename the argument, or give the task's base class an attribute of this name: then it stays your own.",
     ),
+    "M111": _meaning(
+        "The broker or the result backend is supported, and differs in a point from what Celery makes of it.",
+        "Read the page that the finding names before you deploy.",
+    ),
     "M201": _hand(
         "taskq_cloud.celery doesn't have this name.",
         "Find what the code needs it for, and replace it by a public name of taskq_cloud.celery or of taskq_cloud.",
@@ -132,7 +136,7 @@ CODES: Final = {
         "Replace it by what the finding names, or call taskq_cloud.celery.alias.install() before it is imported.",
     ),
     "M203": _hand(
-        "Objects of kombu other than Queue, Exchange and binding need an AMQP channel, which no broker here has.",
+        "Objects of kombu other than Queue, Exchange and binding need a channel of kombu, which no broker here has.",
         "Send with a task, and receive with a task of task_event_routes; or keep kombu for this part alone.",
     ),
     "M204": _hand(
@@ -141,8 +145,7 @@ CODES: Final = {
     ),
     "M205": _hand(
         "The broker or the result backend is not supported.",
-        "Set broker_url to sqs://, gcpubsub:// or sqlite:///, and result_backend to dynamodb://, s3://, gs:// or "
-        "azureblockblob://.",
+        "Correct the URL as the finding says, or choose a broker and a store of docs/celery-settings.md.",
     ),
     "M206": _hand(
         "The command line runs Celery's program, which isn't taskq_cloud's.",
@@ -150,10 +153,10 @@ CODES: Final = {
     ),
     "M207": _hand(
         "The project's requirements have Celery and not taskq-cloud.",
-        "Require taskq-cloud with the extra of your cloud, such as taskq-cloud[aws].",
+        "Require taskq-cloud with the extras of your broker and your result store, such as taskq-cloud[aws].",
     ),
     "M208": _hand(
-        "A ConsumerStep consumes with kombu, which needs an AMQP channel.",
+        "A ConsumerStep consumes with kombu, which needs a channel of kombu.",
         "Let a task handle the messages (task_event_routes), or read them in a process of your own.",
     ),
     "M209": _hand(

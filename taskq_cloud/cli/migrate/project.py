@@ -13,7 +13,7 @@ from taskq_cloud.cli.migrate.configuration import import_application
 from taskq_cloud.cli.migrate.files import other_findings, python_files
 from taskq_cloud.cli.migrate.rewrite import Source, edits_of, rewritten
 from taskq_cloud.cli.migrate.scan import FileScan, Scan
-from taskq_cloud.cli.migrate.settings_found import ConfigSources, finding_of, settings_in
+from taskq_cloud.cli.migrate.settings_found import ConfigSources, finding_of, places_in, settings_in
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,18 +109,20 @@ class Project:
 
     def _read_settings(self, sources: dict[Path, Source | SyntaxError], config: ConfigSources, scan: Scan) -> bool:
         """Add what is to say about settings; return whether acknowledgement is a setting."""
-        acks_late = False
-        for file, source in sources.items():
-            if not isinstance(source, Source):
-                continue
-            for found in settings_in(self._shown(file), self.module_of(file), source.tree, config):
-                finding = finding_of(found)
-                acks_late = acks_late or found.name == "task_acks_late"
-                if finding is None:
-                    scan.unchanged["settings"] += 1
-                else:
-                    scan.findings.append(finding)
-        return acks_late
+        settings = [
+            found
+            for file, source in sources.items()
+            if isinstance(source, Source)
+            for found in settings_in(self._shown(file), self.module_of(file), source.tree, config)
+        ]
+        places = places_in(settings)
+        for found in settings:
+            finding = finding_of(found, places)
+            if finding is None:
+                scan.unchanged["settings"] += 1
+            else:
+                scan.findings.append(finding)
+        return any(found.name == "task_acks_late" for found in settings)
 
     def _import(self, app: str | None, scan: Scan) -> Iterator[Finding]:
         file = next(iter(scan.applications), None)

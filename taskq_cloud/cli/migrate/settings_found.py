@@ -6,15 +6,28 @@
 from __future__ import annotations
 
 import ast
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
 from taskq_cloud.cli.migrate.codes import Finding
+from taskq_cloud.cli.migrate.services import note_of, options_without_effect
 from taskq_cloud.errors import ImproperlyConfigured
 
 _UNKNOWN: Final = object()
 _URLS: Final = {"broker_url": "broker", "result_backend": "results"}
+_OPTIONS: Final = frozenset({"broker_transport_options", "result_backend_transport_options"})
+_PLACES: Final = frozenset(
+    {
+        "azureblockblob_container_name",
+        "cassandra_keyspace",
+        "cassandra_servers",
+        "database_url",
+        "gcs_bucket",
+        "s3_bucket",
+    }
+)
+"""Settings without which a result backend has no place."""
 _CONSTRUCTOR: Final = {"broker": "broker_url", "backend": "result_backend"}
 
 
@@ -140,8 +153,28 @@ def _present_name(written: str) -> str | None:
     return stripped if written.isupper() and written != stripped and stripped in SETTING_KEYS else None
 
 
-def finding_of(found: Found) -> Finding | None:
-    """Return the finding for a setting; None: it keeps its meaning."""
+def places_in(settings: Iterable[Found]) -> dict[str, Any]:
+    """Return the values of a project's settings that name the place of results, such as ``s3_bucket``.
+
+    A name that is only known when the project runs, such as ``os.environ["BUCKET"]``, gets a value in its place.
+    """
+    from taskq_cloud.celery.native._infrastructure_settings import STORES
+
+    values = {found.name: _value(found.node) for found in settings if found.name in STORES}
+    return {
+        name: "unknown" if value is _UNKNOWN else value
+        for name, value in values.items()
+        if value is not _UNKNOWN or name in _PLACES
+    }
+
+
+def finding_of(found: Found, places: Mapping[str, Any]) -> Finding | None:
+    """Return the finding for a setting; None: it keeps its meaning.
+
+    Args:
+        found: the setting.
+        places: the values of ``places_in``, which a URL may leave to other settings.
+    """
     from taskq_cloud.celery.native._settings_table import SETTINGS
     from taskq_cloud.celery.native.settings import describe
 
@@ -150,7 +183,9 @@ def finding_of(found: Found) -> Finding | None:
     value = _value(found.node)
     place = (found.file, found.line)
     if found.name in _URLS:
-        return _url_finding(found, value)
+        return _url_finding(found, value, places)
+    if found.name in _OPTIONS and isinstance(value, dict):
+        return _options_finding(found, value)
     if kind == "refused":
         refuses = SETTINGS[found.name].refused
         if refuses is None or value is _UNKNOWN or refuses(value):
@@ -160,20 +195,31 @@ def finding_of(found: Found) -> Finding | None:
     return None
 
 
-def _url_finding(found: Found, value: Any) -> Finding | None:
+def _url_finding(found: Found, value: Any, places: Mapping[str, Any]) -> Finding | None:
     from taskq_cloud.celery.app.base import Celery
     from taskq_cloud.celery.native._service_urls import broker_of, results_of
 
     urls = [value] if isinstance(value, str) else list(_urls_in(found.node))
     for url in urls:
-        app = Celery(set_as_current=False, changes={found.name: url}, fixups=[])
+        app = Celery(set_as_current=False, changes={**places, found.name: url}, fixups=[])
         try:
-            (broker_of if found.name == "broker_url" else results_of)(app.conf)
+            native = (broker_of if found.name == "broker_url" else results_of)(app.conf)
         except ImproperlyConfigured as error:
             return Finding(found.file, found.line, "M205", found.written, f"{error}")
         finally:
             app.close()
+        if note := note_of(found.name, native or ""):
+            return Finding(found.file, found.line, "M111", found.written, note)
     return None
+
+
+def _options_finding(found: Found, value: dict[Any, Any]) -> Finding | None:
+    names = options_without_effect(value)
+    if not names:
+        return None
+    verb = "has" if len(names) == 1 else "have"
+    detail = f"{', '.join(names)} {verb} no effect: connections, retries and timeouts are the client's own."
+    return Finding(found.file, found.line, "M102", found.written, detail)
 
 
 def _urls_in(node: ast.expr) -> Iterator[str]:

@@ -14,7 +14,7 @@ THIRD_PARTIES: Final = {
     "celery_singleton": "a task that checks a lock of your own; periodic tasks have overlap='skip'",
     "ddtrace.contrib.celery": _ALIAS,
     "django_celery_beat": "beat_schedule in the settings, or `taskq beat` with schedules of the platform",
-    "django_celery_results": "a result store of taskq_cloud (dynamodb://, s3://, gs://, azureblockblob://)",
+    "django_celery_results": "result_backend='django-db' or 'django-cache' here; its models and admin pages stay",
     "django_structlog.celery": _ALIAS,
     "elasticapm.contrib.celery": _ALIAS,
     "flower": "`taskq queues`, `taskq result --tree` and the cloud's console",

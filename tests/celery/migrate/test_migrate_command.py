@@ -9,13 +9,17 @@ import signal
 import subprocess
 import sys
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from taskq_cloud.brokers.registry import BROKERS
+from taskq_cloud.cli.migrate import services
 from taskq_cloud.cli.migrate.codes import CODES, Severity
 from taskq_cloud.cli.migrate.configuration import import_application
+from taskq_cloud.errors import ImproperlyConfigured
 from tests.celery.migrate.conftest import Migrate
 
 Copy = Callable[[str], Path]
@@ -32,7 +36,7 @@ def test_project_that_needs_little(copy_of: Copy, migrate: Migrate) -> None:
     assert found_in(result) == [
         ("Procfile", 1, "M206", "worker: celery -A shop worker -l INFO -Q celery,mail"),
         ("requirements.txt", 1, "M207", "celery[sqs]==5.7.0"),
-        ("shop/celeryconfig.py", 9, "M102", "broker_heartbeat"),
+        ("shop/celeryconfig.py", 9, "M102", "broker_heartbeat_checkrate"),
     ]
     document = json.loads(result.stdout)
     assert document["unchanged"] == {
@@ -58,9 +62,9 @@ LEGACY = {
     ("legacy/app.py", 11, "M204", "billiard.Pool"),
     ("legacy/app.py", 12, "M202", "django_celery_beat"),
     ("legacy/app.py", 13, "M202", "sentry_sdk.integrations.celery.CeleryIntegration"),
-    ("legacy/app.py", 15, "M205", "broker_url"),
-    ("legacy/app.py", 15, "M205", "result_backend"),
-    ("legacy/app.py", 16, "M102", "broker_heartbeat"),
+    ("legacy/app.py", 15, "M111", "broker_url"),
+    ("legacy/app.py", 15, "M111", "result_backend"),
+    ("legacy/app.py", 16, "M102", "broker_pool_limit"),
     ("legacy/app.py", 16, "M213", "broker_host"),
     ("legacy/app.py", 17, "M205", "result_backend"),
     ("legacy/app.py", 20, "M208", "Feed"),
@@ -116,7 +120,7 @@ def test_report_names_file_line_code_and_way_out(copy_of: Copy, migrate: Migrate
     output = migrate(copy_of("legacy")).output
     assert "  legacy/app.py:56: M212 app.control.revoke\n" in output
     assert f"    -> {CODES['M212'].remedy}\n" in output
-    assert output.splitlines()[-1] == "Findings: 9 about the meaning, 20 for a hand"
+    assert output.splitlines()[-1] == "Findings: 10 about the meaning, 18 for a hand"
 
 
 def test_project_without_findings_ends_with_0(tmp_path: Path, migrate: Migrate) -> None:
@@ -169,14 +173,41 @@ def test_command_lines_and_requirements(
 
 
 SETTINGS = {
-    "app.conf.broker_url = 'redis://x'": "M205",
-    "app.conf['result_backend'] = 'rpc://'": "M205",
+    "app.conf.broker_url = 'redis://x'": "M111",
+    "app.conf['result_backend'] = 'rpc://'": "M111",
     "app.conf.update({'broker_url': 'sqs://'})": None,
-    "BROKER_URL = 'amqp://guest@localhost//'": "M205",
-    "CELERY_BROKER_URL = os.environ.get('BROKER', 'redis://localhost')": "M205",
-    "CELERY_BROKER_URL = f'redis://{host}/0'": "M205",
+    "app.conf.update({'broker_url': 'kafka://x'})": "M205",
+    "BROKER_URL = 'amqp://guest@localhost//'": "M111",
+    "BROKER_URL = 'redis://a;redis://b'": "M111",
+    "BROKER_URL = 'sqs://;redis://b'": "M205",
+    "CELERY_BROKER_URL = os.environ.get('BROKER', 'redis://localhost')": "M111",
+    "CELERY_BROKER_URL = f'redis://{host}/0'": "M111",
+    "CELERY_BROKER_TRANSPORT_OPTIONS = {'visibility_timeout': 60, 'global_keyprefix': 'shop'}": None,
+    "CELERY_BROKER_TRANSPORT_OPTIONS = {'visibility_timeout': 60, 'socket_timeout': 3}": "M102",
+    "CELERY_RESULT_BACKEND = 'amqp://'": "M205",
+    "CELERY_RESULT_BACKEND = 'consul://x'": "M205",
+    "CELERY_RESULT_BACKEND = 'postgresql://x/shop'": None,
+    "CELERY_RESULT_BACKEND = 'elasticsearch://x/shop'": None,
+    "CELERY_RESULT_BACKEND = 'filesystem:///var/results'": None,
+    **{
+        f"CELERY_RESULT_BACKEND = {url!r}": "M111"
+        for url in (
+            "cache+memcached://x",
+            "cache+memory://",
+            "db+mysql://x/shop",
+            "django-cache",
+            "django-db",
+            "mongodb+srv://x/shop",
+            "riak://x",
+            "sentinel://x",
+        )
+    },
+    "CELERY_RESULT_BACKEND = 's3'": "M205",
+    "CELERY_RESULT_BACKEND = 's3'\nCELERY_S3_BUCKET = os.environ['BUCKET']": None,
+    "CELERY_RESULT_BACKEND = 'database'\nCELERY_DATABASE_URL = os.environ['DATABASE']": "M111",
     "CELERY_TASK_SERIALIZER = 'json'": None,
-    "CELERY_BROKER_HEARTBEAT = 10": "M102",
+    "CELERY_BROKER_HEARTBEAT = 10": None,
+    "CELERY_BROKER_POOL_LIMIT = 10": "M102",
     "TIMEZONE = 'UTC'\nbroker_url = 'redis://not-a-setting-here'": None,
     "CELERY_BEAT_SCHEDULER = 'django_celery_beat.schedulers:DatabaseScheduler'": "M202",
     "INSTALLED_APPS = ['django_celery_results']": "M202",
@@ -188,6 +219,45 @@ def test_settings_are_found_where_projects_have_them(tmp_path: Path, migrate: Mi
     (tmp_path / "settings.py").write_text(f"{text}\n")
     code = SETTINGS[text]
     assert [each[2] for each in found_in(migrate(tmp_path, "--json"))] == ([code] if code else [])
+
+
+NOTES = {
+    "broker_url = 'redis://x'": ("Celery's layout", "appendonly"),
+    "broker_url = 'amqps://x'": ("task_default_queue_type", ".fifo"),
+    "result_backend = 'rpc://'": ("chords", "docs/rabbitmq.md#results-as-replies"),
+    "result_backend = 'redis://x'": ("taskq+", "docs/migrating-from-celery.md#workflows"),
+    "broker_transport_options = {'socket_timeout': 3, 'max_retries': 1, 'sep': ':'}": (
+        "max_retries, socket_timeout have no effect",
+    ),
+}
+
+
+@pytest.mark.parametrize("text", NOTES)
+def test_note_of_a_broker_and_a_store_says_what_differs(tmp_path: Path, migrate: Migrate, text: str) -> None:
+    (tmp_path / "celeryconfig.py").write_text(f"{text}\n")
+    result = migrate(tmp_path, "--json")
+    [finding] = json.loads(result.stdout)["findings"]
+    assert finding["severity"] == "meaning"
+    assert result.exit_code == 0
+    assert all(part in finding["sentence"] for part in NOTES[text])
+
+
+def test_notes_name_sections_of_pages() -> None:
+    text = Path(services.__file__).read_text(encoding="utf-8")
+    for page, anchor in re.findall(r"docs/([a-z-]+\.md)(?:#([a-z-]+))?", text):
+        headings = re.findall(r"^#+ (.+)$", (Path("docs") / page).read_text(encoding="utf-8"), re.MULTILINE)
+        anchors = {re.sub(r"[^a-z0-9 -]", "", heading.lower()).replace(" ", "-") for heading in headings}
+        assert not anchor or anchor in anchors
+
+
+@pytest.mark.parametrize("url", ["redis://x", "redis://x?layout=celery", "amqp://x"])
+def test_options_without_effect_can_stay_in_the_settings(url: str) -> None:
+    plain, accepted = BROKERS.open(url, {}), 0
+    for name in services.WITHOUT_EFFECT:
+        with suppress(ImproperlyConfigured):  # the option is another broker's
+            assert BROKERS.open(url, {name: "sorted"}).services == plain.services
+            accepted += 1
+    assert accepted > 5
 
 
 def test_project_runs_after_the_imports_were_changed(copy_of: Copy, migrate: Migrate) -> None:
