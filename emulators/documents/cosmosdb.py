@@ -77,7 +77,7 @@ class _Handler(BaseHTTPRequestHandler):
         self.wfile.write(content)
         self.wfile.flush()
 
-    do_GET = do_POST = do_PUT = do_DELETE = _pass_on  # noqa: N815 - the base class names them so
+    do_GET = do_POST = do_PUT = do_DELETE = _pass_on
 
     def log_message(self, format: str, *args: object) -> None:
         pass

@@ -1,7 +1,7 @@
 """Generate docs/compatibility.md from the adapters' capabilities: ``python -m tests.docs.compatibility``.
 
-Each row is a capability, with its description from the docstring of its class. Each column is an adapter that was
-opened by a URL and asked for its capabilities. Nothing is written by hand, so the table can't differ from the code.
+Each capability has its description from the docstring of its class. Each adapter was opened by a URL and asked for its
+capabilities. Nothing is written by hand, so the tables can't differ from the code.
 """
 
 from __future__ import annotations
@@ -21,6 +21,11 @@ from taskq_cloud.stores.results.registry import store_from_url
 BROKER_URLS: Final = {
     "Amazon SQS": "sqs://eu-west-1/",
     "Google Pub/Sub": "pubsub://project/",
+    "Redis": "redis://host/0",
+    "Redis, Celery's layout": "redis://host/0?layout=celery",
+    "RabbitMQ": "amqp://host/",
+    "RabbitMQ, quorum queues": "amqp://host/?queue_type=quorum",
+    "PostgreSQL": "postgresql://host/database",
     "SQLite": "sqlite:///.taskq/broker.db",
     "memory": "memory://",
 }
@@ -29,6 +34,22 @@ STORE_URLS: Final = {
     "S3": "s3://bucket",
     "Azure Blob": "azureblob://container?account_url=https://account.blob.core.windows.net",
     "Cloud Storage": "gs://bucket",
+    "Redis": "redis://host/0",
+    "memcached": "memcached://host",
+    "PostgreSQL": "postgresql://host/database",
+    "SQLAlchemy": "db+postgresql://host/database",
+    "Django's ORM": "django-db://",
+    "Django's cache": "django-cache://",
+    "RabbitMQ, reply queues": "rpc://",
+    "MongoDB": "mongodb://host/database",
+    "Elasticsearch, OpenSearch": "elasticsearch://host/index",
+    "CouchDB": "couchdb://host/database",
+    "Couchbase": "couchbase://host/bucket",
+    "Cassandra": "cassandra://host/keyspace",
+    "ArangoDB": "arangodb://host/database/collection",
+    "Cosmos DB": "cosmosdbsql://:key@account.documents.azure.com/database/container",
+    "Riak": "riak://host/bucket",
+    "files": "file:///var/results",
     "SQLite": "sqlite:///.taskq/results.db",
     "memory": "memory://",
     "disabled": "disabled://",
@@ -53,7 +74,8 @@ def page() -> str:
         "## Brokers\n",
         _table(BrokerCapabilities, brokers),
         "## Result stores\n",
-        _table(StoreCapabilities, stores),
+        _list(StoreCapabilities),
+        _rows(StoreCapabilities, stores),
     )
     return "\n".join(parts)
 
@@ -66,6 +88,22 @@ def _table(kind: type[Any], columns: Mapping[str, Any]) -> str:
             continue
         cells = [_shown(field.name, getattr(column, field.name)) for column in columns.values()]
         lines.append(f"| `{field.name}`: {descriptions[field.name]} | " + " | ".join(cells) + " |")
+    return "\n".join(lines) + "\n"
+
+
+def _list(kind: type[Any]) -> str:
+    """The capabilities with their descriptions, for a table that has no room for them."""
+    descriptions = _descriptions(kind)
+    return "\n".join(f"- `{field.name}`: {descriptions[field.name]}" for field in fields(kind)) + "\n"
+
+
+def _rows(kind: type[Any], adapters: Mapping[str, Any]) -> str:
+    """A table with a row for each adapter."""
+    names = [field.name for field in fields(kind)]
+    lines = ["| | " + " | ".join(f"`{name}`" for name in names) + " |", "|---|" + "---|" * len(names)]
+    for title, capabilities in adapters.items():
+        cells = [_shown(name, getattr(capabilities, name)) for name in names]
+        lines.append(f"| {title}, `{STORE_URLS[title].partition('://')[0]}://` | " + " | ".join(cells) + " |")
     return "\n".join(lines) + "\n"
 
 

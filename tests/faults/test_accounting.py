@@ -97,7 +97,7 @@ def test_no_task_is_lost_when_workers_and_children_are_killed(deployment: Deploy
         before = deployment.final()
         kill_something(deployment, rng, options)
         kills += 1
-        until(lambda: deployment.final() > before or deployment.final() == len(sent), deployment.logs, 60)  # noqa: B023
+        until(lambda: deployment.final() > before or deployment.final() == len(sent), deployment.logs, 60)
     assert kills > 3
     check_accounts(deployment, sent, 90)
 
@@ -138,7 +138,7 @@ def test_tasks_survive_kills_duplicates_and_outage_at_once(deployment: Deploymen
         kills = 0
         while not sending.done():
             seen = deployment.final()
-            until(lambda: deployment.final() >= seen + 250 or sending.done(), deployment.logs, 60)  # noqa: B023
+            until(lambda: deployment.final() >= seen + 250 or sending.done(), deployment.logs, 60)
             kill_something(deployment, rng, options)
             kills += 1
             deployment.send_copies(25)

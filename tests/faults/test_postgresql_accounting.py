@@ -93,7 +93,7 @@ def test_no_task_is_lost_through_killed_workers_and_a_killed_server(deployment: 
     for _ in range(2):
         deployment.start_worker(*options)
     for kills in range(1, 5):
-        until(lambda: deployment.final() >= kills * TASKS // 8, deployment.logs, 60)  # noqa: B023 - called in this round only
+        until(lambda: deployment.final() >= kills * TASKS // 8, deployment.logs, 60)
         kill_something(deployment, rng, options)
         if kills == 1:
             assert deployment.end_connections() > 0
@@ -162,7 +162,7 @@ def test_poisonous_task_is_dead_lettered_after_its_receives(deployment: PostgreS
     app.close()
     for run in (1, 2):
         worker = deployment.start_worker("-P", "solo")
-        until(lambda: deployment.runs()[7] == run, deployment.logs, 30)  # noqa: B023 - called in this round only
+        until(lambda: deployment.runs()[7] == run, deployment.logs, 30)
         worker.kill()
         worker.wait()
     deployment.start_worker("-P", "solo")

@@ -109,7 +109,7 @@ def test_no_task_is_lost_through_kills_duplicates_and_outage(deployment: PubSubD
     for _ in range(2):
         deployment.start_worker(*options)
     for kills in range(1, 5):
-        until(lambda: deployment.final() >= kills * TASKS // 8, deployment.logs, 60)  # noqa: B023 - called in this round only
+        until(lambda: deployment.final() >= kills * TASKS // 8, deployment.logs, 60)
         kill_something(deployment, rng, options)
         if kills == 2:
             deployment.server.stop()

@@ -345,11 +345,10 @@ def _ours(path: Any) -> Any:
 
 
 def _number_of_tasks(concurrency: Any) -> int:
-    if isinstance(concurrency, str) and concurrency.strip().lower() == AUTO:
+    if str(concurrency).strip().lower() == AUTO:
         return container_cpus()
     try:
-        return int(concurrency) or usable_cpus()
+        return int(concurrency or 0) or usable_cpus()
     except (TypeError, ValueError):
-        if concurrency is not None:
-            logger.warning("worker_concurrency=%r is not a number; there are as many tasks as CPUs", concurrency)
+        logger.warning("worker_concurrency=%r is not a number; there are as many tasks as CPUs", concurrency)
         return usable_cpus()

@@ -1,9 +1,15 @@
-"""A task that calls a URL, so that a service in any language can do a task's work, or hear of its end."""
+"""A task that calls a URL, so that a service in any language can do a task's work, or hear of its end.
+
+A request without an answer, and the statuses 408, 425, 429, 500, 502, 503 and 504, are retried: after the pause that
+the server asks for, or after 2, 4, 8, ... seconds with jitter, at most 10 minutes. Another status that isn't a success
+ends the task with ``WebhookFailed``. Redirects are not followed: an allowed host could lead to one that isn't.
+"""
 
 from __future__ import annotations
 
 import random
 from collections.abc import Collection, Mapping
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 from taskq_cloud.contrib.webhooks.hosts import AllowedHosts
@@ -42,18 +48,12 @@ def webhook_task(
 ) -> Task[..., WebhookAnswer]:
     """Declare a task that calls a URL: ``task.delay("https://api.example.com/orders", json={"id": 5})``.
 
-    The task's arguments are ``url``, and by keyword ``method`` ("POST"), ``json`` or ``body`` (a text), ``headers`` and
-    ``params``. Its result is a ``WebhookAnswer``. A request without an answer, and the statuses 408, 425, 429, 500,
-    502, 503 and 504, are retried: after the pause that the server asks for, or after 2, 4, 8, ... seconds with jitter,
-    at most 10 minutes. Another status that isn't a success ends the task with ``WebhookFailed``. Redirects are not
-    followed: a host that is allowed could lead to one that isn't.
-
     Args:
         app: the application.
         hosts: the hosts that may be called: ``"api.example.com"``, ``"*.example.com"``, ``"api.example.com:8443"``.
         name: the task's name.
         secret: signs the requests by the Standard Webhooks specification: ``whsec_`` and Base64. None: not signed.
-        timeout: how long connecting, sending and each wait for a part of the answer may take, in seconds.
+        timeout: the longest wait for the connection and for each part of the answer, in seconds.
         most_bytes: the largest answer; a longer one fails the task.
         http: whether ``http://`` URLs are allowed.
         max_retries: the most retries.
@@ -62,7 +62,7 @@ def webhook_task(
     Raises:
         ImproperlyConfigured: ``hosts`` has no host or a wrong one, the secret isn't Base64, or a package is missing.
     """
-    allowed = AllowedHosts(hosts, http=http)
+    calls = _Calls(AllowedHosts(hosts, http=http), secret, timeout, most_bytes)
     if secret is not None:
         signer(secret)
 
@@ -76,19 +76,40 @@ def webhook_task(
         headers: Mapping[str, str] | None = None,
         params: Mapping[str, str] | None = None,
     ) -> WebhookAnswer:
-        """Call a URL, and return the answer."""
-        allowed.check(url)
-        content, content_type = encoded(json, body)
-        sent = {"user-agent": "taskq-cloud", **({} if content_type is None else {"content-type": content_type})}
-        sent |= {key.lower(): value for key, value in (headers or {}).items()}
-        sent |= signed(secret, str(task.request.id), content)
+        """Call a URL with a JSON value, a text or no content, and return the answer."""
         try:
-            return request(method, url, params, sent, content, timeout, most_bytes)
+            return calls.make(str(task.request.id), method, url, encoded(json, body), headers or {}, params)
         except RetriableFailure as failure:
             final = WebhookFailed(failure.reason, failure.status)
             raise task.retry(exc=final, countdown=pause_seconds(failure, task.request.retries)) from failure
 
     return app.task(name=name, bind=True, max_retries=max_retries, **options)(webhook)
+
+
+@dataclass(frozen=True, slots=True)
+class _Calls:
+    """How a task calls URLs: see ``webhook_task``."""
+
+    allowed: AllowedHosts
+    secret: str | None
+    timeout: float
+    most_bytes: int
+
+    def make(
+        self,
+        task_id: str,
+        method: str,
+        url: str,
+        content: tuple[bytes, str | None],
+        headers: Mapping[str, str],
+        params: Mapping[str, str] | None,
+    ) -> WebhookAnswer:
+        self.allowed.check(url)
+        body, content_type = content
+        sent = {"user-agent": "taskq-cloud", **({} if content_type is None else {"content-type": content_type})}
+        sent |= {key.lower(): value for key, value in headers.items()}
+        sent |= signed(self.secret, task_id, body)
+        return request(method, url, params, sent, body, self.timeout, self.most_bytes)
 
 
 def pause_seconds(failure: RetriableFailure, retries: int) -> float:

@@ -14,6 +14,7 @@ from taskq_cloud.core.execution.look_cost import LookCost
 from taskq_cloud.core.execution.patient_ports import Patience, PatientOutbox, PatientStore
 from taskq_cloud.core.flows import Flow, Step
 from taskq_cloud.core.lazy.values import dataclass, field, replace
+from taskq_cloud.core.messages.replying import handed_on
 from taskq_cloud.core.messages.sending import (
     LARGEST_SENT_BYTES,
     Addressed,
@@ -122,12 +123,7 @@ class DeliveryContext:
     def about(self, message: Message) -> DeliveryContext:
         """The context of another task that this delivery affects, such as the body of its chord."""
         options = self.environment.options_of(message.task)
-        if self.message.unsigned:
-            message = replace(message, unsigned=True)
-        if self.message.reply_to and message.reply_to is None:  # its caller waits for the whole workflow
-            from taskq_cloud.core.messages.replying import with_reply_to  # few callers wait for replies
-
-            message = with_reply_to(message, self.message.reply_to)
+        message = handed_on(message, self.message)
         return replace(
             self, message=message, options=options, fence=message.fence, started_at=None, added=(), called=()
         )
@@ -316,12 +312,7 @@ class DeliveryContext:
     def _addressed(self, following: Successor) -> Addressed:
         environment, message, now = self.environment, following.message, self.now
         outbox, again = self.outbox, message is self.message
-        if self.message.unsigned and not message.unsigned:
-            message = replace(message, unsigned=True)
-        if self.message.reply_to and message.reply_to is None:  # its caller waits for the whole workflow
-            from taskq_cloud.core.messages.replying import with_reply_to  # few callers wait for replies
-
-            message = with_reply_to(message, self.message.reply_to)
+        message = handed_on(message, self.message)
         if following.largest is not None:
             self.address([following.largest])
         own = Transport.of(following.options, environment.options_of(message.task))

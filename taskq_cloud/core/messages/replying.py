@@ -1,4 +1,4 @@
-"""The place of replies in a message, and in the signatures of the tasks that follow it, where Celery has it."""
+"""Hands a message's marks on to those that follow it: the place of replies, where Celery has it, and ``unsigned``."""
 
 from __future__ import annotations
 
@@ -6,6 +6,18 @@ from collections.abc import Sequence
 
 from taskq_cloud.core.lazy.values import replace
 from taskq_cloud.core.model.message import Message, Signature
+
+
+def handed_on(message: Message, before: Message) -> Message:
+    """Return a message that follows another one: unsigned if that is unsigned, and with the place of its replies.
+
+    Args:
+        message: the message that follows.
+        before: the message of the task that it follows, whose caller waits for the whole workflow.
+    """
+    if before.unsigned and not message.unsigned:
+        message = replace(message, unsigned=True)
+    return with_reply_to(message, before.reply_to) if before.reply_to and message.reply_to is None else message
 
 
 def with_reply_to(message: Message, reply_to: str) -> Message:

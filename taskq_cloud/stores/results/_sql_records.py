@@ -14,9 +14,9 @@ record, and those that Celery also uses keep the fields beside Celery's columns 
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Mapping, Sequence
 from typing import Any, Final, Literal, Protocol, TypeAlias
-from uuid import uuid4
 
 from taskq_cloud.core.lazy.values import dataclass
 from taskq_cloud.core.records.record import FINAL_VERSION
@@ -108,7 +108,7 @@ class RecordStatements:
         kept = rows if len(rows[0]) == len(columns) else [{name: row[name] for name in columns} for row in rows]
         if self._dialect == "sqlite":
             return [(self._save, {**row, "now": now}) for row in kept]
-        token = uuid4().hex
+        token = os.urandom(16).hex()
         chosen, parameters = among(self._dialect, self._table.key, [row[self._table.key] for row in rows])
         select = f"SELECT {self._table.key} FROM {self._table.name} WHERE {chosen} AND taskq_token = :token"
         writes: list[Statement] = [(self._save, {**row, "now": now, "token": token}) for row in kept]
