@@ -65,6 +65,11 @@ def without_secrets(url: str) -> str:
     return _SECRET_PARAMETER.sub(r"\1***", _CREDENTIALS.sub("***@", url))
 
 
+def alternatives(url: str) -> list[str]:
+    """Split a setting into the URLs that it holds, as Celery separates them: by ``;``, or by a comma."""
+    return _SEVERAL.split(url.strip().rstrip(";"))
+
+
 @dataclass(frozen=True, slots=True)
 class Registry:
     """The adapters of one port, by the schemes of their URLs.
@@ -95,7 +100,7 @@ class Registry:
             ImproperlyConfigured: the text isn't a URL, no adapter has its scheme, or several URLs are no alternatives;
                 the error names all schemes.
         """
-        splits = [self._split(each) for each in _SEVERAL.split(url.strip().rstrip(";"))]
+        splits = [self._split(each) for each in alternatives(url)]
         if len(splits) == 1:
             return self.adapter(splits[0]).from_url(splits[0], options)
         [path, *others] = {self._path(split) for split in splits}

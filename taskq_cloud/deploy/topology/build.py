@@ -35,12 +35,14 @@ from taskq_cloud.deploy.topology.model import (
     Function,
     Pollers,
     Queue,
+    Server,
     Service,
     Topology,
 )
 from taskq_cloud.deploy.topology.names import check_variables
 from taskq_cloud.deploy.topology.runtimes import MARGIN_SECONDS, Served, serve
 from taskq_cloud.deploy.topology.scheduling import schedule_group, schedules, with_key
+from taskq_cloud.deploy.topology.servers import BROKER_SCHEMES, is_on_one_machine, is_secret, servers
 from taskq_cloud.deploy.topology.stores import Stores, stores
 from taskq_cloud.errors import ImproperlyConfigured
 from taskq_cloud.runtime.protocols import Application
@@ -74,8 +76,6 @@ _FOR_PROCESSES: Final = frozenset(
 """Variables of a deployment's file that its processes get, too. Secrets are none of them, nor are values that other
 variables or the topology hold."""
 
-_ON_ONE_MACHINE: Final = frozenset({"memory", "sqlite"})
-
 
 def build(
     app: Application, app_path: str | None = None, periodic: Callable[[], Sequence[PlatformSchedule]] = tuple
@@ -107,12 +107,13 @@ def _build(app: Application, app_path: str | None, periodic: Callable[[], Sequen
     _check_urls(settings)
     deployment = with_levels(read_deployment(settings.deployment), app.priorities)
     name = deployment.name or _name_from(app.main or "taskq")
-    aws = urlsplit(settings.broker).scheme == "sqs"
-    served = _served(app, deployment, aws=aws)
+    scheme = urlsplit(settings.broker).scheme
+    served = _served(app, deployment, aws=scheme == "sqs")
     names.check_deployment(deployment, served)
     found_stores = stores(settings)
     environment = _environment(settings, deployment, app_path)
-    platform = worker_platform(name, app, environment, app_path, aws=aws)
+    aws = scheme != "pubsub"
+    platform = worker_platform(name, app, environment, app_path, aws=aws, scales=scheme not in BROKER_SCHEMES)
     shared = _Shared(
         settings=settings,
         deployment=deployment,
@@ -121,21 +122,25 @@ def _build(app: Application, app_path: str | None, periodic: Callable[[], Sequen
         served=served,
         services=services(platform, deployment, served),
         stores=found_stores,
+        servers=servers(settings, served),
     )
     if isinstance(app.broker, SQSBroker):
         return _on_aws(shared, app.broker, periodic)
+    if scheme in BROKER_SCHEMES:
+        return _on_server(shared)
     return _on_google(shared, periodic)
 
 
 def _check_urls(settings: Settings) -> None:
-    """Refuse a broker or a result store that has nothing to deploy."""
-    if urlsplit(settings.broker).scheme not in ("pubsub", "sqs"):
+    """Refuse a broker or a result store that several machines can't share."""
+    if urlsplit(settings.broker).scheme not in ("pubsub", "sqs", *BROKER_SCHEMES):
         raise ImproperlyConfigured(
             f"the broker {without_secrets(settings.broker)} needs no deployment: set TASKQ_BROKER to"
-            " sqs://region/prefix or pubsub://project/prefix, and TASKQ_RESULTS, as the deployment will have them"
+            " sqs://region/prefix or pubsub://project/prefix or to the URL of a server, and TASKQ_RESULTS, as the"
+            " deployment will have them"
         )
     results = settings.results_url()
-    if urlsplit(results).scheme in _ON_ONE_MACHINE:
+    if is_on_one_machine(results):
         raise ImproperlyConfigured(
             f"the results {without_secrets(results)} are on one machine, which functions and containers don't share:"
             " set TASKQ_RESULTS to dynamodb://table or s3://bucket, or to disabled:// if nobody reads results"
@@ -153,6 +158,7 @@ class _Shared:
     served: Sequence[Served]
     services: tuple[Service, ...]
     stores: Stores
+    servers: tuple[Server, ...]
 
     def schedules(self, periodic: Callable[[], Sequence[PlatformSchedule]]) -> Sequence[PlatformSchedule]:
         """Return the schedules of periodic tasks if Terraform manages them."""
@@ -172,7 +178,29 @@ def _on_google(shared: _Shared, periodic: Callable[[], Sequence[PlatformSchedule
         services=shared.services,
         tables=shared.stores.tables,
         buckets=shared.stores.buckets,
+        servers=shared.servers,
     )
+
+
+def _on_server(shared: _Shared) -> Topology:
+    """Make the topology of an application whose messages are on a server: containers on ECS serve its queues."""
+    if shared.deployment.schedules == "terraform":
+        raise ImproperlyConfigured(
+            "deployment: schedules='terraform' needs EventBridge Scheduler or Cloud Scheduler, which can't send to"
+            f" {without_secrets(shared.settings.broker)}: remove it, and run taskq beat"
+        )
+    topology = Topology(
+        name=shared.name,
+        provider="aws",
+        region=None,
+        kms_key_arn=shared.deployment.kms_key_arn,
+        environment=shared.environment,
+        services=shared.services,
+        tables=shared.stores.tables,
+        buckets=shared.stores.buckets,
+        servers=shared.servers,
+    )
+    return topology.model_copy(update={"roles": permissions.roles(topology)})
 
 
 def _on_aws(shared: _Shared, broker: SQSBroker, periodic: Callable[[], Sequence[PlatformSchedule]]) -> Topology:
@@ -192,6 +220,7 @@ def _on_aws(shared: _Shared, broker: SQSBroker, periodic: Callable[[], Sequence[
         services=shared.services,
         tables=shared.stores.tables,
         buckets=shared.stores.buckets,
+        servers=shared.servers,
         schedule_group=group,
         schedules=schedules(group, shared.schedules(periodic)),
     )
@@ -230,7 +259,8 @@ def _environment(settings: Settings, deployment: Deployment, app_path: str | Non
         "TASKQ_RESULTS": settings.results_url(),
         "TASKQ_SCHEDULER": scheduler,
     }
-    given = {name: value for name, value in variables.items() if value is not None}
+    # A password must not be written down: processes get such a URL from a secret store.
+    given = {name: value for name, value in variables.items() if value is not None and not is_secret(value)}
     # Functions and containers run with the settings that their topology was made with.
     of_deployment = {name: value for name, value in variables_of_deployment().items() if name in _FOR_PROCESSES}
     first = {ENVIRONMENT_FIRST: "1"} if environment_first(os.environ) else {}

@@ -51,6 +51,7 @@ class WorkerPlatform:
         environment: the environment variables.
         app_path: the path that the containers import the application from; None: the path in ``TASKQ_APP``.
         priorities: the levels of priority that queues have.
+        scales: whether the platform adds containers by the messages that wait. Nothing tells it those of a server.
     """
 
     name: str
@@ -59,10 +60,11 @@ class WorkerPlatform:
     environment: Mapping[str, str]
     app_path: str | None
     priorities: PriorityLevels
+    scales: bool = True
 
 
 def worker_platform(
-    name: str, app: Application, environment: Mapping[str, str], app_path: str | None, *, aws: bool
+    name: str, app: Application, environment: Mapping[str, str], app_path: str | None, *, aws: bool, scales: bool
 ) -> WorkerPlatform:
     """Return the values that all services share.
 
@@ -71,7 +73,8 @@ def worker_platform(
         app: the application.
         environment: the environment variables of the deployment.
         app_path: where the application is imported from.
-        aws: whether the broker is SQS.
+        aws: whether the containers run on ECS.
+        scales: whether their number follows the messages that wait.
 
     Raises:
         ImproperlyConfigured: the platform would kill a worker before its own shutdown has ended.
@@ -88,6 +91,7 @@ def worker_platform(
         environment=environment,
         app_path=app_path,
         priorities=app.priorities,
+        scales=scales,
     )
 
 
@@ -138,8 +142,11 @@ def _service(platform: WorkerPlatform, name: str, options: ServiceOptions, tasks
     memory = max([options.memory_mb, *(each.memory_mb for each in tasks if each.memory_mb)])
     if platform.aws:
         where = f"deployment: services.{name}"
-        _check_queues(where, options.queues)
+        if platform.scales:
+            _check_queues(where, options.queues)
         cpu, memory = fargate_size(where, cpu, memory)
+    # Without scaling, nothing would start the first container.
+    minimum = options.minimum_tasks if platform.scales else max(1, options.minimum_tasks)
     application = ("-A", platform.app_path) if platform.app_path else ()
     return Service(
         name=f"{platform.name}-{name}",
@@ -148,8 +155,8 @@ def _service(platform: WorkerPlatform, name: str, options: ServiceOptions, tasks
         command=("taskq", "worker", *application, "-Q", ",".join(map(platform.priorities.exact, options.queues))),
         cpu_units=cpu,
         memory_mb=memory,
-        minimum_tasks=options.minimum_tasks,
-        maximum_tasks=options.maximum_tasks,
+        minimum_tasks=minimum,
+        maximum_tasks=max(minimum, options.maximum_tasks),
         backlog_per_task=options.backlog_per_task,
         stop_timeout_seconds=platform.stop_timeout_seconds,
         environment=dict(sorted({**platform.environment, **options.environment}.items())),

@@ -204,6 +204,48 @@ class Subscription(Model):
     dead_letter_subscription: str
 
 
+class Address(Model):
+    """The address of a server."""
+
+    host: str
+    port: Annotated[int, Field(ge=1, le=65_535)]
+
+
+class ServerUse(Model):
+    """What an application keeps on a server: its messages or its results."""
+
+    role: Literal["broker", "results"]
+    variable: str
+    """The environment variable with the URL."""
+    database: str | None
+    """The database, or the virtual host of RabbitMQ; None: the URL names none."""
+    secret: bool
+    """Whether the URL holds a user's name or a password. Then it is not in ``environment``, and processes get the
+    variable from a secret store."""
+
+
+class ServerQueue(Model):
+    """A queue on a server; brokers on servers create their queues themselves."""
+
+    queue: str
+    tasks: tuple[ServedTask, ...]
+    dead_letter_queue: str
+
+
+class Server(Model):
+    """A server that an application connects to, such as Redis. It is not deployed, and has no password here."""
+
+    name: Literal["broker", "results"]
+    """``broker`` if the messages are on it, and ``results`` if only results are."""
+    kind: str
+    """The system: ``redis``, ``rabbitmq``, ``postgresql``, ``mariadb``, ``mongodb`` and so on."""
+    addresses: tuple[Address, ...]
+    """The addresses in the URL: of one server, or of several that hold the same data."""
+    tls: bool
+    uses: tuple[ServerUse, ...]
+    queues: tuple[ServerQueue, ...] = ()
+
+
 class Condition(Model):
     """A condition of a statement, with its operator, key and values as IAM writes them."""
 
@@ -257,6 +299,13 @@ class Topology(Model):
     scheduler_jobs: tuple[SchedulerJob, ...] = ()
     """The schedules on Google Cloud."""
     roles: tuple[Role, ...] = ()
+    servers: tuple[Server, ...] = ()
+    """The servers of the broker and of the results; empty if both are services of a cloud."""
+
+    @property
+    def server_queues(self) -> tuple[ServerQueue, ...]:
+        """The queues of a broker on a server; empty for every other broker."""
+        return tuple(queue for server in self.servers for queue in server.queues)
 
     def google_name(self, collection: str, name: str) -> str:
         """Return the full name of a resource on Google Cloud: ``"projects/shop/topics/orders"``."""

@@ -9,6 +9,7 @@ from taskq_cloud.core.model.environments import SECRETS, variable_of
 from taskq_cloud.deploy.topology.deployment import Deployment, FunctionOptions, ServiceOptions
 from taskq_cloud.deploy.topology.model import Function, Queue
 from taskq_cloud.deploy.topology.runtimes import Served
+from taskq_cloud.deploy.topology.servers import is_secret
 from taskq_cloud.errors import ImproperlyConfigured
 
 RESERVED: Final = frozenset(
@@ -35,6 +36,9 @@ RESERVED: Final = frozenset(
 )
 """Variables that Lambda sets itself (Lambda Developer Guide, "configuration-envvars": "Defined runtime environment
 variables")."""
+
+_URLS: Final = frozenset({"TASKQ_BROKER", "TASKQ_RESULTS"})
+"""Variables whose URLs may hold a password."""
 
 
 def check_deployment(deployment: Deployment, served: Sequence[Served]) -> None:
@@ -144,7 +148,11 @@ def check_secrets(deployment: Deployment) -> None:
     options |= {f"deployment: functions.{queue}": each for queue, each in deployment.functions.items()}
     options |= {f"deployment: services.{service}": each for service, each in deployment.services.items()}
     for where, each in options.items():
-        found = sorted(each.environment.keys() & set(map(variable_of, SECRETS)))
+        found = sorted(
+            name
+            for name, value in each.environment.items()
+            if name in map(variable_of, SECRETS) or (name in _URLS and is_secret(value))
+        )
         if found:
             raise ImproperlyConfigured(
                 f"{where}: environment: {', '.join(found)} would be written into the topology: keep the value in a"

@@ -29,8 +29,10 @@ _FIND_AND_SEND: Final = ("sqs:GetQueueUrl", "sqs:SendMessage")
 
 def roles(topology: Topology) -> tuple[Role, ...]:
     """Return the roles of a deployment: ``producer``, one for each function and service, and two for the schedules."""
+    producer = Role(name=f"{topology.name}-producer", assumed_by=None, statements=_producer(topology))
     return (
-        Role(name=f"{topology.name}-producer", assumed_by=None, statements=_producer(topology)),
+        # A policy needs a statement, and callers of an application that is on servers alone need no permission.
+        *([producer] if producer.statements else []),
         *(_function(topology, each) for each in topology.functions),
         *(_service(topology, each) for each in topology.services),
         *(_of_schedules(topology, topology.schedule_group) if topology.schedule_group else ()),
@@ -157,7 +159,8 @@ def _function(topology: Topology, function: Function) -> Role:
 
 
 def _service(topology: Topology, service: Service) -> Role:
-    queues = [topology.queue_named(each) for each in service.queues]
+    # A server knows no roles: whoever has its password may use its queues.
+    queues = [topology.queue_named(each) for each in service.queues] if topology.queues else []
     actions = ("sqs:ChangeMessageVisibility", "sqs:DeleteMessage", "sqs:ReceiveMessage")
     statements = _statements(
         _allow("ServeQueues", actions, (queue_arn(each.name) for each in queues)), *_worker(topology, queues)

@@ -20,6 +20,9 @@ from taskq_cloud.serverless.deadlines import ANSWER_MARGIN_SECONDS
 MARGIN_SECONDS: Final = math.ceil(ANSWER_MARGIN_SECONDS) + 1
 """The part of a function's timeout that is left for its answer and for the time before its first task."""
 
+NEEDS_SQS: Final = "Lambda functions need SQS as the broker"
+"""The obstacle of every task where no event source mapping can hand messages to functions."""
+
 LARGEST_FUNCTION_MEMORY_MB: Final = 10_240
 """Lambda Developer Guide, "gettingstarted-limits"."""
 
@@ -90,7 +93,7 @@ def obstacle(time_limit: float | None, memory_mb: int | None, longest_seconds: i
         aws: whether there are Lambda functions.
     """
     if not aws:
-        return "Lambda functions need SQS as the broker"
+        return NEEDS_SQS
     if time_limit is None:
         return f"it has no time_limit, and a function runs for at most {longest_seconds} s"
     if time_limit + MARGIN_SECONDS > longest_seconds:
@@ -122,9 +125,10 @@ def _conflict(
 ) -> ImproperlyConfigured:
     because = "; ".join(f"{name}: {obstacles[name] or 'runtime=container'}" for name in others)
     if set(pinned) <= set(others):
+        remedy = "lower the limit" if NEEDS_SQS not in obstacles.values() else "set TASKQ_BROKER to sqs://region/prefix"
         return ImproperlyConfigured(
             f"queue {queue!r}: {', '.join(pinned)} can't run in a Lambda function as runtime='lambda' asks ({because}):"
-            " lower the limit, or set runtime to 'auto'"
+            f" {remedy}, or set runtime to 'auto'"
         )
     return ImproperlyConfigured(
         f"queue {queue!r} can't be served by a Lambda function and by a container: {', '.join(pinned)} has"

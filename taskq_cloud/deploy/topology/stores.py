@@ -50,7 +50,10 @@ def stores(settings: Settings) -> Stores:
     """
     tables: list[Table] = []
     buckets: dict[tuple[Provider, str], Bucket] = {}
-    results = store_from_url(settings.results_url(), settings.result_backend_transport_options)
+    options = settings.result_backend_transport_options
+    if urlsplit(settings.results_url()).scheme == "rpc":  # results that the broker's server brings
+        options = {**settings.broker_transport_options, **options, "broker_url": settings.broker}
+    results = store_from_url(settings.results_url(), options)
     expires = settings.policy(0).result_expires
     if isinstance(results, DynamoDBResults):
         tables.append(Table(name=results.table_name, region=_option(results.services["dynamodb"], "region")))

@@ -5,13 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final
 
-from taskq_cloud.deploy.topology.model import Topology
+from taskq_cloud.deploy.topology.model import Server, Topology
 
 _SHAPES: Final = {
     "bucket": "folder",
     "function": "component",
     "queue": "cds",
     "schedule": "note",
+    "server": "cylinder",
     "service": "box3d",
     "table": "cylinder",
 }
@@ -20,6 +21,7 @@ _BRACKETS: Final = {
     "function": ("[", "]"),
     "queue": ("([", "])"),
     "schedule": (">", "]"),
+    "server": ("[(", ")]"),
     "service": ("[[", "]]"),
     "table": ("[(", ")]"),
 }
@@ -48,6 +50,7 @@ def drawing(topology: Topology) -> tuple[list[Node], list[Edge]]:
     nodes: list[Node] = []
     edges: list[Edge] = []
     places = {**{each.queue: each.name for each in topology.queues}, **_topics(topology)}
+    places |= {each.queue: each.queue for each in topology.server_queues}
     for queue, name in places.items():
         nodes.append(Node(f"queue:{queue}", "queue", (name, *_tasks(topology, queue))))
     servers = [
@@ -55,12 +58,14 @@ def drawing(topology: Topology) -> tuple[list[Node], list[Edge]]:
         *(("service", each.name, each.queues, f"{each.maximum_tasks} at most") for each in topology.services),
     ]
     stores = [*(f"table:{each.name}" for each in topology.tables), *(f"bucket:{b.name}" for b in topology.buckets)]
+    stores += [f"server:{each.name}" for each in topology.servers if any(use.role == "results" for use in each.uses)]
     for kind, name, queues, detail in servers:
         nodes.append(Node(f"{kind}:{name}", kind, (name, detail)))
         edges += [Edge(f"queue:{queue}", f"{kind}:{name}") for queue in queues]
         edges += [Edge(f"{kind}:{name}", store) for store in stores]
     nodes += [Node(f"table:{each.name}", "table", (each.name,)) for each in topology.tables]
     nodes += [Node(f"bucket:{each.name}", "bucket", (each.name,)) for each in topology.buckets]
+    nodes += [Node(f"server:{each.name}", "server", _address(each)) for each in topology.servers]
     periodic = [
         *((each.name, each.expression, each.queue) for each in topology.schedules),
         *((each.name, each.schedule, each.queue) for each in topology.scheduler_jobs),
@@ -72,6 +77,8 @@ def drawing(topology: Topology) -> tuple[list[Node], list[Edge]]:
         dead = each_queue.dead_letter_queue.name
         nodes.append(Node(f"queue:{dead}", "queue", (dead,)))
         edges.append(Edge(f"queue:{each_queue.queue}", f"queue:{dead}", f"after {each_queue.max_receive_count}"))
+    for each_server in topology.servers:
+        edges += [Edge(f"server:{each_server.name}", f"queue:{each.queue}") for each in each_server.queues]
     return nodes, edges
 
 
@@ -110,7 +117,12 @@ def _topics(topology: Topology) -> dict[str, str]:
 def _tasks(topology: Topology, queue: str) -> tuple[str, ...]:
     served = {each.queue: each.tasks for each in topology.queues}
     served |= {each.queue: each.tasks for each in topology.subscriptions}
+    served |= {each.queue: each.tasks for each in topology.server_queues}
     return tuple(task.name for task in served[queue])
+
+
+def _address(server: Server) -> tuple[str, ...]:
+    return (server.kind, *(f"{each.host}:{each.port}" for each in server.addresses))
 
 
 def _quoted(text: str) -> str:

@@ -18,6 +18,7 @@ from taskq_cloud.deploy.topology.model import (
     Schedule,
     ScheduleGroup,
     SchedulerJob,
+    Server,
     Service,
     Table,
     Topology,
@@ -26,13 +27,15 @@ from taskq_cloud.deploy.topology.model import (
 
 def variables(topology: Topology) -> dict[str, Any]:
     """Return the attributes of ``declared``, by name."""
-    shared = {
+    shared: dict[str, Any] = {
         "environment": topology.environment,
         "name": topology.name,
         "services": _by_name(topology.services),
         "buckets": {each.name: _bucket(each) for each in topology.buckets},
         "tables": _by_name(topology.tables),
     }
+    if topology.servers:
+        shared["servers"] = {each.name: _server(each) for each in topology.servers}
     if topology.provider == "google":
         subscriptions = {each.queue: _fields(each, "queue", "tasks") for each in topology.subscriptions}
         jobs = _by_name(topology.scheduler_jobs)
@@ -69,6 +72,10 @@ def _queue(queue: Queue) -> dict[str, Any]:
         "dead_letter_queue_name": queue.dead_letter_queue.name,
         "dead_letter_retention_seconds": queue.dead_letter_queue.message_retention_seconds,
     }
+
+
+def _server(server: Server) -> dict[str, Any]:
+    return _fields(server, "name", "queues")
 
 
 def _bucket(bucket: Bucket) -> dict[str, Any]:
