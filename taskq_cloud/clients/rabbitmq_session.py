@@ -10,15 +10,16 @@ from __future__ import annotations
 import os
 from collections import deque
 from collections.abc import Callable, Generator, Sequence
-from typing import TYPE_CHECKING, Any, Final, TypeAlias, TypeVar
+from typing import Any, Final, TypeAlias, TypeVar
 
 from taskq_cloud.clients import rabbitmq_frames as frames
 from taskq_cloud.clients.rabbitmq_frames import Content, FrameError, FrameReader, Method
 from taskq_cloud.clients.rabbitmq_settings import Settings
 
-if TYPE_CHECKING:  # they import this module
-    from taskq_cloud.clients.rabbitmq_consuming import Consumption
-    from taskq_cloud.clients.rabbitmq_publishing import Publishing
+Publishing: TypeAlias = Any
+"""``rabbitmq_publishing.Publishing``, whose module imports this one."""
+Consumption: TypeAlias = Any
+"""``rabbitmq_consuming.Consumption``, whose module imports this one."""
 
 T = TypeVar("T")
 
@@ -288,8 +289,8 @@ class Session:
         if self.publishing is not None and self.publishing.channel == channel:
             publishing, self.publishing = self.publishing, None
             publishing.fail(error)
-        consumption = self._by_channel.pop(channel, None)
-        if consumption is not None:
+        if channel in self._by_channel:
+            consumption = self._by_channel.pop(channel)
             if self.consumptions.get(consumption.queue) is consumption:
                 del self.consumptions[consumption.queue]
             consumption.fail(error)

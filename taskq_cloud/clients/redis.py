@@ -218,7 +218,7 @@ class RedisClient:
         from taskq_cloud.clients.redis_channels import ThreadChannels  # few processes listen
 
         if self._channels is None:
-            self._channels = ThreadChannels(self._options)
+            self._channels = ThreadChannels(lambda: AsyncRedisClient(self._options))
         return self._channels.listen(call)
 
 

@@ -158,11 +158,11 @@ class ThreadChannels:
     """The topics that the listeners of threads wait for, heard by an event loop in a thread of its own.
 
     Args:
-        options: the service's options.
+        make_client: makes the client of an event loop.
     """
 
-    def __init__(self, options: Mapping[str, Any]) -> None:
-        self._options = options
+    def __init__(self, make_client: Callable[[], Any]) -> None:
+        self._make_client = make_client
         self._loop = asyncio.new_event_loop()
         self._client: Any = None
         self._thread = threading.Thread(target=self._loop.run_forever, name="taskq-redis-channels", daemon=True)
@@ -180,10 +180,8 @@ class ThreadChannels:
         self._loop.close()
 
     async def _listen(self, call: Call) -> bool:
-        from taskq_cloud.clients.redis import AsyncRedisClient  # that module imports this one
-
         if self._client is None:
-            self._client = AsyncRedisClient(self._options)
+            self._client = self._make_client()
         heard: bool = await self._client.call(call)
         return heard
 

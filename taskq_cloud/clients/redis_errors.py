@@ -77,6 +77,9 @@ def connection_error(call: Call, server: str, error: Exception) -> CallError:
         trouble, remedy = Trouble.REFUSED, ": name your own certificate with ssl_certfile and ssl_keyfile"
     elif isinstance(error, ssl.SSLError):
         remedy = ": is this the port for TLS?"
+    elif isinstance(error, ConnectionResetError) and server.startswith("rediss:"):
+        # The end of a connection can overtake the alert that says so.
+        remedy = ": if the server asks for a certificate, name your own certificate with ssl_certfile and ssl_keyfile"
     cause = str(error) or "no answer in time" if isinstance(error, TimeoutError) else str(error)
     name = type(error).__name__
     return CallError(call, name, f"{server}: {cause or name}{remedy}", trouble)
