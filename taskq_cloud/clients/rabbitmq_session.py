@@ -291,8 +291,9 @@ class Session:
             publishing.fail(error)
         if channel in self._by_channel:
             consumption = self._by_channel.pop(channel)
-            if self.consumptions.get(consumption.queue) is consumption:
-                del self.consumptions[consumption.queue]
+            queue: str = consumption.queue
+            if self.consumptions.get(queue) is consumption:
+                del self.consumptions[queue]
             consumption.fail(error)
         for each in waiting:
             each.fail(error)
