@@ -111,7 +111,7 @@ def actions_in_the_code() -> set[str]:
         source = path.read_text(encoding="utf-8")
         found |= set(re.findall(r'"action": "([^"]+)"', source))
         found |= set(re.findall(r'\.log(?:\(|,)\s*logging\.\w+,\s*"([a-z_.]+)"', source))
-        found |= set(re.findall(r'_log\(\s*lease, "([^"]+)"', source))
+        found |= set(re.findall(r'_log\(\s*[\w.]+,\s*"([a-z]+\.[a-z_.]+)"', source))
     return found
 
 

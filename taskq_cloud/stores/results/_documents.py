@@ -119,7 +119,7 @@ class DocumentResults(ConditionalResults):
             yield from self.sweep(now)
         except OperationalError as error:
             # The records are saved, and another sweep follows.
-            _log.warning("expired results could not be removed: %s", error, extra={"action": "sweep_failed"})
+            _log.warning("expired results could not be removed: %s", error, extra={"action": "results.sweep_failed"})
 
     def _encoded(self, name: str) -> str:
         return name
