@@ -40,6 +40,8 @@ local function refresh(key, group)
     redis.call('ZADD', key .. 'blocked', number(due), group)
     if not earliest or due < earliest then wake(key) end
   else
+    -- The message stays ready, also if the clock is set back.
+    redis.call('ZREM', key .. 'delayed', head[1])
     redis.call('ZADD', key .. 'heads', head[2], group)
     wake(key)
   end

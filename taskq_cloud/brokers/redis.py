@@ -135,7 +135,9 @@ class RedisBroker:
         while len(answer) == 1 and left_seconds > 0:
             pause_seconds = min(left_seconds, LONGEST_PAUSE_SECONDS)
             if answer[0] >= 0:
-                pause_seconds = min(pause_seconds, max(answer[0] / _MICROSECONDS, LEAST_PAUSE_SECONDS))
+                pause_seconds = min(pause_seconds, answer[0] / _MICROSECONDS)
+            # A pause of 0, to which less would be rounded, has no end.
+            pause_seconds = max(pause_seconds, LEAST_PAUSE_SECONDS)
             began_at = time.monotonic()
             # The server runs the script as soon as there may be a message, so that it comes without a further request.
             _, answer = yield from self._call(

@@ -229,6 +229,28 @@ def test_idle_receiver_asks_once_in_two_seconds(broker: RedisBroker) -> None:
     counted.close()
 
 
+def test_wait_that_is_shorter_than_a_millisecond_ends(broker: RedisBroker, sync: Drive) -> None:
+    began_at = time.monotonic()
+    assert sync(broker.receive("work", 10, 0.0004, 60)) == []
+    assert time.monotonic() - began_at < 2
+
+
+def test_ordered_message_stays_ready_if_the_clock_is_set_back(broker: RedisBroker, clock: FakeClock) -> None:
+    counted = CountedBroker(broker)
+    counted.run(broker.send("work.fifo", [Outgoing(body="x", delay_seconds=10), Outgoing(body="y")]))
+    clock.advance(11)
+    [held] = counted.run(broker.receive("work.fifo", 1, 0, 60))
+    counted.run(broker.settle([Release(held, 10)]))
+    clock.advance(11)
+    # A lease ends with the receive that finds it over, and so does a delay: another receiver takes the message.
+    counted.run(broker.receive("work.fifo", 0, 0, 60))
+    clock.advance(-20)
+    counted.taken()
+    assert [each.body for each in counted.run(broker.receive("work.fifo", 10, 0.5, 60))] == ["x", "y"]
+    assert counted.taken() == ["script"]
+    counted.close()
+
+
 def test_message_sent_twice_by_a_repeated_call_is_there_once(broker: RedisBroker) -> None:
     """The driver makes a call again if its answer was lost."""
     for queue in ("work", "work.fifo"):
