@@ -219,7 +219,11 @@ def properties(values: Mapping[str, Any]) -> bytes:
         elif kind == "F":
             parts.append(table(value))
         else:
-            parts.append((_U8 if kind == "o" else _U64).pack(value))
+            try:
+                parts.append((_U8 if kind == "o" else _U64).pack(value))
+            except struct.error:
+                text = f"the property {name!r} is {value!r:.60}, and AMQP takes a whole number from 0 to 255 here"
+                raise ValueTooLargeError(text) from None
     return _U16.pack(flags) + b"".join(parts)
 
 

@@ -68,6 +68,12 @@ def test_short_string_over_its_limit_is_refused() -> None:
         short_string("ü" * 128)
 
 
+@pytest.mark.parametrize("priority", [256, -1, "high"])
+def test_priority_that_amqp_cannot_carry_is_refused(priority: object) -> None:
+    with pytest.raises(ValueTooLargeError, match="priority"):
+        properties({"priority": priority})
+
+
 def test_properties_are_read_as_they_were_written() -> None:
     values = {
         "content_type": "application/json",
