@@ -6,8 +6,9 @@ exactly, which a cluster's may not.
 """
 
 from emulators.documents.arangodb import ArangoDB
+from emulators.documents.cassandra import Cassandra
 from emulators.documents.couchbase import Couchbase
 from emulators.documents.http_server import Answer
 from emulators.documents.riak import Riak
 
-__all__ = ["Answer", "ArangoDB", "Couchbase", "Riak"]
+__all__ = ["Answer", "ArangoDB", "Cassandra", "Couchbase", "Riak"]

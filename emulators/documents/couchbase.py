@@ -8,6 +8,7 @@ by SCRAM, select the bucket, and then get, add, replace and delete documents by 
 from __future__ import annotations
 
 import base64
+import contextlib
 import hashlib
 import hmac
 import json
@@ -145,10 +146,8 @@ class Couchbase:
             disable_nagle_algorithm = True
 
             def handle(self) -> None:
-                try:
+                with contextlib.suppress(ConnectionError):  # the client has gone
                     serve(self)
-                except ConnectionError:
-                    pass  # the client has gone
 
         return Handler
 

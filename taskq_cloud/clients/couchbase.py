@@ -1,16 +1,15 @@
-"""The client of Couchbase, by its Python SDK: three operations on the default collection of one bucket.
+"""The client of Couchbase, by its Python SDK: four operations on the default collection of one bucket.
 
-==========  ==================================================  =========================================================
-operation   parameters                                          answer
-==========  ==================================================  =========================================================
-``get``     keys                                                key -> the value and its CAS, for the keys that exist
-``write``   writes: ``[(key, value, CAS, seconds)]``            for each, None: written; else a ``CallError``
-``remove``  keys                                                (nothing)
-==========  ==================================================  =========================================================
+===========  ==========================  =========================================================
+operation    parameters                  answer
+===========  ==========================  =========================================================
+``get``      keys                        key -> the value and its CAS, for the keys that exist
+``insert``   key, value, seconds         (nothing)
+``replace``  key, value, seconds, cas    (nothing): the document whose CAS is named is written over
+``remove``   key                         (nothing)
+===========  ==========================  =========================================================
 
-A value is bytes of JSON. A write replaces the document whose CAS is named, and with None it inserts a document. Its
-last part is the time to live; None: it doesn't expire. Several documents travel at the same time, each by a request of
-its own.
+A value is bytes of JSON, and ``seconds`` is its time to live; None: it doesn't expire.
 
 The first call connects. The SDK itself sends a request again where the server can't have carried it out, such as while
 a bucket moves between nodes, and can't be told not to; the timeout of a call covers that, too.
@@ -70,7 +69,7 @@ class _Bytes:
         return value, _JSON
 
     @staticmethod
-    def decode_value(value: bytes, flags: int) -> bytes:
+    def decode_value(value: bytes, flags: int) -> bytes:  # noqa: ARG004 - the interface of the SDK
         return value
 
 
@@ -119,7 +118,7 @@ class _Settings:
                 **more,
             )
             durability = options.get("durability")
-            level = {"durability": ServerDurability(DurabilityLevel(_LEVELS[durability]))} if durability else {}
+            level = {"durability": ServerDurability(_LEVELS[durability])} if durability else {}
         except (sdk.CouchbaseException, ValueError) as error:
             raise ImproperlyConfigured(f"{service}: an option can't be read: {error}") from error
         self._level = level
@@ -131,6 +130,10 @@ class _Settings:
     def replace(self, cas: str, seconds: int | None) -> Any:
         """The options of a replacement. Without an expiry, the document doesn't expire any more."""
         return given.ReplaceOptions(cas=int(cas), **self._level, **_expiry(seconds))
+
+    def remove(self) -> Any:
+        """The options of a removal."""
+        return given.RemoveOptions(**self._level)
 
 
 _LEVELS: Final = {
@@ -174,33 +177,8 @@ class _Bucket:
 
     def get(self, collection: Any, keys: Sequence[str]) -> list[Any]:
         """For each key its document, or the exception."""
-        found = collection.get_multi(list(keys), given.GetMultiOptions(return_exceptions=True))
-        return _in_order(keys, found)
-
-    def write(self, collection: Any, writes: Sequence[tuple[str, bytes, str | None, int | None]]) -> list[Any]:
-        """For each write its result, or the exception."""
-        outcomes: dict[str, Any] = {}
-        new = {key: (value, self.settings.insert(seconds)) for key, value, cas, seconds in writes if cas is None}
-        over = {
-            key: (value, self.settings.replace(cas, seconds)) for key, value, cas, seconds in writes if cas is not None
-        }
-        for parts, kind, write in (
-            (new, given.InsertMultiOptions, collection.insert_multi),
-            (over, given.ReplaceMultiOptions, collection.replace_multi),
-        ):
-            if parts:
-                each = {key: options for key, (_, options) in parts.items()}
-                made = write(
-                    {key: value for key, (value, _) in parts.items()},
-                    kind(return_exceptions=True, per_key_options=each),
-                )
-                outcomes |= dict(zip(parts, _in_order(list(parts), made), strict=True))
-        return [outcomes[key] for key, _, _, _ in writes]
-
-    def remove(self, collection: Any, keys: Sequence[str]) -> list[Any]:
-        """For each key the result, or the exception."""
-        made = collection.remove_multi(list(keys), given.RemoveMultiOptions(return_exceptions=True))
-        return _in_order(keys, made)
+        made = collection.get_multi(list(keys), given.GetMultiOptions(return_exceptions=True))
+        return [made.exceptions[key] if key in made.exceptions else made.results[key] for key in keys]
 
     def close(self) -> None:
         """Close the connections."""
@@ -208,10 +186,6 @@ class _Bucket:
             cluster, self._cluster, self._collection = self._cluster, None, None
         if cluster is not None:
             cluster.close()
-
-
-def _in_order(keys: Sequence[str], made: Any) -> list[Any]:
-    return [made.exceptions[key] if key in made.exceptions else made.results[key] for key in keys]
 
 
 class _AsyncBucket:
@@ -242,20 +216,6 @@ class _AsyncBucket:
         """For each key its document, or the exception."""
         return await asyncio.gather(*(collection.get(key) for key in keys), return_exceptions=True)
 
-    async def write(self, collection: Any, writes: Sequence[tuple[str, bytes, str | None, int | None]]) -> list[Any]:
-        """For each write its result, or the exception."""
-        made = (
-            collection.insert(key, value, self.settings.insert(seconds))
-            if cas is None
-            else collection.replace(key, value, self.settings.replace(cas, seconds))
-            for key, value, cas, seconds in writes
-        )
-        return await asyncio.gather(*made, return_exceptions=True)
-
-    async def remove(self, collection: Any, keys: Sequence[str]) -> list[Any]:
-        """For each key the result, or the exception."""
-        return await asyncio.gather(*(collection.remove(key) for key in keys), return_exceptions=True)
-
     async def close(self) -> None:
         """Close the connections."""
         cluster, self._cluster, self._collection = self._cluster, None, None
@@ -264,30 +224,35 @@ class _AsyncBucket:
 
 
 def _operation(bucket: Any, call: Call) -> Operation:
-    if call.operation not in ("get", "write", "remove"):
-        raise CallError(call, "UnknownOperation", "this module has no such operation", Trouble.REFUSED)
+    parameters = call.parameters
     collection = yield bucket.collection()
-    if call.operation == "write":
-        outcomes = yield bucket.write(collection, call.parameters["writes"])
-        return [_outcome(call, each) for each in outcomes]
-    keys = call.parameters["keys"]
+    match call.operation:
+        case "get":
+            keys = parameters["keys"]
+            return _found(dict(zip(keys, (yield bucket.get(collection, keys)), strict=True)))
+        case "insert":
+            options = bucket.settings.insert(parameters["seconds"])
+            yield collection.insert(parameters["key"], parameters["value"], options)
+            return None
+        case "replace":
+            options = bucket.settings.replace(parameters["cas"], parameters["seconds"])
+            yield collection.replace(parameters["key"], parameters["value"], options)
+            return None
+        case "remove":
+            yield collection.remove(parameters["key"], bucket.settings.remove())
+            return None
+    raise CallError(call, "UnknownOperation", "this module has no such operation", Trouble.REFUSED)
+
+
+def _found(answers: Mapping[str, Any]) -> dict[str, tuple[bytes, str]]:
     found: dict[str, tuple[bytes, str]] = {}
-    for key, each in zip(keys, (yield getattr(bucket, call.operation)(collection, keys)), strict=True):
+    for key, each in answers.items():
         if isinstance(each, sdk.DocumentNotFoundException):
             continue
         if isinstance(each, BaseException):
             raise each
-        if call.operation == "get":
-            found[key] = (each.value, str(each.cas))
+        found[key] = (each.value, str(each.cas))
     return found
-
-
-def _outcome(call: Call, answer: Any) -> CallError | None:
-    if isinstance(answer, sdk.CouchbaseException):
-        return _call_error(call, answer)
-    if isinstance(answer, BaseException):  # an exception that was raised into the call
-        raise answer
-    return None
 
 
 def _call_error(call: Call, error: sdk.CouchbaseException) -> CallError:

@@ -51,7 +51,8 @@ _KINDS: Final = {
 }
 _NEEDS: Final = {
     "get": "reading documents (role Data Reader of the bucket)",
-    "write": "writing documents (roles Data Reader and Data Writer of the bucket)",
+    "insert": "writing documents (role Data Writer of the bucket)",
+    "replace": "writing documents (role Data Writer of the bucket)",
     "remove": "removing documents (role Data Writer of the bucket)",
 }
 
@@ -93,7 +94,6 @@ class CouchbaseResults(DocumentResults):
         reservations_per_second=RESERVATIONS_PER_SECOND,
         shared_between_processes=True,
         durable=True,
-        saves_together=True,
         loads_together=True,
     )
 
@@ -177,7 +177,7 @@ class _Bucket:
     """The documents of a bucket: see ``stores.buckets.Collection``."""
 
     reads_together = 100
-    writes_together = 100
+    writes_together = 1
     deletes_versions = False
     created_early = False
 
@@ -197,18 +197,19 @@ class _Bucket:
         return {key: object_in(_body(value), cas) for key, (value, cas) in answer.items()}
 
     def put(self, writes: Sequence[Write]) -> Call:
-        return Call(self.service, "write", {"writes": [self._write(each) for each in writes]})
+        (write,) = writes
+        text = json.dumps(embedded(write.new).decode(errors="surrogateescape"))
+        parameters = {"key": write.key, "value": text.encode(), "seconds": self._seconds(write.new.expires_at)}
+        if write.over is None:
+            return Call(self.service, "insert", parameters)
+        return Call(self.service, "replace", {**parameters, "cas": write.over.tag})
 
     def outcomes(self, call: Call, answer: Any) -> Sequence[Any]:
-        return [None] * len(call.parameters["keys"]) if call.operation == "remove" else list(answer)
+        return [None]
 
     def delete(self, found: Mapping[str, StoredObject | None]) -> Call:
-        return Call(self.service, "remove", {"keys": list(found)})
-
-    def _write(self, write: Write) -> tuple[str, bytes, str | None, int | None]:
-        value = json.dumps(embedded(write.new).decode(errors="surrogateescape"), ensure_ascii=False)
-        cas = None if write.over is None else write.over.tag
-        return write.key, value.encode(errors="surrogatepass"), cas, self._seconds(write.new.expires_at)
+        (key,) = found
+        return Call(self.service, "remove", {"key": key})
 
     def _seconds(self, expires_at: float | None) -> int | None:
         """How long a document lives, up to a second more; None: for ever."""
@@ -220,6 +221,6 @@ class _Bucket:
 
 def _body(value: bytes) -> bytes:
     """The body of a value: Celery keeps a text, and other programs may keep the document itself."""
-    found = json.loads(value.decode(errors="surrogatepass"))
+    found = json.loads(value)
     text = found if isinstance(found, str) else serializers.dumps(found)
     return text.encode(errors="surrogateescape")

@@ -1,0 +1,379 @@
+"""The client of Cassandra, by cassandra-driver: statements on one table, as many at once as a call has.
+
+==========  =========================  ==================================================================================
+operation   parameters                 answer
+==========  =========================  ==================================================================================
+``read``    statements, consistency    for each statement its rows, as dicts
+``write``   the same, and              the rows of the statement, or of the batch if there are several: a condition's
+            serial_consistency         decision is ``[applied]``
+``create``  create, columns            (nothing); ``create`` is the statement that creates the table, and ``columns`` are
+                                       the definitions of the columns that are added to a table which lacks them
+==========  =========================  ==================================================================================
+
+A statement is its text with ``?`` for each value, and the values. Every call also has ``keyspace`` and ``table``. A
+missing keyspace or table, or one without our columns, is the code ``KeyspaceNotFound`` or ``TableNotFound``: the schema
+is asked, as servers have several texts for it.
+
+The first call connects. The driver's futures are bridged to the event loop; connecting and preparing statements, which
+the driver does only while a thread waits, are done in a thread there. The driver's own retries are off.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import ssl
+import threading
+from collections.abc import Mapping, Sequence
+from typing import Any, Final
+
+from taskq_cloud.clients.base import MALFORMED, SDK, AsyncSDKClient, Operation, SDKClient, shortest
+from taskq_cloud.core.flows import Call, CallError, Trouble
+from taskq_cloud.errors import ImproperlyConfigured, MissingExtra
+
+try:
+    import cassandra as sdk
+    from cassandra import auth, connection, policies, protocol
+    from cassandra.cluster import EXEC_PROFILE_DEFAULT, Cluster, ExecutionProfile, NoHostAvailable
+    from cassandra.query import BatchStatement, BatchType, dict_factory
+except ImportError as error:
+    raise MissingExtra("Cassandra", "cassandra") from error
+
+CONNECT_TIMEOUT_SECONDS: Final = 5.0
+ANSWER_TIMEOUT_SECONDS: Final = 10.0
+
+KEYSPACE_NOT_FOUND: Final = "KeyspaceNotFound"
+TABLE_NOT_FOUND: Final = "TableNotFound"
+
+_PROTOCOL: Final = 4
+"""The version of the protocol that every server since Cassandra 2.2 speaks; the driver would try higher ones first, on
+one connection each."""
+_FAILURES: Final = (sdk.DriverException, NoHostAvailable, connection.ConnectionException, protocol.ErrorMessage)
+_TRANSIENT: Final = (
+    sdk.Unavailable,
+    sdk.Timeout,
+    sdk.CoordinationFailure,
+    sdk.OperationTimedOut,
+    NoHostAvailable,
+    connection.ConnectionException,
+    protocol.ServerError,
+    protocol.IsBootstrappingErrorMessage,
+    protocol.TruncateError,
+)
+_COLUMNS: Final = "SELECT column_name FROM system_schema.columns WHERE keyspace_name = %s AND table_name = %s"
+_KEYSPACES: Final = "SELECT keyspace_name FROM system_schema.keyspaces WHERE keyspace_name = %s"
+
+
+def open_client(service: str, options: Mapping[str, Any]) -> CassandraClient:
+    """Make a client of a cluster; the first call connects.
+
+    Args:
+        service: the service's name, for errors.
+        options: ``hosts``: names or addresses; ``port``; ``user`` and ``password``, or ``auth_provider`` and
+            ``auth_kwargs``: the name of a class of ``cassandra.auth`` and its arguments; ``tls``, ``ca_file`` and
+            ``verify``; ``bundle``: the file of Astra's secure connect bundle, in place of hosts; ``options``: further
+            arguments of the driver's ``Cluster``.
+
+    Raises:
+        ImproperlyConfigured: an option can't be read.
+    """
+    return CassandraClient(_Cluster(service, options))
+
+
+async def open_async_client(service: str, options: Mapping[str, Any]) -> AsyncCassandraClient:
+    """Make a client of a cluster for an event loop; see ``open_client``."""
+    cluster = _AsyncCluster(_Cluster(service, options))
+    return AsyncCassandraClient(cluster, cluster.close)
+
+
+class _NotFoundError(sdk.DriverException):
+    """A keyspace or a table that is missing.
+
+    Args:
+        code: our own code for it.
+        message: what is missing.
+    """
+
+    def __init__(self, code: str, message: str) -> None:
+        super().__init__(message)
+        self.code = code
+
+
+class _Cluster:
+    """A cluster, with the session that the first call opens.
+
+    Args:
+        service: the service's name, for errors.
+        options: see ``open_client``.
+    """
+
+    def __init__(self, service: str, options: Mapping[str, Any]) -> None:
+        self._lock = threading.Lock()
+        self._cluster: Any = None
+        self._session: Any = None
+        self._prepared: dict[str, Any] = {}
+        try:
+            self._arguments = _arguments(options)
+        except MALFORMED as error:
+            raise ImproperlyConfigured(f"{service}: an option can't be read: {error}") from error
+
+    def is_ready(self, call: Call) -> bool:
+        """Whether the statements of a call are prepared."""
+        return all(text in self._prepared for text, _ in call.parameters["statements"])
+
+    def prepare(self, call: Call) -> None:
+        """Connect, and prepare the statements of a call."""
+        session = self._connected()
+        # The driver would log the failure as an error of the program.
+        if not self._prepared:
+            self._look(session, call)
+        for text, _ in call.parameters["statements"]:
+            if text not in self._prepared:
+                self._prepared[text] = session.prepare(text)
+
+    def start(self, call: Call) -> list[Any]:
+        """Start the statements of a call, and return their futures."""
+        given = call.parameters
+        level = _level(given["consistency"])
+        bound = []
+        for text, values in given["statements"]:
+            statement = self._prepared[text].bind(values)
+            statement.consistency_level = level
+            bound.append(statement)
+        if call.operation == "write":
+            serial = _level(given["serial_consistency"])
+            if bound[1:]:
+                # The statements are of one partition, whose writes are atomic without a log of the batch.
+                batch = BatchStatement(BatchType.UNLOGGED, consistency_level=level, serial_consistency_level=serial)
+                batch.add_all(bound, [()] * len(bound))
+                bound = [batch]
+            else:
+                bound[0].serial_consistency_level = serial
+        return [self._session.execute_async(each) for each in bound]
+
+    def create(self, call: Call) -> None:
+        """Create the table, or add the columns that it lacks."""
+        given = call.parameters
+        session = self._connected()
+        existing = self._columns(session, call)
+        if not existing:
+            self._keyspace(session, call)
+            session.execute(given["create"])
+            return
+        missing = [f"{name} {kind}" for name, kind in given["columns"] if name not in existing]
+        if missing:
+            try:
+                session.execute(f"ALTER TABLE {_qualified(given)} ADD {', '.join(missing)}")
+            except sdk.RequestValidationException:
+                # Another process may have added them at the same moment.
+                if not {name for name, _ in given["columns"]} <= self._columns(session, call):
+                    raise
+
+    def close(self) -> None:
+        """Close the connections."""
+        with self._lock:
+            cluster, self._cluster, self._session = self._cluster, None, None
+            self._prepared.clear()
+        if cluster is not None:
+            cluster.shutdown()
+
+    def _connected(self) -> Any:
+        with self._lock:
+            if self._session is None:
+                cluster = Cluster(**self._arguments)
+                try:
+                    session = cluster.connect()
+                except BaseException:
+                    cluster.shutdown()
+                    raise
+                self._cluster, self._session = cluster, session
+            return self._session
+
+    def _look(self, session: Any, call: Call) -> None:
+        """Look whether the table exists and has our columns."""
+        existing = self._columns(session, call)
+        if not existing:
+            self._keyspace(session, call)
+        needed = {name for name, _ in call.parameters["columns"]}
+        if not needed <= existing:
+            missing = ", ".join(sorted(needed - existing)) if existing else "everything"
+            table = _qualified(call.parameters)
+            raise _NotFoundError(TABLE_NOT_FOUND, f"table {table} lacks {missing}")
+
+    @staticmethod
+    def _columns(session: Any, call: Call) -> set[str]:
+        names = (call.parameters["keyspace"], call.parameters["table"])
+        return {row["column_name"] for row in session.execute(_COLUMNS, names)}
+
+    @staticmethod
+    def _keyspace(session: Any, call: Call) -> None:
+        keyspace = call.parameters["keyspace"]
+        if not list(session.execute(_KEYSPACES, (keyspace,))):
+            raise _NotFoundError(KEYSPACE_NOT_FOUND, f"keyspace {keyspace} does not exist")
+
+
+def _arguments(options: Mapping[str, Any]) -> dict[str, Any]:
+    """The arguments of the driver's ``Cluster``."""
+    more = dict(options.get("options") or {})
+    answer = shortest(ANSWER_TIMEOUT_SECONDS, options, parts=2)
+    profile = ExecutionProfile(
+        load_balancing_policy=more.pop("load_balancing_policy", None)
+        or policies.TokenAwarePolicy(policies.DCAwareRoundRobinPolicy()),
+        retry_policy=more.pop("default_retry_policy", None) or policies.FallthroughRetryPolicy(),
+        request_timeout=answer,
+        row_factory=dict_factory,
+    )
+    arguments: dict[str, Any] = {
+        "execution_profiles": {EXEC_PROFILE_DEFAULT: profile},
+        "protocol_version": _PROTOCOL,
+        "connect_timeout": shortest(CONNECT_TIMEOUT_SECONDS, options, parts=2),
+        "control_connection_timeout": answer,
+        # The descriptions of all tables of the cluster, which each process would read when it connects.
+        "schema_metadata_enabled": False,
+        "auth_provider": _provider(options),
+    }
+    if options.get("bundle"):
+        arguments["cloud"] = {"secure_connect_bundle": options["bundle"]}
+    else:
+        arguments |= {"contact_points": list(options["hosts"]), "port": options["port"]}
+        if options.get("tls"):
+            context = ssl.create_default_context(cafile=options.get("ca_file") or None)
+            if not options.get("verify", True):
+                context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+            arguments["ssl_context"] = context
+    return arguments | more
+
+
+def _provider(options: Mapping[str, Any]) -> Any:
+    name = options.get("auth_provider")
+    if name:
+        kind = getattr(auth, name, None)
+        if kind is None:
+            raise ValueError(f"cassandra.auth has no class {name!r}")
+        return kind(**(options.get("auth_kwargs") or {}))
+    return auth.PlainTextAuthProvider(options["user"], options["password"]) if options.get("user") else None
+
+
+def _level(name: str) -> int:
+    level: int = sdk.ConsistencyLevel.name_to_value[name]
+    return level
+
+
+def _qualified(parameters: Mapping[str, Any]) -> str:
+    return f'"{parameters["keyspace"]}"."{parameters["table"]}"'
+
+
+class _Statements:
+    """Makes calls in the thread that makes them.
+
+    Args:
+        cluster: the cluster.
+    """
+
+    def __init__(self, cluster: _Cluster) -> None:
+        self._cluster = cluster
+
+    def prepare(self, call: Call) -> None:
+        """Connect, and prepare the statements of a call."""
+        if not self._cluster.is_ready(call):
+            self._cluster.prepare(call)
+
+    def results(self, call: Call) -> list[list[dict[str, Any]]]:
+        """The rows of each statement of a call."""
+        return [list(each.result()) for each in self._cluster.start(call)]
+
+    def create(self, call: Call) -> None:
+        """Create the table: see ``_Cluster.create``."""
+        self._cluster.create(call)
+
+
+class _AsyncCluster:
+    """Makes calls for an event loop.
+
+    Args:
+        cluster: the cluster.
+    """
+
+    def __init__(self, cluster: _Cluster) -> None:
+        self._cluster = cluster
+
+    async def prepare(self, call: Call) -> None:
+        """Connect, and prepare the statements of a call."""
+        if not self._cluster.is_ready(call):
+            await asyncio.to_thread(self._cluster.prepare, call)
+
+    async def results(self, call: Call) -> list[list[dict[str, Any]]]:
+        """The rows of each statement of a call."""
+        return await asyncio.gather(*(_bridged(each) for each in self._cluster.start(call)))
+
+    async def create(self, call: Call) -> None:
+        """Create the table: see ``_Cluster.create``."""
+        await asyncio.to_thread(self._cluster.create, call)
+
+    async def close(self) -> None:
+        """Close the connections."""
+        await asyncio.to_thread(self._cluster.close)
+
+
+async def _bridged(response: Any) -> list[dict[str, Any]]:
+    """Wait for a future of the driver, whose callbacks run in the driver's thread."""
+    loop = asyncio.get_running_loop()
+    rows: asyncio.Future[list[dict[str, Any]]] = loop.create_future()
+
+    def end(set_result: Any, outcome: Any) -> None:
+        if not rows.done():
+            set_result(outcome)
+
+    def ended(set_result: Any, outcome: Any) -> None:
+        with contextlib.suppress(RuntimeError):  # the loop has ended meanwhile
+            loop.call_soon_threadsafe(end, set_result, outcome)
+
+    response.add_callbacks(
+        lambda found: ended(rows.set_result, list(found or ())), lambda error: ended(rows.set_exception, error)
+    )
+    return await rows
+
+
+def _operation(cluster: Any, call: Call) -> Operation:
+    match call.operation:
+        case "read" | "write":
+            yield cluster.prepare(call)
+            results = yield cluster.results(call)
+            return results if call.operation == "read" else results[0]
+        case "create":
+            return (yield cluster.create(call))
+    raise CallError(call, "UnknownOperation", "this module has no such operation", Trouble.REFUSED)
+
+
+def _call_error(call: Call, error: Exception) -> CallError:
+    if isinstance(error, _NotFoundError):
+        return CallError(call, error.code, str(error), Trouble.REFUSED)
+    # The driver tries all servers, and lists what each of them has answered.
+    each = list(error.errors.values()) if isinstance(error, NoHostAvailable) else []
+    cause = next((one for one in each if isinstance(one, sdk.AuthenticationFailed)), error)
+    name, said = type(cause).__name__, str(cause)
+    if isinstance(cause, protocol.OverloadedErrorMessage):
+        return CallError(call, name, said, Trouble.THROTTLED)
+    return CallError(call, name, said, Trouble.TRANSIENT if isinstance(cause, _TRANSIENT) else Trouble.REFUSED)
+
+
+_CASSANDRA: Final = SDK(operation=_operation, failures=_FAILURES, call_error=_call_error)
+
+
+class CassandraClient(SDKClient):
+    """A client of one cluster. Threads may share it.
+
+    Args:
+        cluster: the cluster.
+    """
+
+    sdk = _CASSANDRA
+
+    def __init__(self, cluster: _Cluster) -> None:
+        super().__init__(_Statements(cluster), cluster.close)
+
+
+class AsyncCassandraClient(AsyncSDKClient):
+    """A client of one cluster, used on the event loop that opened it."""
+
+    sdk = _CASSANDRA
