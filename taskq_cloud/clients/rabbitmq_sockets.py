@@ -20,7 +20,7 @@ T = TypeVar("T")
 _PIECE_BYTES = 262_144
 _CLOSE_SECONDS = 1.0
 _TRUSTED_SECONDS = 1.0
-"""How long a connection that was used is taken to be open. If it isn't, its call fails as transient."""
+"""How long a connection that was read is taken to be open. If it isn't, its call fails as transient."""
 
 
 class SocketConnection:
@@ -34,7 +34,7 @@ class SocketConnection:
         self.session = Session(settings, lingers=False)
         self._changed = threading.Condition()
         self._reading = False
-        self._used_at = time.monotonic()
+        self._heard_at = time.monotonic()
         self._socket: Any = socket.create_connection((settings.host, settings.port), settings.connect_seconds)
         try:
             self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
@@ -69,10 +69,9 @@ class SocketConnection:
     def is_open(self) -> bool:
         """Whether the connection can be used: after a while, reads what the server has said since the last call."""
         now = time.monotonic()
-        if self.session.lost is None and now - self._used_at < _TRUSTED_SECONDS:
-            self._used_at = now
+        if self.session.lost is None and now - self._heard_at < _TRUSTED_SECONDS:
             return True
-        self._used_at = now
+        self._heard_at = now
         with self._changed:
             while self.session.lost is None and not self._reading and self._is_readable(0):
                 self._read()
@@ -114,6 +113,8 @@ class SocketConnection:
     def _is_readable(self, seconds: float) -> bool:
         if getattr(self._socket, "pending", lambda: 0)():
             return True
+        if not hasattr(select, "poll"):  # on Windows, and with eventlet
+            return bool(select.select([self._socket], [], [], seconds)[0])
         poll = select.poll()
         poll.register(self._socket, select.POLLIN)
         return bool(poll.poll(seconds * 1000))
@@ -125,6 +126,7 @@ class SocketConnection:
             self.session.fail(LostError(f"the connection broke: {error}"))
             raise
         if data:
+            self._heard_at = time.monotonic()
             self.session.feed(data)
         else:
             self.session.fail(LostError("the server has closed the connection"))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import select
 import time
 from collections.abc import Callable
 from typing import Any
@@ -78,6 +79,15 @@ class TestQuorumQueues(TestClassicQueues):
 
 def one_call(service: str, operation: str, **parameters: Any) -> Flow[Any]:
     return (yield Call(service, operation, parameters))
+
+
+def test_threads_need_no_poll(server_url: Callable[[str], str], monkeypatch: pytest.MonkeyPatch) -> None:
+    """Windows has none, and eventlet removes it."""
+    monkeypatch.delattr(select, "poll")
+    broker, queue = broker_at(server_url("rabbitmq")), f"work-{uuid4().hex[:12]}"
+    with driving("sync", broker.services) as run:
+        run(broker.send(queue, [Outgoing(body="x")]))
+        assert bodies(take(run, broker, queue, 1)) == ["x"]
 
 
 @pytest.mark.parametrize("colour", ["sync", "async"])
