@@ -93,9 +93,10 @@ def _context(url: str, given: Mapping[str, Any]) -> ssl.SSLContext:
         context = ssl.create_default_context(cafile=given.get("ca_certs"))
         if given.get("certfile"):
             context.load_cert_chain(given["certfile"], given.get("keyfile"), given.get("password"))
-    except (OSError, ssl.SSLError) as error:
+    except OSError as error:
+        files = ", ".join(f"{name}={given[name]}" for name in ("ca_certs", "certfile", "keyfile") if given.get(name))
         raise ImproperlyConfigured(
-            f"{shown(urlsplit(url))}: a file of the TLS options can't be read: {error}"
+            f"{shown(urlsplit(url))}: a file of the TLS options can't be read ({files}): {error}"
         ) from None
     if not given.get("verify", True):
         context.check_hostname, context.verify_mode = False, ssl.CERT_NONE

@@ -14,8 +14,10 @@ from typing import Any, Final
 from taskq_cloud.clients.redis_errors import CLOSED_BY_SERVER, NO_ANSWER
 from taskq_cloud.clients.redis_protocol import NotRedisError, Replies, packed
 from taskq_cloud.core.servers.redis import RedisServer
+from taskq_cloud.errors import ImproperlyConfigured
 
 _CLOSED_HERE: Final = "the connection is closed"
+_FILES: Final = ("ssl_ca_certs", "ssl_certfile", "ssl_keyfile")
 _NO_HANDSHAKE: Final = "no answer to the beginning of TLS: for a server without TLS, write redis://"
 
 
@@ -27,7 +29,8 @@ def connected(server: RedisServer, seconds: float) -> socket.socket:
         seconds: how long each step may take.
 
     Raises:
-        OSError: the server can't be reached, or a file of certificates can't be read.
+        OSError: the server can't be reached.
+        ImproperlyConfigured: a file of certificates can't be read.
     """
     context = tls_context(server)
     if server.path:
@@ -90,16 +93,20 @@ def tls_context(server: RedisServer) -> ssl.SSLContext | None:
     """Return the context of a server that is used with TLS; None for one without.
 
     Raises:
-        OSError: a file of certificates can't be read.
+        ImproperlyConfigured: a file of certificates can't be read.
     """
     if server.tls is None:
         return None
     options = dict(server.tls)
-    context = ssl.create_default_context(cafile=options.get("ssl_ca_certs"))
+    try:
+        context = ssl.create_default_context(cafile=options.get("ssl_ca_certs"))
+        if "ssl_certfile" in options:
+            context.load_cert_chain(options["ssl_certfile"], options.get("ssl_keyfile"))
+    except OSError as error:
+        files = ", ".join(f"{name}={options[name]}" for name in _FILES if name in options)
+        raise ImproperlyConfigured(f"{server}: a file of certificates can't be read ({files}): {error}") from None
     context.check_hostname = options["ssl_check_hostname"] == "true" and options["ssl_cert_reqs"] != "none"
     context.verify_mode = ssl.VerifyMode[f"CERT_{options['ssl_cert_reqs'].upper()}"]
-    if "ssl_certfile" in options:
-        context.load_cert_chain(options["ssl_certfile"], options.get("ssl_keyfile"))
     return context
 
 
@@ -112,7 +119,8 @@ async def async_connected(server: RedisServer, seconds: float, answer_seconds: f
         answer_seconds: how long an answer may take.
 
     Raises:
-        OSError: the server can't be reached, or a file of certificates can't be read.
+        OSError: the server can't be reached.
+        ImproperlyConfigured: a file of certificates can't be read.
     """
     context, loop = tls_context(server), asyncio.get_running_loop()
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import ssl
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -11,6 +12,7 @@ import pytest
 from taskq_cloud.brokers._rabbitmq_layout import delayed
 from taskq_cloud.brokers._rabbitmq_messages import Received, again, delivery_of, to_amqp
 from taskq_cloud.brokers.registry import broker_from_url
+from taskq_cloud.clients.rabbitmq_settings import settings_of
 from taskq_cloud.core.messages.codec import Codec
 from taskq_cloud.core.model.message import DEAD_LETTER_REASON, Message, Outgoing
 from taskq_cloud.core.servers.rabbitmq import read_options
@@ -144,6 +146,26 @@ def test_delay_has_celerys_routing_key(seconds: int) -> None:
 def test_wrong_option_is_named(url: str, options: dict[str, Any], part: str) -> None:
     with pytest.raises(ImproperlyConfigured, match=part):
         broker_from_url(url, options)
+
+
+@pytest.mark.parametrize(
+    ("given", "verify"),
+    [(ssl.CERT_NONE, 0), (0, 0), ("CERT_NONE", 0), ("none", 0), (ssl.CERT_REQUIRED, 1), ("2", 1)],
+)
+def test_certificates_are_checked_unless_celerys_option_says_no(given: object, verify: int) -> None:
+    [service] = broker_from_url("amqp://h", {"ssl": {"cert_reqs": given}}).services.values()
+    assert dict(service.options)["ssl"] == (("verify", verify),)
+
+
+def test_missing_file_of_certificates_is_named() -> None:
+    [service] = broker_from_url("amqp://user:secret@h", {"ssl": {"ca_certs": "/nowhere/ca.pem"}}).services.values()
+    with pytest.raises(ImproperlyConfigured, match=r"/nowhere/ca\.pem") as caught:
+        settings_of(dict(service.options))
+    assert "secret" not in str(caught.value)
+
+
+def test_password_is_not_shown() -> None:
+    assert "secret" not in repr(read_options([urlsplit("amqp://user:secret@h")], {}))
 
 
 def test_options_of_the_client_are_not_in_the_url_it_shows() -> None:

@@ -36,6 +36,10 @@ def test_url_names_server(url: str, server: RedisServer) -> None:
     assert redis_server(url) == server
 
 
+def test_password_is_not_shown() -> None:
+    assert "secret" not in repr(redis_server("redis://bob:secret@cache"))
+
+
 @pytest.mark.parametrize(
     ("url", "problem"),
     [

@@ -28,7 +28,7 @@ from taskq_cloud.clients.connections import Connections
 from taskq_cloud.core.flows import Call, CallError, Flow, Sleep, Trouble
 from taskq_cloud.core.model.announcements import Listener
 from taskq_cloud.core.servers.redis import redis_service
-from taskq_cloud.errors import SoftTimeLimitExceeded
+from taskq_cloud.errors import ImproperlyConfigured, SoftTimeLimitExceeded
 from taskq_cloud.testing.driving import Drive, driving
 from taskq_cloud.testing.waiting import until
 from tests.servers import require_server
@@ -278,6 +278,10 @@ class TestAddresses:
             CallError, match=r"(certificate required|reset by peer).*name your own certificate with ssl_certfile"
         ):
             self.ask(f"{secure[0]}?ssl_ca_certs={certificates}/cert.pem", colour, ["PING"])
+
+    def test_missing_file_of_certificates_is_named(self, secure: tuple[str, str], colour: str) -> None:
+        with pytest.raises(ImproperlyConfigured, match=r"127\.0\.0\.1.*ssl_ca_certs=/nowhere/ca\.pem"):
+            self.ask(f"{secure[0]}?ssl_ca_certs=/nowhere/ca.pem", colour, ["PING"])
 
     def test_socket_of_unix_has_its_database(self, secure: tuple[str, str], colour: str) -> None:
         [info] = self.ask(secure[1], colour, ["CLIENT", "LIST"])

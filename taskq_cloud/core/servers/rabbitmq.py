@@ -22,6 +22,8 @@ LARGEST_PRIORITY: Final = 255
 _STRATEGIES: Final = ("round-robin", "shuffle")
 _LOGIN_METHODS: Final = ("PLAIN", "EXTERNAL")
 _TLS: Final = frozenset({"ca_certs", "certfile", "keyfile", "password", "verify"})
+_UNCHECKED: Final = ("none", "0", "verifymode.cert_none")
+"""``ssl.CERT_NONE``, its name, and its number, as texts."""
 
 _IN_URL: Final = frozenset(
     {
@@ -91,7 +93,7 @@ class RabbitMQOptions:
         client: the options of the client.
     """
 
-    urls: Sequence[str]
+    urls: Sequence[str] = field(repr=False)
     queue_type: str = "classic"
     exchange_type: str = "direct"
     create_missing_queues: bool = True
@@ -245,9 +247,9 @@ def _tls(url: SplitResult, given: Any) -> tuple[tuple[str, Any], ...]:
     if not isinstance(given, Mapping):
         raise ImproperlyConfigured(f"{shown(url)}: the option 'ssl' is True, or names files: {sorted(_TLS)}")
     files = dict(given)
-    required = files.pop("cert_reqs", None)  # ssl.CERT_NONE is 0
+    required = files.pop("cert_reqs", None)
     if required is not None:
-        files.setdefault("verify", int(required) != 0)
+        files.setdefault("verify", str(required).lower().removeprefix("cert_") not in _UNCHECKED)
     files.pop("ssl_version", None)
     unknown = sorted(files.keys() - _TLS)
     if unknown:

@@ -12,7 +12,7 @@ from typing import Any, Final
 from urllib.parse import SplitResult, unquote, urlsplit
 
 from taskq_cloud.core.flows import CallError, Trouble
-from taskq_cloud.core.lazy.values import dataclass
+from taskq_cloud.core.lazy.values import dataclass, field
 from taskq_cloud.core.ports import Service
 from taskq_cloud.core.urls import query_of, shown
 from taskq_cloud.errors import AccessDenied, ImproperlyConfigured, OperationalError, Unreachable
@@ -58,7 +58,7 @@ class RedisServer:
     path: str = ""
     database: int = 0
     username: str | None = None
-    password: str | None = None
+    password: str | None = field(default=None, repr=False)
     tls: tuple[tuple[str, str], ...] | None = None
     sentinel: bool = False
 
