@@ -1,4 +1,5 @@
-# Scaling by the work on the queues: containers are added as messages arrive, and removed once the queues are empty.
+# Scaling by the work on the queues: containers are added as messages arrive, and removed once the queues are empty. The
+# messages of a broker outside of SQS have no metrics here, so its containers are scaled by their processors.
 
 locals {
   # Application Auto Scaling allows at most 20 steps in a policy ("Step scaling policies for Application Auto Scaling").
@@ -20,11 +21,20 @@ resource "aws_appautoscaling_target" "this" {
   scalable_dimension = "ecs:service:DesiredCount"
   min_capacity       = var.minimum_tasks
   max_capacity       = var.maximum_tasks
+
+  lifecycle {
+    precondition {
+      condition     = var.minimum_tasks >= 1 || length(var.queue_names) > 0
+      error_message = "Without queues, nothing would start the first container: minimum_tasks is at least 1."
+    }
+  }
 }
 
 # The number of containers is the number of messages, waiting and in flight, divided by backlog_per_task. Steps of exact
 # capacity can start from zero containers, which target tracking can't, and need no Container Insights metrics.
 resource "aws_appautoscaling_policy" "work" {
+  count = length(var.queue_names) > 0 ? 1 : 0
+
   name               = "${var.name}-work"
   policy_type        = "StepScaling"
   service_namespace  = aws_appautoscaling_target.this.service_namespace
@@ -49,6 +59,8 @@ resource "aws_appautoscaling_policy" "work" {
 }
 
 resource "aws_appautoscaling_policy" "idle" {
+  count = length(var.queue_names) > 0 ? 1 : 0
+
   name               = "${var.name}-idle"
   policy_type        = "StepScaling"
   service_namespace  = aws_appautoscaling_target.this.service_namespace
@@ -68,13 +80,15 @@ resource "aws_appautoscaling_policy" "idle" {
 }
 
 resource "aws_cloudwatch_metric_alarm" "work" {
+  count = length(var.queue_names) > 0 ? 1 : 0
+
   alarm_name          = "${var.name}-work"
   alarm_description   = "Scales ${var.name}: its queues hold work."
   comparison_operator = "GreaterThanOrEqualToThreshold"
   threshold           = 1
   evaluation_periods  = 1
   treat_missing_data  = "notBreaching"
-  alarm_actions       = [aws_appautoscaling_policy.work.arn]
+  alarm_actions       = [aws_appautoscaling_policy.work[0].arn]
   tags                = var.tags
 
   metric_query {
@@ -102,6 +116,8 @@ resource "aws_cloudwatch_metric_alarm" "work" {
 }
 
 resource "aws_cloudwatch_metric_alarm" "idle" {
+  count = length(var.queue_names) > 0 ? 1 : 0
+
   alarm_name          = "${var.name}-idle"
   alarm_description   = "Scales ${var.name} in: its queues have been empty for ${var.idle_minutes} minutes."
   comparison_operator = "LessThanThreshold"
@@ -109,7 +125,7 @@ resource "aws_cloudwatch_metric_alarm" "idle" {
   evaluation_periods  = var.idle_minutes
   # Missing metrics mean that no queue has been used for hours, so there is no work.
   treat_missing_data = "breaching"
-  alarm_actions      = [aws_appautoscaling_policy.idle.arn]
+  alarm_actions      = [aws_appautoscaling_policy.idle[0].arn]
   tags               = var.tags
 
   metric_query {
@@ -132,6 +148,26 @@ resource "aws_cloudwatch_metric_alarm" "idle" {
         period      = 60
         stat        = "Maximum"
       }
+    }
+  }
+}
+
+resource "aws_appautoscaling_policy" "processor" {
+  count = length(var.queue_names) > 0 ? 0 : 1
+
+  name               = "${var.name}-processor"
+  policy_type        = "TargetTrackingScaling"
+  service_namespace  = aws_appautoscaling_target.this.service_namespace
+  resource_id        = aws_appautoscaling_target.this.resource_id
+  scalable_dimension = aws_appautoscaling_target.this.scalable_dimension
+
+  target_tracking_scaling_policy_configuration {
+    target_value       = 60
+    scale_in_cooldown  = 300
+    scale_out_cooldown = 60
+
+    predefined_metric_specification {
+      predefined_metric_type = "ECSServiceAverageCPUUtilization"
     }
   }
 }

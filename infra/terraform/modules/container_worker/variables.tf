@@ -67,12 +67,12 @@ variable "secrets_kms_key_arns" {
 }
 
 variable "queue_names" {
-  description = "Full names of the queues whose messages decide how many containers run."
+  description = "Full names of the queues whose messages decide how many containers run. With none, as for a broker outside of SQS, their processors decide, and `minimum_tasks` is at least 1."
   type        = list(string)
 
   validation {
-    condition     = length(var.queue_names) >= 1 && length(var.queue_names) <= 5
-    error_message = "A service scales by 1 to 5 queues: a CloudWatch alarm takes at most 10 metrics, and each queue needs two."
+    condition     = length(var.queue_names) <= 5
+    error_message = "A service scales by at most 5 queues: a CloudWatch alarm takes at most 10 metrics, and each queue needs two."
   }
 }
 

@@ -74,7 +74,8 @@ resource "aws_iam_role" "this" {
 }
 
 resource "aws_iam_role_policy" "this" {
-  count = var.assumed_by == null ? 0 : 1
+  # A worker whose messages and results are on a server needs no permission, and a policy needs a statement.
+  count = var.assumed_by == null || length(var.statements) == 0 ? 0 : 1
 
   name   = var.name
   role   = aws_iam_role.this[0].id

@@ -5,6 +5,7 @@ locals {
   function_options = {
     for key in keys(var.declared.functions) : key => merge(var.function, { for name, value in try(var.functions[key], {}) : name => value if value != null })
   }
+  function_vpcs = { for key, options in local.function_options : key => options.vpc == null ? var.function_vpc : options.vpc }
 }
 
 resource "aws_lambda_layer_version" "this" {
@@ -48,7 +49,7 @@ module "function" {
   snap_start                       = local.function_options[each.key].snap_start
   ephemeral_storage_mb             = local.function_options[each.key].ephemeral_storage_mb
   enabled                          = local.function_options[each.key].enabled
-  vpc                              = local.function_options[each.key].vpc == null ? var.function_vpc : local.function_options[each.key].vpc
+  vpc                              = local.function_vpcs[each.key] == null ? null : merge(local.function_vpcs[each.key], { security_group_ids = concat(local.function_vpcs[each.key].security_group_ids, local.server_client_groups) })
   code_signing_config_arn          = local.function_options[each.key].code_signing_config_arn
   on_failure_arn                   = local.function_options[each.key].on_failure_arn
   asynchronous                     = local.function_options[each.key].asynchronous

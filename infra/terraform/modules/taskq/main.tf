@@ -65,7 +65,7 @@ module "service" {
   environment              = each.value.environment
   secrets                  = var.secrets
   secrets_kms_key_arns     = var.secrets_kms_key_arns
-  queue_names              = [for queue in each.value.queues : module.queue[queue].name]
+  queue_names              = [for queue in each.value.queues : module.queue[queue].name if contains(keys(var.declared.queues), queue)]
   cpu_units                = each.value.cpu_units
   memory_mb                = each.value.memory_mb
   architecture             = var.architecture
@@ -75,7 +75,7 @@ module "service" {
   backlog_per_task         = each.value.backlog_per_task
   stop_timeout_seconds     = each.value.stop_timeout_seconds
   subnet_ids               = try(var.network.subnet_ids, [])
-  security_group_ids       = try(var.network.security_group_ids, [])
+  security_group_ids       = concat(try(var.network.security_group_ids, []), local.server_client_groups)
   assign_public_ip         = try(var.network.assign_public_ip, false)
   log_kms_key_arn          = var.declared.kms_key_arn
   log_retention_days       = var.log_retention_days

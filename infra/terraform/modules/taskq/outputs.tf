@@ -43,6 +43,11 @@ output "schedule_role_arn" {
   value       = one(module.schedules[*].role_arn)
 }
 
+output "server_client_security_group_id" {
+  description = "Id of the security group that may reach the servers, for programs that call tasks. Null if `server_access` is null."
+  value       = one(module.server_access[*].security_group_id)
+}
+
 output "alarm_names" {
   description = "Names of all alarms."
   value       = flatten(module.observability[*].alarm_names)

@@ -71,6 +71,17 @@ variable "declared" {
         })), [])
       }))
     })), {})
+    servers = optional(map(object({
+      kind = string
+      addresses = list(object({
+        host = string
+        port = number
+      }))
+      uses = list(object({
+        variable = string
+        secret   = bool
+      }))
+    })), {})
     schedule_group = optional(object({
       name                          = string
       role_name                     = string
@@ -304,6 +315,35 @@ variable "secrets" {
   description = "Environment variables of functions and containers with values from Secrets Manager or SSM: name of the variable to ARN of the secret. A key of a JSON secret follows the ARN, as in `<arn>:password::`."
   type        = map(string)
   default     = {}
+
+  validation {
+    condition     = length(setsubtract([for use in flatten(values(var.declared.servers)[*].uses) : use.variable if use.secret], keys(var.secrets))) == 0
+    error_message = "The application's URLs of servers hold passwords, so they aren't in its declaration. Keep each of them in a secret, and name its ARN in secrets: ${join(", ", sort(setsubtract([for use in flatten(values(var.declared.servers)[*].uses) : use.variable if use.secret], keys(var.secrets))))}."
+  }
+}
+
+variable "server_access" {
+  description = "Way to the declared servers of messages (`broker`) and results (`results`), for containers and functions in the VPC `vpc_id`: see the module `server_access`. `ports` are the declared ones if they aren't given. Servers that share a security group and a port are listed once. Null if your own security groups open the way."
+  type = object({
+    vpc_id = string
+    servers = map(object({
+      ports             = optional(list(number))
+      security_group_id = optional(string)
+      cidr_ipv4         = optional(string)
+      connect_arns      = optional(list(string), [])
+    }))
+  })
+  default = null
+
+  validation {
+    condition     = length(setsubtract(keys(try(var.server_access.servers, {})), keys(var.declared.servers))) == 0
+    error_message = "The application has no server of this name: ${join(", ", sort(setsubtract(keys(try(var.server_access.servers, {})), keys(var.declared.servers))))}. Its servers are: ${join(", ", sort(keys(var.declared.servers)))}."
+  }
+
+  validation {
+    condition     = var.server_access == null ? true : length(var.declared.functions) == 0 || var.function_vpc != null || alltrue([for key in keys(var.declared.functions) : try(coalesce(var.functions[key].vpc, var.function.vpc), var.function.vpc) != null])
+    error_message = "Functions outside of a VPC can't reach the application's servers. Set function_vpc = { subnet_ids = [...], security_group_ids = [] }."
+  }
 }
 
 variable "secrets_kms_key_arns" {

@@ -38,7 +38,7 @@ run "service_by_default_scales_from_zero_by_backlog" {
     error_message = "a container runs while the queues are empty"
   }
   assert {
-    condition     = [for step in aws_appautoscaling_policy.work.step_scaling_policy_configuration[0].step_adjustment : step.scaling_adjustment] == [1, 2, 3, 4]
+    condition     = [for step in aws_appautoscaling_policy.work[0].step_scaling_policy_configuration[0].step_adjustment : step.scaling_adjustment] == [1, 2, 3, 4]
     error_message = "the steps do not add one container at a time"
   }
   assert {
@@ -54,7 +54,7 @@ run "service_by_default_scales_from_zero_by_backlog" {
     error_message = "the worker does not serve the port that the health check calls"
   }
   assert {
-    condition     = aws_cloudwatch_metric_alarm.idle.evaluation_periods == 5 && aws_cloudwatch_metric_alarm.idle.treat_missing_data == "breaching"
+    condition     = aws_cloudwatch_metric_alarm.idle[0].evaluation_periods == 5 && aws_cloudwatch_metric_alarm.idle[0].treat_missing_data == "breaching"
     error_message = "missing metrics do not count as idle, or 5 minutes are not the default"
   }
   assert {
@@ -126,11 +126,11 @@ run "service_of_two_queues_with_secrets_counts_both_and_decrypts" {
     error_message = "a service whose minimum is its maximum has more than one step"
   }
   assert {
-    condition     = { for query in aws_cloudwatch_metric_alarm.work.metric_query : query.id => query.expression }.work == "SUM([FILL(m0, 0), FILL(m1, 0), FILL(m2, 0), FILL(m3, 0)])"
+    condition     = { for query in aws_cloudwatch_metric_alarm.work[0].metric_query : query.id => query.expression }.work == "SUM([FILL(m0, 0), FILL(m1, 0), FILL(m2, 0), FILL(m3, 0)])"
     error_message = "a queue without metrics hides the work of the other one"
   }
   assert {
-    condition     = { for query in aws_cloudwatch_metric_alarm.idle.metric_query : query.id => query.expression }.work == local.work
+    condition     = { for query in aws_cloudwatch_metric_alarm.idle[0].metric_query : query.id => query.expression }.work == local.work
     error_message = "a queue without metrics makes the other one look idle"
   }
   assert {
@@ -149,4 +149,32 @@ run "memory_queues_and_minimum_out_of_range_are_refused" {
   }
 
   expect_failures = [var.memory_mb, var.queue_names, var.minimum_tasks]
+}
+
+run "service_without_queues_scales_by_its_processors" {
+  command = apply
+
+  variables {
+    queue_names   = []
+    minimum_tasks = 2
+  }
+
+  assert {
+    condition     = length(aws_appautoscaling_policy.work) == 0 && length(aws_cloudwatch_metric_alarm.work) == 0 && length(aws_cloudwatch_metric_alarm.idle) == 0
+    error_message = "the service scales by the messages of queues that it doesn't have"
+  }
+  assert {
+    condition     = aws_appautoscaling_policy.processor[0].target_tracking_scaling_policy_configuration[0].target_value == 60 && aws_appautoscaling_target.this.min_capacity == 2
+    error_message = "the service does not scale by its processors, from 2 containers"
+  }
+}
+
+run "service_without_queues_and_without_a_first_container_is_refused" {
+  command = plan
+
+  variables {
+    queue_names = []
+  }
+
+  expect_failures = [aws_appautoscaling_target.this]
 }

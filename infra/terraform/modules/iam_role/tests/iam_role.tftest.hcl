@@ -68,3 +68,17 @@ run "statement_for_all_resources_is_refused" {
 
   expect_failures = [var.statements]
 }
+
+run "role_without_statements_has_no_policy" {
+  command = apply
+
+  variables {
+    assumed_by = "ecs-tasks.amazonaws.com"
+    statements = {}
+  }
+
+  assert {
+    condition     = length(aws_iam_role.this) == 1 && length(aws_iam_role_policy.this) == 0
+    error_message = "a role without permissions has an empty policy, which IAM refuses"
+  }
+}

@@ -231,3 +231,85 @@ run "schedule_role_among_the_roles_is_refused" {
 
   expect_failures = [var.declared]
 }
+
+run "application_on_servers_reaches_them_and_scales_by_its_processors" {
+  command = apply
+
+  variables {
+    declared = {
+      name   = "shop"
+      queues = {}
+      services = {
+        shop-worker = {
+          name                 = "shop-worker"
+          role                 = "shop-worker-service"
+          queues               = ["orders"]
+          command              = ["taskq", "worker", "-Q", "orders"]
+          cpu_units            = 512
+          memory_mb            = 1024
+          minimum_tasks        = 1
+          maximum_tasks        = 4
+          backlog_per_task     = 100
+          stop_timeout_seconds = 30
+          environment          = { TASKQ_APP = "shop:app" }
+        }
+      }
+      roles = { shop-worker-service = { assumed_by = "ecs-tasks.amazonaws.com", statements = {} } }
+      servers = {
+        broker = {
+          kind      = "redis"
+          addresses = [{ host = "one", port = 6379 }, { host = "two", port = 6379 }]
+          uses      = [{ variable = "TASKQ_BROKER", secret = true }]
+        }
+      }
+    }
+    image         = "shop:1"
+    network       = { subnet_ids = ["subnet-1"], security_group_ids = [] }
+    secrets       = { TASKQ_BROKER = "arn:aws:secretsmanager:eu-west-1:123456789012:secret:broker" }
+    server_access = { vpc_id = "vpc-1", servers = { broker = { security_group_id = "sg-1" } } }
+  }
+
+  assert {
+    condition     = local.reached_servers.broker.ports == tolist([6379])
+    error_message = "the port is not the declared one, once"
+  }
+  assert {
+    condition     = output.server_client_security_group_id != null
+    error_message = "there is no security group for the programs that call tasks"
+  }
+}
+
+run "password_without_a_secret_is_refused" {
+  command = plan
+
+  variables {
+    declared = {
+      name    = "shop"
+      queues  = {}
+      servers = { broker = { kind = "redis", addresses = [{ host = "one", port = 6379 }], uses = [{ variable = "TASKQ_BROKER", secret = true }] } }
+    }
+  }
+
+  expect_failures = [var.secrets]
+}
+
+run "access_to_an_undeclared_server_is_refused" {
+  command = plan
+
+  variables {
+    server_access = { vpc_id = "vpc-1", servers = { results = { cidr_ipv4 = "203.0.113.7/32" } } }
+    function_vpc  = { subnet_ids = ["subnet-1"], security_group_ids = [] }
+  }
+
+  expect_failures = [var.server_access]
+}
+
+run "functions_outside_of_a_vpc_are_refused_servers" {
+  command = plan
+
+  variables {
+    server_access = { vpc_id = "vpc-1", servers = {} }
+  }
+
+  expect_failures = [var.server_access]
+}
