@@ -9,7 +9,8 @@ Source: AMQP 0-9-1 specification, sections 2.3.5 (frames) and 4.2; RabbitMQ's "A
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from functools import lru_cache
 from typing import Any, Final, NamedTuple
 
 from taskq_cloud.clients.rabbitmq_values import (
@@ -161,13 +162,14 @@ def _argument(letter: str, value: Any) -> bytes:
     return _SHAPES[letter].pack(value)
 
 
+@lru_cache(maxsize=256)
 def publishing(channel: int, exchange: str, routing_key: str) -> bytes:
     """Write the frame of ``basic.publish``, mandatory: a message that no queue takes comes back."""
     key = short_string(routing_key)
     return frame(_METHOD, channel, b"\x00\x3c\x00\x28\x00\x00" + cached_short_string(exchange) + key + b"\x01")
 
 
-def content(channel: int, values: dict[str, Any], body: bytes, frame_max: int) -> list[bytes]:
+def content(channel: int, values: Mapping[str, Any], body: bytes, frame_max: int) -> list[bytes]:
     """Write the frames of a message's properties and body, of ``frame_max`` bytes at most.
 
     Raises:

@@ -44,19 +44,23 @@ class Batch:
 
 
 class Publishing:
-    """The channel that messages are published on.
+    """A channel that messages are published on.
 
     Args:
         session: the connection.
+        confirms: whether the server answers for each message. Otherwise it must not: a process that ends with answers
+            unread resets its connection, and the server then drops the messages that it hasn't read yet.
     """
 
-    def __init__(self, session: Session) -> None:
+    def __init__(self, session: Session, *, confirms: bool = True) -> None:
         self.channel = session.open_channel()
         self._session = session
+        self._confirms = confirms
         self._number = 0
         # number -> the batch, the message's place in it, and its message id
         self._unconfirmed: dict[int, tuple[Batch, int, str]] = {}
-        session.ask(self.channel, "confirm.select", frames.OFF)
+        if confirms:
+            session.ask(self.channel, "confirm.select", frames.OFF)
 
     def send(self, messages: Sequence[tuple[str, str, Mapping[str, Any], bytes]]) -> Batch:
         """Send messages: exchange, routing key, properties and body."""
@@ -64,7 +68,7 @@ class Publishing:
         session, channel, out = self._session, self.channel, self._session.out
         for place, (exchange, routing_key, properties, body) in enumerate(messages):
             try:
-                content = frames.content(channel, dict(properties), body, session.frame_max)
+                content = frames.content(channel, properties, body, session.frame_max)
                 head = frames.publishing(channel, exchange, routing_key)
             except (ValueTooLargeError, UnicodeEncodeError) as error:
                 batch.answers[place] = f"{IMPOSSIBLE}{error}"
@@ -72,6 +76,8 @@ class Publishing:
                 continue
             out.append(head)
             out += content
+            if not self._confirms:
+                continue
             self._number += 1
             self._unconfirmed[self._number] = (batch, place, properties.get("message_id", ""))
         if not messages:
@@ -126,11 +132,14 @@ def publish(
     Raises:
         SessionError: the server is blocked, refuses, or is gone; any of the messages may have been taken.
     """
+    if not confirm:
+        if session.unconfirmed is None:
+            session.unconfirmed = Publishing(session, confirms=False)
+        unconfirmed: list[str] = session.unconfirmed.send(messages).answers
+        return unconfirmed
     if session.publishing is None:
         session.publishing = Publishing(session)
     batch = session.publishing.send(messages)
-    if not confirm:
-        return batch.answers
     try:
         answers: list[str] = yield from answer(batch.waiting, seconds)
     except LostError as error:

@@ -133,6 +133,7 @@ class Session:
         self.heartbeat = 0
         self.declared: set[str] = set()
         self.publishing: Publishing | None = None
+        self.unconfirmed: Publishing | None = None
         self.consumptions: dict[str, Consumption] = {}
         self._by_channel: dict[int, Consumption] = {}
         self._reader = FrameReader()
@@ -257,6 +258,8 @@ class Session:
             self._by_channel[channel].deliver(content)
         elif name == "basic.get-ok":
             self._waiting[channel].popleft().set(self._by_channel[channel].fetched(content))
+        elif self.unconfirmed is not None and self.unconfirmed.channel == channel:
+            self.declared.clear()  # a queue was deleted, and is declared before the next message
         elif self.publishing is not None:
             self.publishing.returned(content)
 
@@ -289,6 +292,9 @@ class Session:
         if self.publishing is not None and self.publishing.channel == channel:
             publishing, self.publishing = self.publishing, None
             publishing.fail(error)
+        if self.unconfirmed is not None and self.unconfirmed.channel == channel:
+            self.unconfirmed = None
+            self.declared.clear()
         if channel in self._by_channel:
             consumption = self._by_channel.pop(channel)
             queue: str = consumption.queue

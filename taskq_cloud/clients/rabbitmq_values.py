@@ -70,13 +70,16 @@ def table(values: Mapping[str, Any]) -> bytes:
         if value is None:
             parts.append(b"V")
         elif type(value) is str:
-            parts.append(_string(value))
+            data = value.encode()
+            parts += (_STRING_HEAD.pack(_STRING, len(data)), data)
         else:
             parts.append(_value(value))
     return _sized(b"".join(parts))
 
 
 _LONGEST_CACHED: Final = 40
+_STRING_HEAD: Final = struct.Struct(">BI")
+_STRING: Final = ord("S")
 
 
 def _sized(data: bytes) -> bytes:

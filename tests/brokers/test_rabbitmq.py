@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import select
+import subprocess
+import sys
 import time
 from collections.abc import Callable
 from typing import Any
@@ -33,6 +35,7 @@ def broker_at(url: str, clock: Callable[[], float] = time.time, **options: objec
 
 class TestClassicQueues(BrokerContract):
     short_lease_seconds = 15
+    missing_queue = f"nobody-made-me-{uuid4().hex[:12]}"
 
     @pytest.fixture
     def clock(self) -> FakeClock:
@@ -57,6 +60,8 @@ class TestClassicQueues(BrokerContract):
 
 
 class TestQuorumQueues(TestClassicQueues):
+    missing_queue = f"nobody-made-me-{uuid4().hex[:12]}"
+
     @pytest.fixture
     def broker(self, server_url: Callable[[str], str], clock: FakeClock) -> RabbitMQBroker:
         return broker_at(server_url("rabbitmq"), clock, queue_type="quorum", create_missing_queues=False)
@@ -73,7 +78,7 @@ class TestQuorumQueues(TestClassicQueues):
     def test_missing_queue_is_named_in_the_error(self, broker: Broker, run: Drive) -> None:
         assert isinstance(broker, RabbitMQBroker)
         [service] = broker.services
-        run(one_call(service, "ask", methods=[("queue.delete", 0, "nobody-made-me", False, False, False)]))
+        run(one_call(service, "ask", methods=[("queue.delete", 0, self.missing_queue, False, False, False)]))
         super().test_missing_queue_is_named_in_the_error(broker, run)
 
 
@@ -97,3 +102,22 @@ def test_message_without_a_confirm_arrives(server_url: Callable[[str], str], col
         for number in range(5):
             assert isinstance(run(broker.send(queue, [Outgoing(body=str(number))]))[0], Sent)
         assert bodies(take(run, broker, queue, 5)) == ["0", "1", "2", "3", "4"]
+
+
+_SENDS_AND_ENDS = """
+import sys
+from taskq_cloud import TaskQ
+
+app = TaskQ("shop", broker=sys.argv[1], task_default_queue=sys.argv[2])
+for number in range(2000):
+    app.send_task("noop", [number])
+"""
+
+
+def test_messages_without_confirms_of_a_process_that_ends_arrive(server_url: Callable[[str], str]) -> None:
+    url, queue = server_url("rabbitmq"), f"work-{uuid4().hex[:12]}"
+    command = [sys.executable, "-c", _SENDS_AND_ENDS, f"{url}//?confirm_publish=false", queue]
+    subprocess.run(command, check=True, timeout=60)
+    broker = broker_at(url)
+    with driving("sync", broker.services) as run:
+        assert len(take(run, broker, queue, 2000)) == 2000

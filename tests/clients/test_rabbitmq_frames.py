@@ -13,7 +13,7 @@ import pytest
 from taskq_cloud.clients import rabbitmq_frames as frames
 from taskq_cloud.clients.rabbitmq_consuming import Consumption
 from taskq_cloud.clients.rabbitmq_frames import Content, FrameError, FrameReader, Method
-from taskq_cloud.clients.rabbitmq_publishing import ACCEPTED, IMPOSSIBLE, REJECTED, Publishing
+from taskq_cloud.clients.rabbitmq_publishing import ACCEPTED, IMPOSSIBLE, REJECTED, Publishing, publish
 from taskq_cloud.clients.rabbitmq_session import LostError, RefusedError, Session
 from taskq_cloud.clients.rabbitmq_settings import Settings
 from taskq_cloud.clients.rabbitmq_values import (
@@ -215,6 +215,24 @@ def test_confirms_answer_for_the_messages_they_name() -> None:
     session.feed(frames.method(1, "basic.ack", 4, False))
     assert second.waiting.answer[0] == ACCEPTED
     assert second.waiting.answer[1].startswith(IMPOSSIBLE)
+
+
+def test_channel_without_confirms_asks_for_no_answers_and_declares_a_lost_queue_anew() -> None:
+    session = Session(SETTINGS, lingers=True)
+    steps = publish(session, [("", "q", {"message_id": "m"}, b"body")], 1, confirm=False)
+    with pytest.raises(StopIteration) as ended:
+        next(steps)
+    assert ended.value.value == [ACCEPTED]
+    assert frames.method(1, "channel.open", "") in session.out
+    assert frames.method(1, "confirm.select", frames.OFF) not in session.out
+    session.declared.add("q")
+    returned = frames.method(1, "basic.return", 312, "NO_ROUTE", "", "q")
+    session.feed(returned + b"".join(frames.content(1, {}, b"", 4096)))
+    assert session.declared == set()
+    session.declared.add("q")
+    session.feed(frames.method(1, "channel.close", 404, "NOT_FOUND", 60, 40))
+    assert session.declared == set()
+    assert session.unconfirmed is None
 
 
 def test_messages_of_a_closed_connection_are_unanswered() -> None:
