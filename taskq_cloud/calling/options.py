@@ -12,7 +12,7 @@ from taskq_cloud.core.lazy.values import dataclass, field, fields, replace
 from taskq_cloud.core.messages.sending import TRANSPORT_OPTIONS, Transport
 from taskq_cloud.core.model import option_values
 from taskq_cloud.core.model.ids import new_call, new_id
-from taskq_cloud.core.model.message import CALL, Embed, Message, Signature
+from taskq_cloud.core.model.message import CALL, NO_EMBED, Embed, Message, Signature
 from taskq_cloud.core.model.option_keywords import DeliveryKeywords
 from taskq_cloud.core.model.option_values import NAME, check, time_from_option
 from taskq_cloud.core.model.options import TaskOptions, first_given
@@ -187,7 +187,7 @@ def make_message(
         kwargsrepr=call.kwargsrepr,
         priority=first_given(call.priority, options.priority) or 0,
         headers=call.headers if call.task_id is None else {**call.headers, CALL: new_call()},
-        embed=Embed(callbacks=call.link, errbacks=call.link_error),
+        embed=Embed(callbacks=call.link, errbacks=call.link_error) if call.link or call.link_error else NO_EMBED,
     )
 
 
@@ -208,4 +208,10 @@ def check_arguments(task: str, args: object, kwargs: object) -> None:
 
 def make_transport(call: CallOptions, task: TaskOptions) -> Transport:
     """Make the transport of a call's message: the call decides, then the task's declaration, then the settings."""
+    if call is _NO_OPTIONS and task.serializer is None and task.compression is None:
+        return _PLAIN_TRANSPORT
     return Transport.of({name: getattr(call, name) for name in TRANSPORT_OPTIONS}, task)
+
+
+_PLAIN_TRANSPORT: Final = Transport()
+"""The transport of a call without options, of a task without any of its own."""

@@ -39,10 +39,15 @@ from taskq_cloud.errors import (
 )
 
 _EMBED: Final = tuple(field.name for field in fields(Embed))
+_NOTHING_FOLLOWS: Final = dict.fromkeys(_EMBED)
 
 _repr = reprlib.Repr()
 _repr.maxstring = _repr.maxother = 128
 _repr.maxtuple = _repr.maxlist = _repr.maxdict = 20
+_SHORT_TEXT: Final = 60
+"""The most characters of a text that is shown as it is even if each of them needs an escape."""
+_LARGE: Final = 10**30
+"""Numbers from here on may be shortened."""
 
 
 def encode(
@@ -86,7 +91,9 @@ def encode(
 def _envelope(
     message: Message, queue: str, codec: serializers.Serializer, compression: str | None, most_bytes: int
 ) -> dict[str, Any]:
-    body = codec.encode((message.args, message.kwargs, {name: getattr(message.embed, name) for name in _EMBED}))
+    follows = message.embed
+    embed = {**_NOTHING_FOLLOWS} if follows is NO_EMBED else {name: getattr(follows, name) for name in _EMBED}
+    body = codec.encode((message.args, message.kwargs, embed))
     try:
         codec.check_size(body, most_bytes)
     except DecodeError as error:
@@ -129,14 +136,35 @@ def _headers(message: Message) -> dict[str, Any]:
         "timelimit": message.timelimit,
         "root_id": message.root_id or message.id,
         "parent_id": message.parent_id,
-        "argsrepr": _repr.repr(tuple(message.args)) if message.argsrepr is None else message.argsrepr,
-        "kwargsrepr": _repr.repr(dict(message.kwargs)) if message.kwargsrepr is None else message.kwargsrepr,
+        "argsrepr": _args_repr(tuple(message.args)) if message.argsrepr is None else message.argsrepr,
+        "kwargsrepr": _kwargs_repr(message.kwargs) if message.kwargsrepr is None else message.kwargsrepr,
         "origin": message.origin or origin(),
         "ignore_result": message.ignore_result,
         "replaced_task_nesting": message.replaced_task_nesting,
         "stamped_headers": message.stamped_headers,
         "stamps": message.stamps,
     }
+
+
+def _args_repr(args: tuple[Any, ...]) -> str:
+    """Positional arguments as a text, which is shortened. Most have nothing to shorten, and are written at once."""
+    if len(args) > _repr.maxtuple:
+        return _repr.repr(args)
+    for each in args:
+        kind = each.__class__
+        if kind is str:
+            if len(each) > _SHORT_TEXT or not (each.isascii() and each.isprintable()):
+                return _repr.repr(args)
+        elif kind is int:
+            if not -_LARGE < each < _LARGE:
+                return _repr.repr(args)
+        elif each is not None and kind is not float and kind is not bool:
+            return _repr.repr(args)
+    return repr(args)
+
+
+def _kwargs_repr(kwargs: Mapping[str, Any]) -> str:
+    return _repr.repr(dict(kwargs)) if kwargs else "{}"
 
 
 def origin() -> str:

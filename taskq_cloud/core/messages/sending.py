@@ -177,7 +177,10 @@ class Outbox:
             message = with_reply_to(message, self.replies.reply_to)
         queue = self.priorities.queue_for(queue, message.priority)
         # A pointer's attributes describe how the message came, not how it is sent on.
-        attributes = {name: value for name, value in transport.attributes.items() if name not in POINTER_ATTRIBUTES}
+        given = transport.attributes
+        attributes = (
+            {name: value for name, value in given.items() if name not in POINTER_ATTRIBUTES} if given else given
+        )
         due = late_delivery.due_at(message)
         scheduled_at = self.scheduled_at(queue, due, now)
         largest_bytes = self._largest_bytes(scheduled=scheduled_at is not None) - _attributes_bytes(attributes)
@@ -191,8 +194,9 @@ class Outbox:
             at = math.floor(min(scheduled_at, now + self._kept_seconds(packed, message)))
             schedule = late_delivery.one_off(message, queue, at)
             return Addressed(queue, outgoing, packed.payload, schedule=schedule, call=call)
-        delayed = replace(outgoing, delay_seconds=self._delay_seconds(message, queue, due, now))
-        return Addressed(queue, delayed, packed.payload, call=call)
+        if due is not None:
+            outgoing = replace(outgoing, delay_seconds=self._delay_seconds(message, queue, due, now))
+        return Addressed(queue, outgoing, packed.payload, call=call)
 
     def check_size(self, task: str, addressed: Addressed) -> None:
         """Check a message against the size that the broker takes.
@@ -280,9 +284,9 @@ class Outbox:
         except EncodeError as error:
             raise EncodeError(f"task {message.task}: its arguments are {error}") from error
 
-    def _delay_seconds(self, message: Message, queue: str, due: float | None, now: float) -> float:
+    def _delay_seconds(self, message: Message, queue: str, due: float, now: float) -> float:
         capabilities = self.capabilities
-        delay, longest = 0.0 if due is None else max(0.0, due - now), capabilities.longest_eta(queue)
+        delay, longest = max(0.0, due - now), capabilities.longest_eta(queue)
         if delay > longest:
             beyond = capabilities.beyond_parking
             way_out = f"a longer delay needs {beyond}" if beyond else "choose an earlier time"
@@ -328,12 +332,14 @@ def _outgoing(message: Message, packed: Packed, transport: Transport, attributes
         body=packed.body,
         group=transport.group,
         deduplication=transport.deduplication or f"{message.id}:{message.attempt}",
-        attributes={**attributes, **packed.attributes},
+        attributes={**attributes, **packed.attributes} if packed.attributes else attributes,
         trace_header=transport.trace_header,
     )
 
 
 def _attributes_bytes(attributes: Mapping[str, str]) -> int:
+    if not attributes:
+        return 0
     # A name, a value, and, on SQS, the type: "String" or "Number" (SQS Developer Guide, "quotas-messages").
     return sum(utf8_bytes(name) + utf8_bytes(value) + len("String") for name, value in attributes.items())
 

@@ -84,7 +84,7 @@ class Message:
     id: str
     args: Sequence[Any] = ()
     kwargs: Mapping[str, Any] = field(default_factory=dict)
-    embed: Embed = Embed()
+    embed: Embed = NO_EMBED
     retries: int = 0
     eta: datetime | None = None
     expires: datetime | None = None
