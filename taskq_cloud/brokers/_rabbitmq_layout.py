@@ -47,19 +47,24 @@ def queue_need(options: RabbitMQOptions, queue: str, *, dead: bool = False) -> N
     name = f"queue {queue}"
     if not options.create_missing_queues:
         return name, None, (passive(queue),)
+    return name, None, _declarations(options, queue, dead=dead)
+
+
+def declared_needs(options: RabbitMQOptions, queue: str, *, dead: bool = False) -> list[Need]:
+    """What an operator declares for a queue and its delays, whatever ``create_missing_queues`` is."""
+    own: Need = (f"queue {queue}", None, _declarations(options, queue, dead=dead))
+    return [own] if dead else [own, *delay_needs(options, queue)]
+
+
+def declaration(options: RabbitMQOptions, queue: str, *, dead: bool = False) -> Method:
+    """The method that declares a queue; it is refused if the queue is there with other arguments."""
+    return ("queue.declare", 0, queue, False, True, False, False, False, arguments(options, queue, dead=dead))
+
+
+def _declarations(options: RabbitMQOptions, queue: str, *, dead: bool) -> tuple[Method, ...]:
     exchange: Method = ("exchange.declare", 0, queue, options.exchange_type, False, True, False, False, False, {})
-    declared: Method = (
-        "queue.declare",
-        0,
-        queue,
-        False,
-        True,
-        False,
-        False,
-        False,
-        arguments(options, queue, dead=dead),
-    )
-    return name, None, (exchange, declared, ("queue.bind", 0, queue, queue, queue, False, {}))
+    declared = declaration(options, queue, dead=dead)
+    return exchange, declared, ("queue.bind", 0, queue, queue, queue, False, {})
 
 
 def passive(queue: str) -> Method:

@@ -99,6 +99,11 @@ class PostgreSQLBroker:
         return {self._database.name: self._database.service}
 
     @property
+    def schema(self) -> tuple[str, str]:
+        """What the client needs to create the tables; see ``HasTables.schema``."""
+        return self._schema
+
+    @property
     def script(self) -> str:
         """The statements that create the tables, for a role that may do that; see ``HasTables.script``."""
         return self._schema[1].strip()

@@ -99,6 +99,15 @@ class RabbitMQBroker:
         """RabbitMQ, at the configured servers."""
         return {self._service: self._options.service}
 
+    def declarations(self, queue: str) -> tuple[layout.Method, layout.Method]:
+        """Return the method that asks whether a queue exists, and the method that declares it with its arguments."""
+        return layout.passive(queue), layout.declaration(self._options, queue, dead=_is_dead(queue))
+
+    def provision(self, queue: str) -> Flow[None]:
+        """Create a queue with its exchange and binding, and what messages for it need to be delayed."""
+        needs = layout.declared_needs(self._options, queue, dead=_is_dead(queue))
+        yield from self._call(queue, "ask", needs=needs, methods=[layout.passive(queue)])
+
     def send(self, queue: str, messages: Sequence[Outgoing]) -> Flow[list[Sent | Refused]]:
         """Send messages, up to ``send_batch`` before their confirms are waited for; see ``Broker.send``."""
         answers: list[Sent | Refused] = []

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
+from typing import Final
 
 import click
 
@@ -11,10 +12,13 @@ from taskq_cloud.cli.application import open_app
 from taskq_cloud.cli.options import app_path, common_options
 from taskq_cloud.cli.output import echo, json_text, say
 from taskq_cloud.clients.connections import Connections
-from taskq_cloud.deploy.doctor import observe, observe_google
+from taskq_cloud.deploy.doctor import observe, observe_google, observe_servers
 from taskq_cloud.deploy.doctor.calls import services, uses_no_tls
 from taskq_cloud.deploy.doctor.checks import findings
 from taskq_cloud.deploy.doctor.finding import Finding
+
+OF_SERVICES: Final = ("alarms", "functions", "logs", "roles", "scaling", "services", "undeclared")
+"""The areas that can't be checked where nobody names the cluster of the services."""
 
 
 @click.command("doctor", short_help="Compare a deployment with what the application declares.")
@@ -45,7 +49,7 @@ def command(
 ) -> None:
     """Compare a deployment with what the application declares, and explain each difference.
 
-    Nothing is changed.
+    Nothing is changed, except that a record is written to a result store on a server and removed again.
 
     \b
     Exit codes:
@@ -59,9 +63,16 @@ def command(
         skip = (*skip, "tls")
     if topology.provider == "google" and observe_google.location_of(topology, location) is None:
         say(context, "The worker pools are not checked: name their location with --location.")
+    if topology.server_queues and cluster is None:
+        # Nothing tells whether the application's machines are on AWS at all.
+        say(context, "The services are not checked: name their ECS cluster with --cluster.")
+        skip = (*skip, *OF_SERVICES)
     connections = Connections(services(topology, app.services()))
     try:
-        found = findings(topology, connections.run(observe.everything(topology, cluster, skip, location)))
+        observed = connections.run(observe.everything(topology, cluster, skip, location))
+        if "servers" not in skip:
+            observed = replace(observed, servers=connections.run(observe_servers.servers(topology, app)))
+        found = findings(topology, observed)
     finally:
         connections.close()
     if output_format == "json":

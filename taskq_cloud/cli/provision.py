@@ -11,21 +11,24 @@ from taskq_cloud.clients.connections import Connections
 from taskq_cloud.core.servers.postgresql import HasTables
 from taskq_cloud.deploy.doctor.calls import services
 from taskq_cloud.deploy.provision import Provisioner
+from taskq_cloud.deploy.provision_servers import ServerProvisioner
 from taskq_cloud.errors import ImproperlyConfigured
 
 
-@click.command("provision", short_help="Create queues, tables and buckets in a sandbox or an emulator.")
+@click.command("provision", short_help="Create queues, tables and buckets.")
 @click.option("--dry-run", is_flag=True, help="Print the changes without making them.")
 @click.option("--sql", is_flag=True, help="Print the statements that create the tables in PostgreSQL, and do nothing.")
 @common_options
 @click.pass_context
 def command(context: click.Context, /, dry_run: bool, sql: bool) -> None:
-    """Create or update the queues, tables, buckets and schedule group that the application needs on AWS.
+    """Create or update the queues, tables, buckets and schedule group that the application needs.
 
-    The command is meant for sandboxes and for emulators such as LocalStack. It never deletes anything. Functions,
-    containers and roles are not created: Terraform deploys them.
+    Queues are created on SQS and RabbitMQ, tables in DynamoDB and PostgreSQL. On AWS the command is meant for sandboxes
+    and for emulators such as LocalStack. It never deletes anything. Functions, containers and roles are not created:
+    Terraform deploys them.
 
-    Tables in PostgreSQL are created at their first use. --sql prints the statements for a role that may do that.
+    Workers and callers create queues and tables on servers, too, if they may do that. --sql prints the statements that
+    create tables in PostgreSQL, for a role that may.
     """
     app = open_app(context)
     if sql:
@@ -36,12 +39,19 @@ def command(context: click.Context, /, dry_run: bool, sql: bool) -> None:
         return
     topology = app.topology()
     connections = Connections(services(topology, app.services()))
-    provisioner = Provisioner(topology, dry_run=dry_run)
+    provisioners = (
+        Provisioner(topology, dry_run=dry_run),
+        on_servers := ServerProvisioner(topology, app, dry_run=dry_run),
+    )
     try:
-        connections.run(provisioner.run())
+        for each in provisioners:
+            connections.run(each.run())
     finally:
         connections.close()
-        for change in provisioner.changes:
+        changes = [change for each in provisioners for change in each.changes]
+        for change in changes:
             echo(f"would {change}" if dry_run else change)
-    if not provisioner.changes:
+    for note in on_servers.notes:
+        say(context, note)
+    if not changes:
         say(context, "Everything is there, as the application declares it.")

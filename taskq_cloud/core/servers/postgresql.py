@@ -104,6 +104,11 @@ class HasTables(Protocol):
     """A broker or a store whose tables are created at their first use, if the role of its URL may do that."""
 
     @property
+    def schema(self) -> tuple[str, str]:
+        """The query that tells whether the tables are there, and the statements that create them, for the client."""
+        ...
+
+    @property
     def script(self) -> str:
         """The statements that create the tables. They change nothing that is there."""
         ...

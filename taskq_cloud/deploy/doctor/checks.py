@@ -18,6 +18,7 @@ from taskq_cloud.deploy.doctor import (
     checks_queue,
     checks_role,
     checks_schedule,
+    checks_server,
     checks_service,
     checks_store,
     checks_undeclared,
@@ -30,6 +31,7 @@ from taskq_cloud.deploy.topology.model import Topology
 
 _AREAS: Final[Mapping[str, tuple[Check[Any], ...]]] = {
     "queues": (*checks_queue.CHECKS, *checks_pubsub.CHECKS),
+    "servers": checks_server.CHECKS,
     "undeclared": checks_undeclared.CHECKS,
     "functions": (*checks_function.CHECKS, *checks_mapping.CHECKS),
     "services": (*checks_service.CHECKS, *checks_worker_pool.CHECKS),

@@ -39,6 +39,7 @@ _NO_BUCKET: Final = ("404", "NoSuchBucket")
 _ENCRYPTED: Final = ("ENABLED", "ENABLING", "UPDATING")
 
 SKIPPABLE: Final = (
+    "servers",
     "undeclared",
     "functions",
     "services",

@@ -15,6 +15,7 @@ from taskq_cloud.deploy.doctor.observed_google import (
     ObservedWorkerPool,
 )
 from taskq_cloud.deploy.doctor.observed_monitoring import ObservedAlarm, ObservedAlarmTopic, ObservedLogGroup
+from taskq_cloud.deploy.doctor.observed_servers import ObservedServer
 
 
 @dataclass(frozen=True, slots=True)
@@ -249,6 +250,7 @@ class Observed:
         alarm_topics: ARN -> topic that these alarms are published to.
         log_groups: name -> log group of a function or a service.
         roles: name -> role; a declared role that no service assumes is the policy of its name.
+        servers: ``broker`` and ``results`` -> the server in this use.
         skipped: the areas that were not observed.
     """
 
@@ -272,4 +274,5 @@ class Observed:
     alarm_topics: Mapping[str, ObservedAlarmTopic] = field(default_factory=dict)
     log_groups: Mapping[str, ObservedLogGroup] = field(default_factory=dict)
     roles: Mapping[str, ObservedRole] = field(default_factory=dict)
+    servers: Mapping[str, ObservedServer] = field(default_factory=dict)
     skipped: frozenset[str] = frozenset()

@@ -122,6 +122,16 @@ class PostgreSQLResults(SQLResults):
         """The client of the database."""
         return {self._service_name: self._service}
 
+    @property
+    def schema(self) -> tuple[str, str]:
+        """What the client needs to create the tables; see ``HasTables.schema``."""
+        return _SCHEMA
+
+    @property
+    def script(self) -> str:
+        """The statements that create the tables, for a role that may do that; see ``HasTables.script``."""
+        return _TABLES.strip()
+
     def listen(self, ids: Sequence[str], listener: Listener) -> Flow[bool]:
         """Let a listener hear of the ends of tasks: see ``TellsOfEnds.listen``."""
         topics = {self._topic(each): each for each in ids}

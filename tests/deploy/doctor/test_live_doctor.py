@@ -15,7 +15,7 @@ from uuid import uuid4
 import pytest
 
 from emulators import aws as stacks
-from taskq_cloud.deploy.doctor import checks_access, checks_pubsub, checks_worker_pool
+from taskq_cloud.deploy.doctor import checks_access, checks_pubsub, checks_server, checks_worker_pool
 from taskq_cloud.deploy.doctor.calls import action_of
 from taskq_cloud.deploy.doctor.checks import CHECKS
 from tests.conftest import StackAddress
@@ -354,9 +354,10 @@ def test_planted_faults_are_undone(live: Deployment) -> None:
 def test_every_check_that_aws_can_hold_is_planted_here() -> None:
     of_google = (*checks_pubsub.CHECKS, *checks_pubsub.SCHEDULE_CHECKS, *checks_access.CHECKS)
     on_google = {check.name for check in (*of_google, *checks_worker_pool.CHECKS)}
+    on_servers = {check.name for check in checks_server.CHECKS}
     planted = set().union(*(checks for _, checks, _ in PLANTED))
     not_on_ministack = {"mapping.pollers", "queue.type", "service.scaling"}
-    assert {check.name for check in CHECKS} - on_google - planted == not_on_ministack
+    assert {check.name for check in CHECKS} - on_google - on_servers - planted == not_on_ministack
 
 
 def test_skipped_areas_are_neither_observed_nor_checked(live: Deployment) -> None:
