@@ -12,146 +12,48 @@ import socketserver
 import struct
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from types import TracebackType
 from typing import Any, Final, Self
-from uuid import UUID
 
+from emulators.documents.cassandra_frames import (
+    AUTHENTICATE,
+    AUTHENTICATED,
+    BAD_CREDENTIALS,
+    CONFIGURATION,
+    ERROR,
+    EXISTS,
+    HEADER,
+    INVALID,
+    PREPARED,
+    PROTOCOL,
+    READY,
+    RESULT,
+    SCHEMA_CHANGE,
+    SET_KEYSPACE,
+    SUPPORTED,
+    SYNTAX,
+    UNAUTHORIZED,
+    UNPREPARED,
+    VERSION,
+    VOID,
+    Body,
+    Failure,
+    Refused,
+    columns_of,
+    decoded,
+    error,
+    metadata,
+    options,
+    rows,
+    short_bytes,
+    string,
+)
+from emulators.documents.cassandra_tables import SYSTEM, Cell, Partition, Table
 from emulators.documents.cql import Marker, Statement, SyntaxException, parse
 
-_VERSION: Final = 4
-_HEADER: Final = struct.Struct(">BBhBI")
-_ERROR, _READY, _AUTHENTICATE, _SUPPORTED, _RESULT, _AUTHENTICATED = 0x00, 0x02, 0x03, 0x06, 0x08, 0x10
-_VOID, _ROWS, _SET_KEYSPACE, _PREPARED, _SCHEMA_CHANGE = range(1, 6)
-
-_PROTOCOL: Final = 0x000A
-_BAD_CREDENTIALS: Final = 0x0100
-UNAVAILABLE: Final = 0x1000
-OVERLOADED: Final = 0x1001
-WRITE_TIMEOUT: Final = 0x1100
-READ_TIMEOUT: Final = 0x1200
-_SYNTAX: Final = 0x2000
-UNAUTHORIZED: Final = 0x2100
-INVALID: Final = 0x2200
-_CONFIGURATION: Final = 0x2300
-_EXISTS: Final = 0x2400
-_UNPREPARED: Final = 0x2500
-
-_TYPES: Final = {
-    "text": 0x0D,
-    "blob": 0x03,
-    "timestamp": 0x0B,
-    "boolean": 0x04,
-    "int": 0x09,
-    "uuid": 0x0C,
-    "inet": 0x10,
-}
 _KEYS: Final = ("task_id", "date_done")
-_HOST: Final = UUID("5f0f6cd6-6f3c-4a8e-9d3f-2f6a36f0b8aa")
-_SYSTEM: Final[Mapping[tuple[str, str], Mapping[str, tuple[str, Any]]]] = {
-    ("system", "local"): {
-        "key": ("text", "local"),
-        "cluster_name": ("text", "Test Cluster"),
-        "data_center": ("text", "datacenter1"),
-        "rack": ("text", "rack1"),
-        "release_version": ("text", "4.1.3"),
-        "cql_version": ("text", "3.4.6"),
-        "native_protocol_version": ("text", "4"),
-        "partitioner": ("text", "org.apache.cassandra.dht.Murmur3Partitioner"),
-        "host_id": ("uuid", _HOST.bytes),
-        "schema_version": ("uuid", _HOST.bytes),
-        "rpc_address": ("inet", bytes([127, 0, 0, 1])),
-        "broadcast_address": ("inet", bytes([127, 0, 0, 1])),
-        "listen_address": ("inet", bytes([127, 0, 0, 1])),
-    }
-}
-
-
-@dataclass(frozen=True)
-class Failure:
-    """An error that a statement gets.
-
-    Args:
-        code: the error's code.
-        message: its text.
-        more: what the error's frame has behind the text.
-        carries_out: whether the statement is carried out nevertheless.
-    """
-
-    code: int
-    message: str
-    more: bytes = b""
-    carries_out: bool = False
-
-
-def unavailable() -> Failure:
-    """Too few replicas are up."""
-    return Failure(UNAVAILABLE, "Cannot achieve consistency level LOCAL_QUORUM", struct.pack(">HII", 6, 2, 1))
-
-
-def read_timeout() -> Failure:
-    """Too few replicas have answered a read."""
-    more = struct.pack(">HIIB", 6, 1, 2, 0)
-    return Failure(READ_TIMEOUT, "Operation timed out - received only 1 responses.", more)
-
-
-def write_timeout(kind: str = "CAS", *, carries_out: bool) -> Failure:
-    """Too few replicas have answered a write, which may have been carried out."""
-    more = struct.pack(">HII", 6, 1, 2) + _string(kind)
-    return Failure(WRITE_TIMEOUT, "Operation timed out - received only 1 responses.", more, carries_out)
-
-
-def overloaded() -> Failure:
-    """The node has too many requests."""
-    return Failure(OVERLOADED, "Server is overloaded")
-
-
-class _Refused(Exception):
-    def __init__(self, code: int, message: str, more: bytes = b"") -> None:
-        super().__init__(message)
-        self.failure = Failure(code, message, more)
-
-
-@dataclass
-class _Cell:
-    value: Any
-    expires_at: float | None
-
-
-@dataclass
-class _Partition:
-    static: dict[str, _Cell] = field(default_factory=dict)
-    rows: dict[int, dict[str, _Cell]] = field(default_factory=dict)
-
-
-@dataclass
-class Table:
-    """A table: its columns, and its partitions."""
-
-    types: dict[str, str]
-    static: set[str]
-    partitions: dict[str, _Partition] = field(default_factory=dict)
-
-    def rows(self, key: str) -> list[dict[str, Any]]:
-        """The rows of a partition, from the latest on; a partition without rows shows its static columns."""
-        partition = self.partitions.get(key, _Partition())
-        static = _living(partition.static)
-        rows = [
-            {"task_id": key, "date_done": done, **static, **cells}
-            for done, stored in sorted(partition.rows.items(), reverse=True)
-            if (cells := _living(stored))
-        ]
-        return rows or ([{"task_id": key, **static}] if static else [])
-
-
-def _living(cells: Mapping[str, _Cell]) -> dict[str, Any]:
-    now = time.time()
-    return {
-        name: cell.value
-        for name, cell in cells.items()
-        if cell.value is not None and (cell.expires_at is None or cell.expires_at > now)
-    }
 
 
 @dataclass
@@ -160,13 +62,18 @@ class _Session:
     user: str = ""
 
 
+class _Server(socketserver.ThreadingTCPServer):
+    allow_reuse_address = True
+    daemon_threads = True
+
+
 class Cassandra:
-    """The server, in threads of this process. As a context manager it answers from entry to exit.
+    """The server, in threads of this process, with the keyspace ``celery``. As a context manager it answers from entry to exit.
 
     Args:
         user: the only user; empty: everybody is served.
         password: the user's password.
-        keyspaces: the keyspaces.
+        port: the port; 0: one that is free.
 
     Attributes:
         tables: keyspace and name -> table.
@@ -175,16 +82,17 @@ class Cassandra:
         statements: the statements on tables of results that were carried out; a batch is one.
     """
 
-    def __init__(self, user: str = "", password: str = "", keyspaces: Sequence[str] = ("celery",)) -> None:
+    def __init__(
+        self, user: str = "", password: str = "", keyspaces: Sequence[str] = ("celery",), port: int = 0
+    ) -> None:
         self.tables: dict[tuple[str, str], Table] = {}
         self.failures: list[Failure] = []
         self.read_only = False
         self.statements: list[str] = []
-        self._user, self._password, self._keyspaces = user, password, list(keyspaces)
+        self._user, self._password, self._keyspaces = user, password, ("celery",)
         self._lock = threading.Lock()
         self._prepared: dict[bytes, str] = {}
-        self._server = socketserver.ThreadingTCPServer(("127.0.0.1", 0), self._handler())
-        self._server.daemon_threads = True
+        self._server = _Server(("127.0.0.1", port), self._handler())
 
     @property
     def port(self) -> int:
@@ -220,51 +128,57 @@ class Cassandra:
 
     def _serve(self, connection: socketserver.StreamRequestHandler) -> None:
         session = _Session()
-        while len(head := connection.rfile.read(_HEADER.size)) == _HEADER.size:
-            version, _, stream, opcode, length = _HEADER.unpack(head)
+        while len(head := connection.rfile.read(HEADER.size)) == HEADER.size:
+            version, _, stream, opcode, length = HEADER.unpack(head)
             body = connection.rfile.read(length)
-            if version != _VERSION:
+            if version != VERSION:
                 text = f"Invalid or unsupported protocol version ({version}); supported versions are (3/v3, 4/v4)"
-                answered, content = _ERROR, _error(Failure(_PROTOCOL, text))
+                answered, content = ERROR, error(Failure(PROTOCOL, text))
             else:
                 with self._lock:
                     answered, content = self._answer(opcode, body, session)
-            connection.wfile.write(_HEADER.pack(0x80 | _VERSION, 0, stream, answered, len(content)) + content)
+            connection.wfile.write(HEADER.pack(0x80 | VERSION, 0, stream, answered, len(content)) + content)
 
     def _answer(self, opcode: int, body: bytes, session: _Session) -> tuple[int, bytes]:
-        reader = _Body(body)
-        operations: dict[int, Callable[[_Body, _Session], bytes]] = {
+        reader = Body(body)
+        results: dict[int, Callable[[Body, _Session], bytes]] = {
             0x07: self._query,
             0x09: self._prepare,
             0x0A: self._execute,
             0x0D: self._batch,
         }
         try:
-            match opcode:
-                case 0x01 if self._user:
-                    return _AUTHENTICATE, _string("org.apache.cassandra.auth.PasswordAuthenticator")
-                case 0x05:
-                    return _SUPPORTED, _options({"CQL_VERSION": ["3.4.6"], "COMPRESSION": []})
-                case 0x0F:
-                    _, user, password = (reader.value() or b"").split(b"\0")
-                    if (user.decode(), password.decode()) != (self._user, self._password):
-                        text = f"Provided username {user.decode()} and/or password are incorrect"
-                        raise _Refused(_BAD_CREDENTIALS, text)
-                    return _AUTHENTICATED, struct.pack(">i", -1)
-                case _ if opcode in operations:
-                    return _RESULT, operations[opcode](reader, session)
-            return _READY, b""
-        except _Refused as error:
-            return _ERROR, _error(error.failure)
-        except SyntaxException as error:
-            return _ERROR, _error(Failure(_SYNTAX, f"line 1:0 {error}"))
+            if opcode in results:
+                return RESULT, results[opcode](reader, session)
+            return self._connecting(opcode, reader)
+        except Refused as refusal:
+            return ERROR, error(refusal.failure)
+        except SyntaxException as refusal:
+            return ERROR, error(Failure(SYNTAX, f"line 1:0 {refusal}"))
 
-    def _query(self, reader: _Body, session: _Session) -> bytes:
+    def _connecting(self, opcode: int, reader: Body) -> tuple[int, bytes]:
+        match opcode:
+            case 0x01 if self._user:
+                return AUTHENTICATE, string("org.apache.cassandra.auth.PasswordAuthenticator")
+            case 0x05:
+                return SUPPORTED, options({"CQL_VERSION": ["3.4.6"], "COMPRESSION": []})
+            case 0x0F:
+                return self._authenticated(reader)
+        return READY, b""
+
+    def _authenticated(self, reader: Body) -> tuple[int, bytes]:
+        _, user, password = (reader.value() or b"").split(b"\0")
+        if (user.decode(), password.decode()) != (self._user, self._password):
+            text = f"Provided username {user.decode()} and/or password are incorrect"
+            raise Refused(BAD_CREDENTIALS, text)
+        return AUTHENTICATED, struct.pack(">i", -1)
+
+    def _query(self, reader: Body, session: _Session) -> bytes:
         text = reader.long_string()
         statement = parse(text)
         return self._carried_out([text], [self._bound(statement, reader.parameters(), session)], session)
 
-    def _prepare(self, reader: _Body, session: _Session) -> bytes:
+    def _prepare(self, reader: Body, session: _Session) -> bytes:
         text = reader.long_string()
         statement = parse(text)
         types = {**self._types(statement, session), "[ttl]": "int"}
@@ -273,17 +187,17 @@ class Cassandra:
         columns = [(name, types[name]) for name in statement.bound]
         keys = [number for number, name in enumerate(statement.bound) if name == "task_id"][:1]
         markers = struct.pack(f">III{len(keys)}H", 1, len(columns), len(keys), *keys)
-        markers += _string("celery") + _string(statement.table[1]) + _columns(columns)
+        markers += string("celery") + string(statement.table[1]) + columns_of(columns)
         result = struct.pack(">II", 4, 0)
         if statement.kind == "select":
-            result = _metadata([(name, types[name]) for name in statement.columns], statement.table)
-        return struct.pack(">I", _PREPARED) + _short_bytes(number) + markers + result
+            result = metadata([(name, types[name]) for name in statement.columns], statement.table)
+        return struct.pack(">I", PREPARED) + short_bytes(number) + markers + result
 
-    def _execute(self, reader: _Body, session: _Session) -> bytes:
+    def _execute(self, reader: Body, session: _Session) -> bytes:
         text = self._text(reader.short_bytes())
         return self._carried_out([text], [self._bound(parse(text), reader.parameters(), session)], session)
 
-    def _batch(self, reader: _Body, session: _Session) -> bytes:
+    def _batch(self, reader: Body, session: _Session) -> bytes:
         reader.byte()
         texts, statements = list[str](), list[Statement]()
         for _ in range(reader.short()):
@@ -295,15 +209,15 @@ class Cassandra:
 
     def _text(self, number: bytes) -> str:
         if number not in self._prepared:
-            raise _Refused(_UNPREPARED, "Prepared query not found", _short_bytes(number))
+            raise Refused(UNPREPARED, "Prepared query not found", short_bytes(number))
         return self._prepared[number]
 
     def _table(self, statement: Statement, session: _Session) -> Table:
         keyspace, name = statement.table[0] or session.keyspace, statement.table[1]
         if keyspace not in self._keyspaces:
-            raise _Refused(INVALID, f"keyspace {keyspace} does not exist")
+            raise Refused(INVALID, f"keyspace {keyspace} does not exist")
         if (keyspace, name) not in self.tables:
-            raise _Refused(INVALID, f"table {name} does not exist")
+            raise Refused(INVALID, f"table {name} does not exist")
         return self.tables[keyspace, name]
 
     def _types(self, statement: Statement, session: _Session) -> dict[str, str]:
@@ -312,14 +226,14 @@ class Cassandra:
         types = self._table(statement, session).types
         for name in [*statement.columns, *statement.values, *statement.where, *statement.conditions]:
             if name not in types:
-                raise _Refused(INVALID, f"Undefined column name {name} in table {'.'.join(statement.table)}")
+                raise Refused(INVALID, f"Undefined column name {name} in table {'.'.join(statement.table)}")
         return types
 
     def _bound(self, statement: Statement, values: Sequence[bytes | None], session: _Session) -> Statement:
         if not values:
             return statement
         types = {**self._types(statement, session), "[ttl]": "int"}
-        bound = [_decoded(types[name], value) for name, value in zip(statement.bound, values, strict=True)]
+        bound = [decoded(types[name], value) for name, value in zip(statement.bound, values, strict=True)]
 
         def filled(term: Any) -> Any:
             return bound[term.number] if isinstance(term, Marker) else term
@@ -337,36 +251,36 @@ class Cassandra:
             return self._system(first)
         if self.read_only and first.kind != "select":
             right = {"create": "CREATE", "alter": "ALTER"}.get(first.kind, "MODIFY")
-            raise _Refused(UNAUTHORIZED, f"User {self._user} has no {right} permission on <keyspace celery> or parents")
+            raise Refused(UNAUTHORIZED, f"User {self._user} has no {right} permission on <keyspace celery> or parents")
         failure = self.failures.pop(0) if self.failures else None
         if failure is not None and not failure.carries_out:
-            raise _Refused(failure.code, failure.message, failure.more)
+            raise Refused(failure.code, failure.message, failure.more)
         self.statements.append("; ".join(texts))
         answer = self._changed(statements, session)
         if failure is not None:
-            raise _Refused(failure.code, failure.message, failure.more)
+            raise Refused(failure.code, failure.message, failure.more)
         return answer
 
     def _use(self, statement: Statement, session: _Session) -> bytes:
         if statement.table[0] not in self._keyspaces:
-            raise _Refused(INVALID, f"Keyspace '{statement.table[0]}' does not exist")
+            raise Refused(INVALID, f"Keyspace '{statement.table[0]}' does not exist")
         session.keyspace = statement.table[0]
-        return struct.pack(">I", _SET_KEYSPACE) + _string(session.keyspace)
+        return struct.pack(">I", SET_KEYSPACE) + string(session.keyspace)
 
     def _system(self, statement: Statement) -> bytes:
         where = statement.where
-        if statement.table in _SYSTEM:
-            row = _SYSTEM[statement.table]
+        if statement.table in SYSTEM:
+            row = SYSTEM[statement.table]
             columns = [(name, row[name][0]) for name in statement.columns or row]
-            return _rows(columns, [{name: row[name][1] for name, _ in columns}], statement.table)
+            return rows(columns, [{name: row[name][1] for name, _ in columns}], statement.table)
         columns = [(name, "text") for name in statement.columns or ("key",)]
-        rows = list[dict[str, Any]]()
+        found = list[dict[str, Any]]()
         if statement.table == ("system_schema", "keyspaces") and statement.columns:
-            rows = [{"keyspace_name": each} for each in self._keyspaces if where.get("keyspace_name", each) == each]
+            found = [{"keyspace_name": each} for each in self._keyspaces if where.get("keyspace_name", each) == each]
         if statement.table == ("system_schema", "columns") and statement.columns:
             table = self.tables.get((where["keyspace_name"], where["table_name"]))
-            rows = [{"column_name": each} for each in (table.types if table else ())]
-        return _rows(columns, rows, statement.table)
+            found = [{"column_name": each} for each in (table.types if table else ())]
+        return rows(columns, found, statement.table)
 
     def _changed(self, statements: Sequence[Statement], session: _Session) -> bytes:
         first = statements[0]
@@ -376,15 +290,15 @@ class Cassandra:
             case "select":
                 table = self._table(first, session)
                 self._types(first, session)
-                rows = table.rows(first.where["task_id"])[: first.limit]
-                return _rows([(name, table.types[name]) for name in first.columns], rows, first.table)
+                found = table.rows(first.where["task_id"])[: first.limit]
+                return rows([(name, table.types[name]) for name in first.columns], found, first.table)
         conditions = [each for each in statements if each.conditions]
         refused = next((each for each in conditions if not self._holds(each, session)), None)
         if refused is None:
             for each in statements:
                 self._write(each, session)
         if not conditions:
-            return struct.pack(">I", _VOID)
+            return struct.pack(">I", VOID)
         return self._decision(conditions[0], session, applied=refused is None)
 
     def _holds(self, statement: Statement, session: _Session) -> bool:
@@ -395,13 +309,14 @@ class Cassandra:
         return next(iter(self._table(statement, session).rows(statement.where["task_id"])), {})
 
     def _decision(self, statement: Statement, session: _Session, *, applied: bool) -> bytes:
-        columns, row = [("[applied]", "boolean")], {"[applied]": applied}
+        columns = [("[applied]", "boolean")]
+        row: dict[str, Any] = {"[applied]": applied}
         current = self._current(statement, session)
         if not applied and current:
             types = self._table(statement, session).types
             columns += [(name, types[name]) for name in statement.conditions]
             row |= {name: current.get(name) for name in statement.conditions}
-        return _rows(columns, [row], statement.table)
+        return rows(columns, [row], statement.table)
 
     def _write(self, statement: Statement, session: _Session) -> None:
         table = self._table(statement, session)
@@ -409,7 +324,7 @@ class Cassandra:
         if statement.kind == "delete":
             table.partitions.pop(keys["task_id"], None)
             return
-        partition = table.partitions.setdefault(keys["task_id"], _Partition())
+        partition = table.partitions.setdefault(keys["task_id"], Partition())
         expires_at = time.time() + statement.ttl if statement.ttl else None
         for name, value in statement.values.items():
             if name in _KEYS:
@@ -419,119 +334,27 @@ class Cassandra:
             else:
                 done = keys["date_done"]
                 cells = partition.rows.setdefault(done if isinstance(done, int) else 0, {})
-            cells[name] = _Cell(value, expires_at)
+            cells[name] = Cell(value, expires_at)
 
     def _define(self, statement: Statement, session: _Session) -> bytes:
         keyspace, name = statement.table[0] or session.keyspace, statement.table[1]
         if keyspace not in self._keyspaces:
-            raise _Refused(_CONFIGURATION, f"Keyspace '{keyspace}' doesn't exist")
+            raise Refused(CONFIGURATION, f"Keyspace '{keyspace}' doesn't exist")
         table = self.tables.get((keyspace, name))
         if statement.kind == "create":
             if table is not None and statement.if_not_exists:
-                return struct.pack(">I", _VOID)
+                return struct.pack(">I", VOID)
             if table is not None:
                 text = f"Object {keyspace}.{name} already exists"
-                raise _Refused(_EXISTS, text, _string(keyspace) + _string(name))
+                raise Refused(EXISTS, text, string(keyspace) + string(name))
             self.tables[keyspace, name] = Table(statement.types, statement.static)
         else:
             if table is None:
-                raise _Refused(INVALID, f"Table '{keyspace}.{name}' doesn't exist")
+                raise Refused(INVALID, f"Table '{keyspace}.{name}' doesn't exist")
             for column in statement.columns:
                 if column in table.types:
-                    raise _Refused(INVALID, f"Column with name '{column}' already exists")
+                    raise Refused(INVALID, f"Column with name '{column}' already exists")
             table.types |= statement.types
             table.static |= statement.static
         kind = "CREATED" if statement.kind == "create" else "UPDATED"
-        return struct.pack(">I", _SCHEMA_CHANGE) + b"".join(map(_string, (kind, "TABLE", keyspace, name)))
-
-
-class _Body:
-    """Reads the parts of a frame's body."""
-
-    def __init__(self, content: bytes) -> None:
-        self._content = content
-        self._place = 0
-
-    def take(self, length: int) -> bytes:
-        self._place += length
-        return self._content[self._place - length : self._place]
-
-    def byte(self) -> int:
-        return self.take(1)[0]
-
-    def short(self) -> int:
-        return int.from_bytes(self.take(2), "big")
-
-    def value(self) -> bytes | None:
-        length = int.from_bytes(self.take(4), "big", signed=True)
-        return None if length < 0 else self.take(length)
-
-    def short_bytes(self) -> bytes:
-        return self.take(self.short())
-
-    def long_string(self) -> str:
-        return (self.value() or b"").decode()
-
-    def parameters(self) -> list[bytes | None]:
-        """The values of a query."""
-        self.short()
-        flags = self.byte()
-        return [self.value() for _ in range(self.short())] if flags & 1 else []
-
-
-def _string(text: str) -> bytes:
-    return _short_bytes(text.encode())
-
-
-def _short_bytes(content: bytes) -> bytes:
-    return struct.pack(">H", len(content)) + content
-
-
-def _options(options: Mapping[str, Sequence[str]]) -> bytes:
-    content = struct.pack(">H", len(options))
-    for name, values in options.items():
-        content += _string(name) + struct.pack(">H", len(values)) + b"".join(map(_string, values))
-    return content
-
-
-def _error(failure: Failure) -> bytes:
-    return struct.pack(">I", failure.code) + _string(failure.message) + failure.more
-
-
-def _columns(columns: Sequence[tuple[str, str]]) -> bytes:
-    return b"".join(_string(name) + struct.pack(">H", _TYPES[kind]) for name, kind in columns)
-
-
-def _metadata(columns: Sequence[tuple[str, str]], table: tuple[str, str]) -> bytes:
-    return struct.pack(">II", 1, len(columns)) + _string(table[0] or "celery") + _string(table[1]) + _columns(columns)
-
-
-def _rows(columns: Sequence[tuple[str, str]], rows: Sequence[Mapping[str, Any]], table: tuple[str, str]) -> bytes:
-    content = struct.pack(">I", _ROWS) + _metadata(columns, table) + struct.pack(">I", len(rows))
-    return content + b"".join(_encoded(kind, row.get(name)) for row in rows for name, kind in columns)
-
-
-def _encoded(kind: str, value: Any) -> bytes:
-    match value:
-        case None:
-            return struct.pack(">i", -1)
-        case bool():
-            content = bytes([value])
-        case int():
-            content = struct.pack(">q" if kind == "timestamp" else ">i", value)
-        case str():
-            content = value.encode()
-        case _:
-            content = value
-    return struct.pack(">i", len(content)) + content
-
-
-def _decoded(kind: str, value: bytes | None) -> Any:
-    if value is None:
-        return None
-    match kind:
-        case "text":
-            return value.decode()
-        case "timestamp" | "int":
-            return int.from_bytes(value, "big", signed=True)
-    return value
+        return struct.pack(">I", SCHEMA_CHANGE) + b"".join(map(string, (kind, "TABLE", keyspace, name)))

@@ -49,6 +49,7 @@ TEMPORARY_FAILURE: Final = 0x86
 
 _FEATURES: Final = frozenset({0x03, 0x04, 0x07, 0x08, 0x0B, 0x12})
 """TCP_NODELAY, MUTATION_SEQNO, XERROR, SELECT_BUCKET, JSON and COLLECTIONS."""
+_ERRORS: Final = b'{"version":1,"revision":1,"errors":{}}'
 _LARGEST_BYTES: Final = 20 * 1024 * 1024
 _THIRTY_DAYS: Final = 30 * 86_400
 _ITERATIONS: Final = 1_000
@@ -183,27 +184,37 @@ class Couchbase:
     def _answer(self, request: _Request, login: _Login) -> _Answer | None:
         if request.opcode not in _BEFORE_LOGIN and not login.done:
             return _Answer(ACCESS_DENIED)
-        match request.opcode:
-            case 0x1F:
-                asked = {each for (each,) in struct.iter_unpack(">H", request.value)}
-                login.collections = 0x12 in asked
-                return _Answer(value=b"".join(struct.pack(">H", each) for each in sorted(asked & _FEATURES)))
-            case 0x20:
-                return _Answer(value=" ".join(_SCRAM).encode())
-            case 0x21:
-                return self._authenticate(request, login)
-            case 0x22 if login.continues is not None:
-                return login.continues(request.value)
-            case 0xFE:
-                return _Answer(value=b'{"version":1,"revision":1,"errors":{}}', datatype=_JSON)
-            case 0x89:
-                login.in_bucket = request.key.decode() == self.bucket
-                return _Answer(OK if login.in_bucket else ACCESS_DENIED)
-            case 0xB5:
-                return _Answer(value=json.dumps(self._config(in_bucket=login.in_bucket)).encode(), datatype=_JSON)
-            case opcode if opcode in (GET, SET, ADD, REPLACE, DELETE) and login.in_bucket:
-                return self._carry_out(request, login)
-        return _Answer(_UNKNOWN_COMMAND)
+        if request.opcode in (GET, SET, ADD, REPLACE, DELETE) and login.in_bucket:
+            return self._carry_out(request, login)
+        operations: dict[int, Callable[[_Request, _Login], _Answer]] = {
+            _HELLO: self._agree,
+            _LIST_MECHANISMS: lambda _request, _login: _Answer(value=" ".join(_SCRAM).encode()),
+            _AUTHENTICATE: self._authenticate,
+            _CONTINUE: self._continue,
+            _ERROR_MAP: lambda _request, _login: _Answer(value=_ERRORS, datatype=_JSON),
+            _SELECT_BUCKET: self._select,
+            _CLUSTER_CONFIG: self._configure,
+        }
+        carry_out = operations.get(request.opcode)
+        return _Answer(_UNKNOWN_COMMAND) if carry_out is None else carry_out(request, login)
+
+    @staticmethod
+    def _agree(request: _Request, login: _Login) -> _Answer:
+        asked = {each for (each,) in struct.iter_unpack(">H", request.value)}
+        login.collections = 0x12 in asked
+        return _Answer(value=b"".join(struct.pack(">H", each) for each in sorted(asked & _FEATURES)))
+
+    @staticmethod
+    def _continue(request: _Request, login: _Login) -> _Answer:
+        return _Answer(AUTHENTICATION_FAILED) if login.continues is None else login.continues(request.value)
+
+    def _select(self, request: _Request, login: _Login) -> _Answer:
+        login.in_bucket = request.key.decode() == self.bucket
+        return _Answer(OK if login.in_bucket else NOT_FOUND)
+
+    def _configure(self, request: _Request, login: _Login) -> _Answer:
+        config = json.dumps(self._config(in_bucket=login.in_bucket)).encode()
+        return _Answer(value=config, datatype=_JSON)
 
     def _carry_out(self, request: _Request, login: _Login) -> _Answer | None:
         writes = request.opcode != GET
@@ -224,22 +235,27 @@ class Couchbase:
         if stored is not None and 0 < stored.expires_at <= time.time():
             del self.documents[key]
             stored = None
-        if request.opcode == ADD and stored is not None:
-            return _Answer(EXISTS)
-        if request.opcode in (GET, REPLACE, DELETE) and stored is None:
-            return _Answer(NOT_FOUND)
-        if stored is not None and request.opcode == GET:
-            return _Answer(value=stored.value, extras=struct.pack(">I", stored.flags), cas=stored.cas)
-        if request.cas and stored is not None and request.cas != stored.cas:
-            return _Answer(EXISTS)
-        if request.opcode == DELETE:
-            del self.documents[key]
-            return self._written(self._next_cas())
-        if len(request.value) > _LARGEST_BYTES:
-            return _Answer(TOO_BIG)
+        refused = self._refused(request, stored)
+        if refused is not None:
+            return _Answer(refused)
+        match request.opcode:
+            case 0x00 if stored is not None:
+                return _Answer(value=stored.value, extras=struct.pack(">I", stored.flags), cas=stored.cas)
+            case 0x04:
+                del self.documents[key]
+                return self._written(self._next_cas())
         flags, expiry = struct.unpack(">II", request.extras)
         expires_at = expiry + int(time.time()) if 0 < expiry <= _THIRTY_DAYS else expiry
         return self._written(self._put(key, request.value, flags, expires_at))
+
+    @staticmethod
+    def _refused(request: _Request, stored: _Document | None) -> int | None:
+        """Why an operation on a document can't be carried out."""
+        if stored is None and request.opcode in (GET, REPLACE, DELETE):
+            return NOT_FOUND
+        if stored is not None and (request.opcode == ADD or request.cas not in (0, stored.cas)):
+            return EXISTS
+        return TOO_BIG if len(request.value) > _LARGEST_BYTES else None
 
     def _put(self, key: str, value: bytes, flags: int, expires_at: int) -> int:
         cas = self._next_cas()

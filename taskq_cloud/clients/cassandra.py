@@ -1,14 +1,14 @@
 """The client of Cassandra, by cassandra-driver: statements on one table, as many at once as a call has.
 
-==========  =========================  ==================================================================================
-operation   parameters                 answer
-==========  =========================  ==================================================================================
-``read``    statements, consistency    for each statement its rows, as dicts
-``write``   the same, and              the rows of the statement, or of the batch if there are several: a condition's
-            serial_consistency         decision is ``[applied]``
-``create``  create, columns            (nothing); ``create`` is the statement that creates the table, and ``columns`` are
-                                       the definitions of the columns that are added to a table which lacks them
-==========  =========================  ==================================================================================
+==========  =======================  ============================================================================
+operation   parameters               answer
+==========  =======================  ============================================================================
+``read``    statements, consistency  for each statement its rows, as dicts
+``write``   the same, and            the rows of the statement, or of the batch if there are several: a condition's
+            serial_consistency       decision is ``[applied]``
+``create``  create, columns          (nothing); ``create`` is the statement that creates the table, and ``columns``
+                                     are the definitions of the columns that are added to a table without them
+==========  =======================  ============================================================================
 
 A statement is its text with ``?`` for each value, and the values. Every call also has ``keyspace`` and ``table``. A
 missing keyspace or table, or one without our columns, is the code ``KeyspaceNotFound`` or ``TableNotFound``: the schema
@@ -22,32 +22,26 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import ssl
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any, Final
 
-from taskq_cloud.clients.base import MALFORMED, SDK, AsyncSDKClient, Operation, SDKClient, shortest
+from taskq_cloud.clients.base import MALFORMED, SDK, AsyncSDKClient, Operation, SDKClient
+from taskq_cloud.clients.cassandra_settings import arguments_of, level_of
 from taskq_cloud.core.flows import Call, CallError, Trouble
 from taskq_cloud.errors import ImproperlyConfigured, MissingExtra
 
 try:
     import cassandra as sdk
-    from cassandra import auth, connection, policies, protocol
-    from cassandra.cluster import EXEC_PROFILE_DEFAULT, Cluster, ExecutionProfile, NoHostAvailable
-    from cassandra.query import BatchStatement, BatchType, dict_factory
+    from cassandra import connection, protocol
+    from cassandra.cluster import Cluster, NoHostAvailable
+    from cassandra.query import BatchStatement, BatchType
 except ImportError as error:
     raise MissingExtra("Cassandra", "cassandra") from error
-
-CONNECT_TIMEOUT_SECONDS: Final = 5.0
-ANSWER_TIMEOUT_SECONDS: Final = 10.0
 
 KEYSPACE_NOT_FOUND: Final = "KeyspaceNotFound"
 TABLE_NOT_FOUND: Final = "TableNotFound"
 
-_PROTOCOL: Final = 4
-"""The version of the protocol that every server since Cassandra 2.2 speaks; the driver would try higher ones first, on
-one connection each."""
 _FAILURES: Final = (sdk.DriverException, NoHostAvailable, connection.ConnectionException, protocol.ErrorMessage)
 _TRANSIENT: Final = (
     sdk.Unavailable,
@@ -86,7 +80,7 @@ async def open_async_client(service: str, options: Mapping[str, Any]) -> AsyncCa
     return AsyncCassandraClient(cluster, cluster.close)
 
 
-class _NotFoundError(sdk.DriverException):
+class _NotFoundError(Exception):
     """A keyspace or a table that is missing.
 
     Args:
@@ -113,7 +107,7 @@ class _Cluster:
         self._session: Any = None
         self._prepared: dict[str, Any] = {}
         try:
-            self._arguments = _arguments(options)
+            self._arguments = arguments_of(options)
         except MALFORMED as error:
             raise ImproperlyConfigured(f"{service}: an option can't be read: {error}") from error
 
@@ -134,14 +128,14 @@ class _Cluster:
     def start(self, call: Call) -> list[Any]:
         """Start the statements of a call, and return their futures."""
         given = call.parameters
-        level = _level(given["consistency"])
+        level = level_of(given["consistency"])
         bound = []
         for text, values in given["statements"]:
             statement = self._prepared[text].bind(values)
             statement.consistency_level = level
             bound.append(statement)
         if call.operation == "write":
-            serial = _level(given["serial_consistency"])
+            serial = level_of(given["serial_consistency"])
             if bound[1:]:
                 # The statements are of one partition, whose writes are atomic without a log of the batch.
                 batch = BatchStatement(BatchType.UNLOGGED, consistency_level=level, serial_consistency_level=serial)
@@ -210,53 +204,6 @@ class _Cluster:
         keyspace = call.parameters["keyspace"]
         if not list(session.execute(_KEYSPACES, (keyspace,))):
             raise _NotFoundError(KEYSPACE_NOT_FOUND, f"keyspace {keyspace} does not exist")
-
-
-def _arguments(options: Mapping[str, Any]) -> dict[str, Any]:
-    """The arguments of the driver's ``Cluster``."""
-    more = dict(options.get("options") or {})
-    answer = shortest(ANSWER_TIMEOUT_SECONDS, options, parts=2)
-    profile = ExecutionProfile(
-        load_balancing_policy=more.pop("load_balancing_policy", None)
-        or policies.TokenAwarePolicy(policies.DCAwareRoundRobinPolicy()),
-        retry_policy=more.pop("default_retry_policy", None) or policies.FallthroughRetryPolicy(),
-        request_timeout=answer,
-        row_factory=dict_factory,
-    )
-    arguments: dict[str, Any] = {
-        "execution_profiles": {EXEC_PROFILE_DEFAULT: profile},
-        "protocol_version": _PROTOCOL,
-        "connect_timeout": shortest(CONNECT_TIMEOUT_SECONDS, options, parts=2),
-        "control_connection_timeout": answer,
-        # The descriptions of all tables of the cluster, which each process would read when it connects.
-        "schema_metadata_enabled": False,
-        "auth_provider": _provider(options),
-    }
-    if options.get("bundle"):
-        arguments["cloud"] = {"secure_connect_bundle": options["bundle"]}
-    else:
-        arguments |= {"contact_points": list(options["hosts"]), "port": options["port"]}
-        if options.get("tls"):
-            context = ssl.create_default_context(cafile=options.get("ca_file") or None)
-            if not options.get("verify", True):
-                context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
-            arguments["ssl_context"] = context
-    return arguments | more
-
-
-def _provider(options: Mapping[str, Any]) -> Any:
-    name = options.get("auth_provider")
-    if name:
-        kind = getattr(auth, name, None)
-        if kind is None:
-            raise ValueError(f"cassandra.auth has no class {name!r}")
-        return kind(**(options.get("auth_kwargs") or {}))
-    return auth.PlainTextAuthProvider(options["user"], options["password"]) if options.get("user") else None
-
-
-def _level(name: str) -> int:
-    level: int = sdk.ConsistencyLevel.name_to_value[name]
-    return level
 
 
 def _qualified(parameters: Mapping[str, Any]) -> str:
@@ -357,7 +304,7 @@ def _call_error(call: Call, error: Exception) -> CallError:
     return CallError(call, name, said, Trouble.TRANSIENT if isinstance(cause, _TRANSIENT) else Trouble.REFUSED)
 
 
-_CASSANDRA: Final = SDK(operation=_operation, failures=_FAILURES, call_error=_call_error)
+_CASSANDRA: Final = SDK(operation=_operation, failures=(*_FAILURES, _NotFoundError), call_error=_call_error)
 
 
 class CassandraClient(SDKClient):

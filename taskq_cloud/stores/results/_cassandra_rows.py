@@ -11,6 +11,8 @@ are shared by the rows of a task, and which Celery passes over:
 ==============  ===========================================================================================
 """
 
+# ruff: noqa: S608 - the values that are inserted into these statements are names of tables and columns
+
 from __future__ import annotations
 
 import calendar
@@ -32,19 +34,40 @@ OURS: Final = (("taskq_tag", "text static"), ("taskq", "text static"))
 COLUMNS: Final = ("status", "result", "traceback", "children", "date_done", "taskq_tag", "taskq")
 """The columns that are read."""
 
+_INSERTED: Final = "(task_id, status, result, traceback, children, date_done)"
 
-def creation(name: str) -> str:
-    """The statement that creates the table.
+
+@dataclass(frozen=True, slots=True)
+class Statements:
+    """The statements on one table, with ``?`` for each value.
 
     Args:
-        name: the table with its keyspace, as CQL writes it.
+        select: reads the latest row of a task.
+        update: writes our columns over the version that was read.
+        insert: adds a row.
+        delete: removes a partition.
+        create: creates the table.
     """
-    columns = "".join(f", {column} {kind}" for column, kind in OURS)
-    return (
-        f"CREATE TABLE IF NOT EXISTS {name} (task_id text, status text, result blob, date_done timestamp, "
-        f"traceback blob, children blob{columns}, PRIMARY KEY ((task_id), date_done)) "
-        "WITH CLUSTERING ORDER BY (date_done DESC)"
-    )
+
+    select: str
+    update: str
+    insert: str
+    delete: str
+    create: str
+
+    @classmethod
+    def of(cls, table: str) -> Statements:
+        """The statements on a table, whose name is as CQL writes it, with the keyspace."""
+        ours = ", ".join(f"{column} {kind}" for column, kind in OURS)
+        return cls(
+            f"SELECT {', '.join(COLUMNS)} FROM {table} WHERE task_id = ? LIMIT 1",
+            f"UPDATE {table} USING TTL ? SET taskq_tag = ?, taskq = ? WHERE task_id = ? IF taskq_tag = ?",
+            f"INSERT INTO {table} {_INSERTED} VALUES (?, ?, ?, ?, ?, ?) USING TTL ?",
+            f"DELETE FROM {table} WHERE task_id = ?",
+            f"CREATE TABLE IF NOT EXISTS {table} (task_id text, status text, result blob, date_done timestamp, "
+            f"traceback blob, children blob, {ours}, PRIMARY KEY ((task_id), date_done)) "
+            "WITH CLUSTERING ORDER BY (date_done DESC)",
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,10 +104,11 @@ def object_of(task_id: str, row: Mapping[str, Any]) -> StoredObject:
     done_ms = _milliseconds(row["date_done"])
     version = str(Version(row["taskq_tag"], done_ms))
     ours: Mapping[str, Any] = json.loads(row["taskq"]) if row["taskq"] else {}
-    if "body" in ours:
-        return StoredObject(ours["body"].encode(), ours["meta"], version, ours["expires_at"])
-    if ours and ours["done_ms"] == done_ms:
-        body = f"{ours['head']}{(row['result'] or b'').decode()}{ours['tail']}"
+    if ours and ours.get("done_ms", done_ms) == done_ms:  # else Celery has added a row since
+        if "body" in ours:
+            body = ours["body"]
+        else:
+            body = f"{ours['head']}{row['result'].decode()}{ours['tail']}"
         return StoredObject(body.encode(), ours["meta"], version, ours["expires_at"])
     return StoredObject(_celerys(task_id, row), {}, version)
 
@@ -103,6 +127,7 @@ def values_of(new: StoredObject, done_ms: int) -> tuple[str, dict[str, Any] | No
     text = new.body.decode()
     if not new.metadata:
         return json.dumps({**ours, "body": text}), None
+    ours["done_ms"] = done_ms
     try:
         found: Mapping[str, Any] = result_document.decode(text)
     except DecodeError:  # another program's payload is kept as it is
@@ -111,7 +136,7 @@ def values_of(new: StoredObject, done_ms: int) -> tuple[str, dict[str, Any] | No
     state = found.get("status")
     head = f'{{"status":{serializers.dumps(state)},"result":'
     if text.startswith(f"{head}{result}"):
-        ours |= {"done_ms": done_ms, "head": head, "tail": text[len(head) + len(result) :]}
+        ours |= {"head": head, "tail": text[len(head) + len(result) :]}
     else:
         ours["body"] = text
     row = {

@@ -14,7 +14,6 @@ import math
 import re
 import time
 from collections.abc import Callable, Mapping, Sequence
-from collections.abc import Collection as Keys
 from secrets import token_hex
 from typing import Any, ClassVar, Final
 from urllib.parse import SplitResult, unquote
@@ -244,24 +243,15 @@ class _Table:
             "serial_consistency": levels.get("serial_consistency", _SERIAL),
         }
         self._entry_ttl, self._clock = entry_ttl, clock
-        self._name = f'"{keyspace}".{table}'
-        create = rows.creation(self._name)
-        self.errors = StoreErrors(f"Cassandra table {keyspace}.{table} ({place})", create, _KINDS, _NEEDS)
-        self._select = f"SELECT {', '.join(rows.COLUMNS)} FROM {self._name} WHERE task_id = ? LIMIT 1"
-        self._update = (
-            f"UPDATE {self._name} USING TTL ? SET taskq_tag = ?, taskq = ? WHERE task_id = ? IF taskq_tag = ?"
-        )
-        self._insert = (
-            f"INSERT INTO {self._name} (task_id, status, result, traceback, children, date_done) "
-            "VALUES (?, ?, ?, ?, ?, ?) USING TTL ?"
-        )
-        self._delete = f"DELETE FROM {self._name} WHERE task_id = ?"
+        self._statements = rows.Statements.of(f'"{keyspace}".{table}')
+        name = f"Cassandra table {keyspace}.{table} ({place})"
+        self.errors = StoreErrors(name, self._statements.create, _KINDS, _NEEDS)
 
     def creation(self) -> Sequence[Call]:
-        return [self._call("create", create=rows.creation(self._name))]
+        return [self._call("create", create=self._statements.create)]
 
     def get(self, keys: Sequence[str]) -> Call:
-        return self._call("read", statements=[(self._select, (key,)) for key in keys], **self._reads)
+        return self._call("read", statements=[(self._statements.select, (key,)) for key in keys], **self._reads)
 
     def found(self, keys: Sequence[str], answer: Any) -> Mapping[str, StoredObject]:
         return {key: rows.object_of(key, each[0]) for key, each in zip(keys, answer, strict=True) if each}
@@ -273,10 +263,12 @@ class _Table:
         done_ms = max(int(self._clock() * 1000), version.done_ms + 1)
         ours, row = rows.values_of(write.new, done_ms)
         ttl = self._ttl(write.new)
-        statements = [(self._update, (ttl, token_hex(8), ours, write.key, version.tag))]
+        statements: list[tuple[str, tuple[Any, ...]]] = [
+            (self._statements.update, (ttl, token_hex(8), ours, write.key, version.tag))
+        ]
         if row is not None:
             values = (row["status"], row["result"], row["traceback"], row["children"], row["date_done"])
-            statements.append((self._insert, (write.key, *values, ttl)))
+            statements.append((self._statements.insert, (write.key, *values, ttl)))
         return self._call("write", statements=statements, **self._writes)
 
     def outcomes(self, call: Call, answer: Any) -> Sequence[Any]:
@@ -288,7 +280,7 @@ class _Table:
         return [CallError(call, _CHANGED, "the partition has changed", Trouble.REFUSED)]
 
     def delete(self, found: Mapping[str, StoredObject | None]) -> Call:
-        return self._call("write", statements=[(self._delete, (key,)) for key in found], **self._writes)
+        return self._call("write", statements=[(self._statements.delete, (key,)) for key in found], **self._writes)
 
     def _ttl(self, new: StoredObject) -> int:
         """How long the cells live, in seconds; 0: for ever."""

@@ -9,8 +9,7 @@ import pytest
 from emulators.documents import Couchbase
 from taskq_cloud.stores.results.couchbase import CouchbaseResults, CouchbaseServers
 from taskq_cloud.testing.clock import FakeClock
-from taskq_cloud.testing.contracts.result_store import ResultStoreContract, a_record
-from taskq_cloud.testing.driving import Drive, driving
+from taskq_cloud.testing.contracts.result_store import ResultStoreContract
 
 pytestmark = pytest.mark.slow
 
