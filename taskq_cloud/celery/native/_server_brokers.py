@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any, Final
 from urllib.parse import urlencode, urlsplit
 
+from taskq_cloud.celery.native._server_queues import queue_options
 from taskq_cloud.errors import ImproperlyConfigured
 
 REDIS: Final = frozenset({"redis", "rediss", "redis+socket", "sentinel"})
@@ -63,7 +64,7 @@ def server_options(conf: Any, broker: str) -> dict[str, Any]:
 
 
 def _rabbitmq_options(conf: Any) -> dict[str, Any]:
-    found: dict[str, Any] = {}
+    found = queue_options(conf)
     tls = conf.get("broker_use_ssl")
     if isinstance(tls, Mapping):
         found["ssl"] = {name.removeprefix("ssl_"): value for name, value in tls.items()}
@@ -71,7 +72,6 @@ def _rabbitmq_options(conf: Any) -> dict[str, Any]:
         "broker_heartbeat": "heartbeat",
         "broker_login_method": "login_method",
         "broker_native_delayed_delivery_queue_type": "delayed_delivery_queue_type",
-        "task_default_queue_type": "queue_type",
         "task_queue_max_priority": "max_priority",
     }
     for name, option in names.items():

@@ -131,7 +131,7 @@ TASKS: Final[Mapping[str, Setting]] = {
     "task_track_started": native("The state STARTED is stored before each run.", "task_track_started"),
     **each(
         "task_create_missing_queue_type task_create_missing_queue_exchange_type task_default_queue_type",
-        ignored("Queues are created by the deployment, not by callers and workers; RabbitMQ's types don't apply."),
+        native("The types of queues and exchanges on RabbitMQ: classic or quorum. Other brokers have no types."),
     ),
     "task_default_delivery_mode": ignored("Every broker except memory:// keeps messages on disk.", 2, "persistent"),
     **each(
@@ -233,7 +233,7 @@ WORKERS: Final[Mapping[str, Setting]] = {
     "worker_enable_soft_shutdown_on_idle": ignored("An idle worker stops at once, and nothing is lost by it."),
     **each(
         "worker_enable_prefetch_count_reduction worker_detect_quorum_queues",
-        ignored("The setting concerns connections to RabbitMQ."),
+        ignored("Workers take from RabbitMQ what their pool has room for, whatever the type of the queue."),
     ),
 }
 

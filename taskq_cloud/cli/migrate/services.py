@@ -28,8 +28,8 @@ _NO_CHORDS: Final = (
 _STORES: Final[Mapping[str, str]] = {
     **dict.fromkeys(("redis", "rediss", "redis+socket", "sentinel", "db", "django-db", "mongodb"), _OWN_CHORDS),
     "rpc": (
-        "A result is sent to the process that has called the task, and to no other: chords, once tasks and rate limits "
-        "are errors, and a revoked task runs: docs/rabbitmq.md#results-as-replies."
+        "A result goes over RabbitMQ to the process that has called the task, and to no other. Chords, once tasks and "
+        "rate limits are errors, revoked tasks run, and another broker is an error: docs/rabbitmq.md#results-as-replies."
     ),
     "memcached": (
         "A server of memcached forgets results, and the members of chords that have ended, when it is full or "

@@ -18,6 +18,7 @@ from taskq_cloud.brokers.registry import BROKERS
 from taskq_cloud.celery.app.defaults import DEFAULTS
 from taskq_cloud.celery.app.utils import detect_settings
 from taskq_cloud.celery.backends.base import DisabledBackend
+from taskq_cloud.celery.messaging import Exchange, Queue
 from taskq_cloud.celery.native import settings
 from taskq_cloud.celery.native._setting_kinds import Kind
 from taskq_cloud.celery.native._settings_table import SETTINGS
@@ -308,10 +309,42 @@ _CELERYS_LAYOUT = {"layout": "celery"}
                 "broker_url": "amqp://h",
                 "broker_heartbeat": 30,
                 "broker_login_method": "AMQPLAIN",
-                "task_default_queue_type": "quorum",
+                "task_create_missing_queue_type": "quorum",
             },
             "amqp://h",
             {"heartbeat": 30, "login_method": "PLAIN", "queue_type": "quorum"},
+        ),
+        (
+            {"broker_url": "amqp://h", "task_default_queue": "work", "task_default_queue_type": "quorum"},
+            "amqp://h",
+            {"queue_type": "classic", "queue_arguments": {"work": {"x-queue-type": "quorum"}}},
+        ),
+        (
+            {
+                "broker_url": "amqp://h",
+                "task_queues": [
+                    Queue("a", Exchange("a", "topic"), max_priority=5, message_ttl=1.5),
+                    Queue("b", Exchange("all", "direct"), queue_arguments={"x-queue-type": "quorum"}),
+                ],
+            },
+            "amqp://h",
+            {
+                "exchange_type": "topic",
+                "queue_arguments": {
+                    "a": {"x-max-priority": 5, "x-message-ttl": 1500},
+                    "b": {"x-queue-type": "quorum"},
+                },
+            },
+        ),
+        (
+            {
+                "broker_url": "amqp://h",
+                "task_queues": {
+                    "a": {"exchange": "a", "exchange_type": "topic", "queue_arguments": {"x-max-length": 9}}
+                },
+            },
+            "amqp://h",
+            {"exchange_type": "topic", "queue_arguments": {"a": {"x-max-length": 9}}},
         ),
         ({"broker_url": "postgresql://h/shop"}, "postgresql://h/shop", {}),
     ],
@@ -476,7 +509,7 @@ def test_setting_that_would_lose_messages_or_results_is_refused(given: dict[str,
 def test_result_backend_is_native(given: dict[str, Any], url: str) -> None:
     assert made(**given)["results"] == url
     if not url.startswith("azureblob"):
-        STORES.open(url, {})
+        STORES.open(url, {"broker_url": "amqp://h"} if url.startswith("rpc") else {})
 
 
 def test_connection_string_of_azure_may_be_that_of_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:

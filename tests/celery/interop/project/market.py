@@ -17,6 +17,7 @@ app.conf.update(
     broker_transport_options=json.loads(os.environ["INTEROP_OPTIONS"]),
     broker_connection_retry_on_startup=True,
     result_backend=os.environ["INTEROP_RESULTS"],
+    task_queues=json.loads(os.environ["INTEROP_QUEUES"]),
     worker_prefetch_multiplier=1,
     worker_hijack_root_logger=False,
 )
