@@ -134,7 +134,9 @@ def publish(
     """
     if not confirm:
         if session.unconfirmed is None:
-            session.unconfirmed = Publishing(session, confirms=False)
+            opened = Publishing(session, confirms=False)
+            yield from answer(session.opening(opened.channel), seconds)
+            session.unconfirmed = opened
         unconfirmed: list[str] = session.unconfirmed.send(messages).answers
         return unconfirmed
     if session.publishing is None:

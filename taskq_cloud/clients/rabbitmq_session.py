@@ -135,6 +135,8 @@ class Session:
         self.publishing: Publishing | None = None
         self.unconfirmed: Publishing | None = None
         self.consumptions: dict[str, Consumption] = {}
+        self.put_back: Callable[[Consumption, Sequence[Any]], object] | None = None
+        """Publishes messages that nobody has taken once more, and settles them; None: they are given back."""
         self._by_channel: dict[int, Consumption] = {}
         self._reader = FrameReader()
         self._waiting: dict[int, deque[Waiting]] = {0: deque()}
@@ -192,6 +194,10 @@ class Session:
         self._waiting[self._channels] = deque()
         self.ask(self._channels, "channel.open", "")
         return self._channels
+
+    def opening(self, channel: int) -> Waiting:
+        """The server's answer to the opening of a channel that was opened just now."""
+        return self._waiting[channel][0]
 
     def open_for(self, consumption: Consumption) -> int:
         """Open the channel of a consumption, which is given the channel's deliveries."""

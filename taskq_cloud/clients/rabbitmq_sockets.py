@@ -6,10 +6,13 @@ is gone. A connection that was closed meanwhile is noticed before it is used.
 
 from __future__ import annotations
 
+import atexit
+import os
 import select
 import socket
 import threading
 import time
+import weakref
 from typing import Any, TypeVar
 
 from taskq_cloud.clients.rabbitmq_session import LostError, Session, Steps, Waiting
@@ -34,6 +37,7 @@ class SocketConnection:
         self.session = Session(settings, lingers=False)
         self._changed = threading.Condition()
         self._reading = False
+        self._closes_at_exit = False
         self._heard_at = time.monotonic()
         self._socket: Any = socket.create_connection((settings.host, settings.port), settings.connect_seconds)
         try:
@@ -57,6 +61,8 @@ class SocketConnection:
                     waiting, seconds = steps.send(self._wait(waiting, seconds))
             except StopIteration as stop:
                 self._flush()
+                if self.session.unconfirmed is not None and not self._closes_at_exit:
+                    self._close_at_exit()
                 result: T = stop.value
                 return result
             except LostError as error:
@@ -79,13 +85,30 @@ class SocketConnection:
 
     def close(self) -> None:
         """Say goodbye and close the socket."""
+        session = self.session
+        seconds = _CLOSE_SECONDS if session.unconfirmed is None else session.settings.answer_seconds
         try:
-            self.run(self.session.close_connection(_CLOSE_SECONDS))
+            self.run(session.close_connection(seconds))
         except (LostError, OSError):
             pass
         finally:
             self.session.fail(LostError("the connection is closed"))
             self._socket.close()
+
+    def _close_at_exit(self) -> None:
+        """Say goodbye when the process ends: RabbitMQ drops messages that it hasn't read when a connection breaks.
+
+        The server has taken all messages once it answers. A message that it has confirmed needs no such answer.
+        """
+        self._closes_at_exit = True
+        reference, process_id = weakref.ref(self), os.getpid()
+
+        def close() -> None:
+            connection = reference()
+            if connection is not None and os.getpid() == process_id:  # a forked child has the same socket
+                connection.close()
+
+        atexit.register(close)
 
     def _wait(self, waiting: Waiting, seconds: float) -> bool:
         """Wait for an answer: one of the waiting threads reads, and wakes the others."""

@@ -5,12 +5,14 @@ from __future__ import annotations
 import json
 import os
 import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
+import psutil
 import pytest
 
 from emulators.ports import free_port
@@ -22,6 +24,7 @@ from taskq_cloud.core.flows import Call, Flow
 from taskq_cloud.core.model.message import Acknowledge, Outgoing, Refused, Sent
 from taskq_cloud.core.ports import Broker
 from taskq_cloud.errors import AccessDenied, OperationalError, QueueNotFound, Unreachable
+from taskq_cloud.testing.contracts.receiving import take
 from taskq_cloud.testing.driving import Drive, driving
 from taskq_cloud.testing.waiting import until
 from tests.servers import require_server
@@ -74,15 +77,16 @@ def unused_port() -> int:
     return free_port()
 
 
-def control(strict: Emulator, folder: Path, *command: str) -> None:
-    """Tell the server something by its own tool."""
+def control(strict: Emulator, folder: Path, *command: str) -> str:
+    """Tell the server something by its own tool, and return what that says."""
     environment = {
         **os.environ,
         "HOME": str(folder),
         "ERL_EPMD_PORT": (folder / "epmd_port").read_text(),
         "RABBITMQ_NODENAME": f"taskq{strict.port}@localhost",
     }
-    subprocess.run(["/usr/lib/rabbitmq/bin/rabbitmqctl", *command], env=environment, check=True, capture_output=True)
+    program = ["/usr/lib/rabbitmq/bin/rabbitmqctl", "--quiet", *command]
+    return subprocess.run(program, env=environment, check=True, capture_output=True, text=True).stdout
 
 
 def at(strict: Emulator, user: str = "guest:guest", path: str = "", **options: Any) -> Broker:
@@ -191,3 +195,36 @@ def test_alarm_is_an_error_in_time(strict: Emulator, folder: Path, colour: str) 
         finally:
             control(strict, folder, "set_vm_memory_high_watermark", "0.6")
         assert isinstance(run(broker.send("orders", [Outgoing(body="x")]))[0], Sent)
+
+        def has_two_connections() -> bool:
+            return len(control(strict, folder, "list_connections", "pid", "--no-table-headers").split()) == 2
+
+        until(has_two_connections, "the end of the connection that was blocked")
+
+
+_SENDS_AND_ENDS = """
+import os, signal, subprocess, sys
+from taskq_cloud import TaskQ
+
+url, queue, server = sys.argv[1:]
+app = TaskQ("shop", broker=url, task_default_queue=queue)
+app.send_task("noop", [0])
+os.kill(int(server), signal.SIGSTOP)
+for number in range(1, 200):
+    app.send_task("noop", [number])
+subprocess.Popen(["sh", "-c", f"sleep 0.5; kill -CONT {server}"])
+"""
+
+
+def test_messages_without_confirms_arrive_though_a_slow_servers_caller_ends(strict: Emulator) -> None:
+    queue = f"work-{uuid4().hex[:12]}"
+    (process_id,) = {
+        each.pid
+        for each in psutil.net_connections("tcp")
+        if each.laddr.port == strict.port and each.status == psutil.CONN_LISTEN and each.pid
+    }
+    command = [sys.executable, "-c", _SENDS_AND_ENDS, f"{strict.url}//?confirm_publish=false", queue, str(process_id)]
+    subprocess.run(command, check=True, timeout=60)
+    broker = broker_from_url(strict.url, {})
+    with driving("sync", broker.services) as run:
+        assert len(take(run, broker, queue, 200)) == 200

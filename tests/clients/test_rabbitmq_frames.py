@@ -220,10 +220,12 @@ def test_confirms_answer_for_the_messages_they_name() -> None:
 def test_channel_without_confirms_asks_for_no_answers_and_declares_a_lost_queue_anew() -> None:
     session = Session(SETTINGS, lingers=True)
     steps = publish(session, [("", "q", {"message_id": "m"}, b"body")], 1, confirm=False)
+    next(steps)
+    assert session.out == [frames.method(1, "channel.open", "")]
+    session.feed(frames.method(1, "channel.open-ok", b""))
     with pytest.raises(StopIteration) as ended:
-        next(steps)
+        steps.send(True)
     assert ended.value.value == [ACCEPTED]
-    assert frames.method(1, "channel.open", "") in session.out
     assert frames.method(1, "confirm.select", frames.OFF) not in session.out
     session.declared.add("q")
     returned = frames.method(1, "basic.return", 312, "NO_ROUTE", "", "q")
