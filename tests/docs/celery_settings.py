@@ -31,15 +31,28 @@ _TAIL: Final = """## Brokers
 |---|---|
 | `sqs://` | [Amazon SQS](sqs.md). Region and credentials come from the environment, a profile or a role |
 | `gcpubsub://projects/<project>` or `pubsub://<project>` | [Google Pub/Sub](pubsub.md) |
+| `redis://`, `rediss://`, `redis+socket://`, `sentinel://` | [Redis](redis.md#celerys-layout), in Celery's layout. `broker_transport_options = {"layout": "taskq"}` chooses this package's own |
+| `amqp://`, `amqps://`, `pyamqp://`, `librabbitmq://` | [RabbitMQ](rabbitmq.md), with the queues as Celery declares them |
+| `postgresql://host/database` | [PostgreSQL](postgresql.md), which Celery doesn't have |
 | `sqlite:///path` | a [file](sqlite.md) on one machine; the default is a file in `./.taskq` |
 | `memory://` | the memory of one process, for tests |
 
-Other brokers raise `ImproperlyConfigured` when the application is first used, and so does a list of several URLs.
+Several URLs of Redis or of RabbitMQ, separated by `;` or in a list, are servers that stand in for each other. Other brokers, and several URLs of
+another broker, raise `ImproperlyConfigured` when the application is first used.
 
 ## Result backends
 
 | `result_backend` | result store |
 |---|---|
+| `redis://`, `rediss://`, `redis+socket://`, `sentinel://`, or `redis` with the settings `redis_...` | [Redis](redis-results.md) |
+| `rpc://` | [messages to the caller](rabbitmq.md#results-as-replies), over a broker on RabbitMQ |
+| `db+postgresql://`, `db+mysql://`, `db+sqlite:///`, or `database` with the settings `database_...` | a database, [in Celery's tables](sql-results.md#celerys-tables) |
+| `postgresql://host/database` | [PostgreSQL](sql-results.md#postgresql), in tables of this package |
+| `django-db`, `django-cache` | the tables of django-celery-results, and [Django's cache](sql-results.md#djangos-stores) |
+| `cache+memcached://`, `memcached://` | [memcached](key-value-results.md) |
+| `file:///path`, `filesystem:///path` | [files](key-value-results.md) in a folder |
+| `mongodb://`, `elasticsearch://`, `couchdb://`, `cosmosdbsql://`, `arangodb://`, `riak://` | [document databases](document-results.md) |
+| `couchbase://`, `cassandra://` | [Couchbase and Cassandra](key-value-results.md) |
 | `dynamodb://@<region>/<table>` | DynamoDB, with the keys of Celery's items (`key_format=celery`) |
 | `s3://<bucket>/<prefix>`, or `s3` with the settings `s3_...` | Amazon S3 |
 | `gs://<bucket>/<prefix>`, or `gs` with the settings `gcs_...` | Google Cloud Storage |

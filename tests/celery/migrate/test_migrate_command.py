@@ -224,7 +224,7 @@ def test_settings_are_found_where_projects_have_them(tmp_path: Path, migrate: Mi
 NOTES = {
     "broker_url = 'redis://x'": ("Celery's layout", "appendonly"),
     "broker_url = 'amqps://x'": ("task_default_queue_type", ".fifo"),
-    "result_backend = 'rpc://'": ("chords", "docs/rabbitmq.md#results-as-replies"),
+    "result_backend = 'rpc://'": ("Chords", "docs/rabbitmq.md#results-as-replies"),
     "result_backend = 'redis://x'": ("taskq+", "docs/migrating-from-celery.md#workflows"),
     "broker_transport_options = {'socket_timeout': 3, 'max_retries': 1, 'sep': ':'}": (
         "max_retries, socket_timeout have no effect",
