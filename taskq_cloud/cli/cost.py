@@ -15,6 +15,7 @@ from taskq_cloud.deploy.costs import report
 from taskq_cloud.deploy.costs.load import Load
 from taskq_cloud.deploy.costs.model import usage
 from taskq_cloud.deploy.costs.prices import OWN_LIST, read_prices, regions_of
+from taskq_cloud.deploy.costs.servers import server_work
 from taskq_cloud.deploy.costs.serving import of_application, read_tasks
 
 _DEFAULTS: Final = Load()
@@ -84,7 +85,8 @@ def command(
     """Estimate what a number of tasks per day costs at list prices: messages, results, functions, containers.
 
     The application says which tasks run in functions and which in containers, how large these are, and where results
-    are stored. The options describe an average task. docs/cost.md lists what is counted, and what isn't.
+    are stored. A server such as Redis is paid by the hour: its work is counted, and has no price here. The options
+    describe an average task. docs/cost.md lists what is counted, and what isn't.
     """
     load = Load(**averages)
     tasks = read_tasks(tasks_per_day)
@@ -103,4 +105,4 @@ def command(
     served = of_application(topology, app.conf, tasks)
     costs = report.price(usage(served, load), prices, free_tier=free_tier)
     write = report.as_json if output_format == "json" else report.as_text
-    echo(write(costs, prices, served.tasks))
+    echo(write(costs, prices, served.tasks, server_work(served, load)))

@@ -11,8 +11,9 @@ from taskq_cloud.errors import ImproperlyConfigured
 LARGEST_BATCH: Final = 10
 """The most messages in one request of SQS."""
 
-BrokerName: TypeAlias = Literal["sqs", "pubsub"]
-StoreName: TypeAlias = Literal["dynamodb", "s3", "gs", "disabled"]
+BrokerName: TypeAlias = Literal["sqs", "pubsub", "server"]
+StoreName: TypeAlias = Literal["dynamodb", "s3", "gs", "disabled", "server"]
+"""A store whose requests have prices, no store, or a server, which is paid by the hour."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -126,6 +127,9 @@ class Served:
         track_workflows: whether a workflow's shape is stored when it is sent.
         wait_seconds: how long a worker's receive waits for a message.
         lease_seconds: how long a worker's lease of a message lasts.
+        broker_server: the server of the messages in words, if the broker is one.
+        results_server: the server of the results in words, if the store is one.
+        results_seconds: how long results are kept; None: for ever.
     """
 
     broker: BrokerName
@@ -138,6 +142,9 @@ class Served:
     track_workflows: bool = True
     wait_seconds: float = 10.0
     lease_seconds: float = 60.0
+    broker_server: str | None = None
+    results_server: str | None = None
+    results_seconds: float | None = None
 
     @property
     def tasks(self) -> float:

@@ -74,7 +74,7 @@ def _sum_by_name(items: Iterator[CostItem]) -> list[CostItem]:
 
 
 @dataclass(frozen=True, slots=True)
-class _Messages:
+class Messages:
     """The messages of a queue, a day."""
 
     called: float
@@ -86,10 +86,12 @@ class _Messages:
 
     @property
     def all(self) -> float:
+        """All messages."""
         return self.called + self.followed + self.scheduled
 
 
-def _messages(served: Served, load: Load, tasks: float) -> _Messages:
+def messages_of(served: Served, load: Load, tasks: float) -> Messages:
+    """Return the messages of a queue with this many tasks."""
     late = tasks * load.eta_share if load.eta_seconds > HOP_SECONDS and served.broker == "sqs" else 0.0
     pages = math.ceil(load.chord_size / FAN_OUT_MEMBERS) if load.chord_size > FAN_OUT_MEMBERS else 0
     bodies = _chords(load, tasks)
@@ -100,8 +102,8 @@ def _messages(served: Served, load: Load, tasks: float) -> _Messages:
         called = tasks - bodies
     if served.scheduler:
         # The scheduler sends the message early, and a worker sends it on with the remaining time as its delay.
-        return _Messages(called - late, followed + late, late)
-    return _Messages(called, followed + late * (math.ceil(load.eta_seconds / HOP_SECONDS) - 1), 0.0)
+        return Messages(called - late, followed + late, late)
+    return Messages(called, followed + late * (math.ceil(load.eta_seconds / HOP_SECONDS) - 1), 0.0)
 
 
 def _chords(load: Load, tasks: float) -> float:
@@ -109,17 +111,18 @@ def _chords(load: Load, tasks: float) -> float:
     return tasks / (load.chord_size + 1) if load.chord_size else 0.0
 
 
-def _message_bytes(load: Load) -> float:
+def message_bytes(load: Load) -> float:
+    """Return the size of a task's message; large arguments are stored elsewhere."""
     whole = ENVELOPE_BYTES + load.payload_bytes
     return ENVELOPE_BYTES if whole > LARGEST_MESSAGE_BYTES else whole
 
 
 def _of_queue(served: Served, load: Load, queue: QueueLoad) -> Iterator[CostItem]:
-    messages = _messages(served, load, queue.tasks)
+    messages = messages_of(served, load, queue.tasks)
     runs = queue.tasks * (1 + load.retries)
     if served.broker == "pubsub":
         yield from _on_pubsub(load, messages.all)
-    else:
+    elif served.broker == "sqs":
         yield from _on_sqs(served, load, queue, messages)
     if messages.scheduled:
         yield CostItem("schedules that fire", messages.scheduled, messages.scheduled, "scheduler_fire")
@@ -129,8 +132,8 @@ def _of_queue(served: Served, load: Load, queue: QueueLoad) -> Iterator[CostItem
         yield CostItem("Lambda GB-seconds", 0, runs * load.run_seconds * queue.memory_mb / 1024, "lambda_gb_second")
 
 
-def _on_sqs(served: Served, load: Load, queue: QueueLoad, messages: _Messages) -> Iterator[CostItem]:
-    size, batch = _message_bytes(load), load.messages_per_request
+def _on_sqs(served: Served, load: Load, queue: QueueLoad, messages: Messages) -> Iterator[CostItem]:
+    size, batch = message_bytes(load), load.messages_per_request
 
     def item(name: str, calls: float, chunks: int = 1) -> CostItem:
         return CostItem(f"{_sqs(queue)} {name}", calls, calls * chunks, _sqs_price(queue))
@@ -161,7 +164,7 @@ def _chunks(size: float) -> int:
 
 
 def _on_pubsub(load: Load, messages: float) -> Iterator[CostItem]:
-    size = _message_bytes(load)
+    size = message_bytes(load)
     for name, batch in (("published", load.send_batch), ("delivered", load.messages_per_request)):
         billed = max(LEAST_BILLED_BYTES, size * batch)
         yield CostItem(f"Pub/Sub GiB {name}", messages / batch, messages / batch * billed / 2**30, "pubsub_gib")
@@ -173,15 +176,21 @@ def _of_store(served: Served, load: Load) -> Iterator[CostItem]:
         put, get = _object_prices(served)
         yield CostItem("payloads written", tasks, tasks, put)
         yield CostItem("payloads read", tasks * (1 + load.retries), tasks * (1 + load.retries), get)
-    if served.store == "disabled" or not (served.stores_results or load.chord_size):
+    if served.store in ("disabled", "server") or not (served.stores_results or load.chord_size):
         return
-    states = tasks * (1 + load.retries * (2 if served.track_started else 1) + served.track_started)
-    # Callers read results; before a run, workers look up retries, tasks with an eta and bodies of chords.
-    reads = tasks * (load.reads + load.retries + load.eta_share) + _chords(load, tasks)
+    states, reads = records_of(served, load)
     if served.store == "dynamodb":
         yield from _on_dynamodb(served, load, states, reads)
     else:
         yield from _on_objects(served, load, states, reads)
+
+
+def records_of(served: Served, load: Load) -> tuple[float, float]:
+    """Return how many records of tasks are written and read."""
+    tasks = served.tasks
+    states = tasks * (1 + load.retries * (2 if served.track_started else 1) + served.track_started)
+    # Callers read results; before a run, workers look up retries, tasks with an eta and bodies of chords.
+    return states, tasks * (load.reads + load.retries + load.eta_share) + _chords(load, tasks)
 
 
 def _on_dynamodb(served: Served, load: Load, states: float, reads: float) -> Iterator[CostItem]:
@@ -265,7 +274,7 @@ def _of_containers(served: Served, load: Load, service: Containers) -> Iterator[
     yield CostItem("Fargate vCPU-hours", 0, hours * service.cpu_units / 1024, "fargate_cpu_hour")
     yield CostItem("Fargate GB-hours", 0, hours * service.memory_mb / 1024, "fargate_gb_hour")
     idle_hours = hours - busy_hours if load.idle_hours is None else service.minimum * load.idle_hours
-    if served.wait_seconds > 0:
+    if served.wait_seconds > 0 and served.broker == "sqs":
         for queue in served.queues:
             if queue.name in service.queues:
                 polls = idle_hours * 3600 / served.wait_seconds

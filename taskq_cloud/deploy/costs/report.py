@@ -5,10 +5,11 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 
 from taskq_cloud.deploy.costs.model import CostItem
 from taskq_cloud.deploy.costs.prices import PriceList
+from taskq_cloud.deploy.costs.servers import ServerWork, as_sentences
 
 DAYS: Final = 30
 """The days of a month."""
@@ -50,13 +51,14 @@ def price(items: Sequence[CostItem], prices: PriceList, *, free_tier: bool) -> l
     return priced
 
 
-def as_json(costs: Sequence[PricedItem], prices: PriceList, tasks: float) -> str:
+def as_json(costs: Sequence[PricedItem], prices: PriceList, tasks: float, servers: Sequence[ServerWork] = ()) -> str:
     """Write a JSON object: the price list's name and date, one object for each item, and the sums.
 
     Args:
         costs: the priced items.
         prices: the price list.
         tasks: tasks a day.
+        servers: the work of servers, which have no price here.
     """
     rows = [
         {
@@ -72,10 +74,11 @@ def as_json(costs: Sequence[PricedItem], prices: PriceList, tasks: float) -> str
     total = sum(cost.month_usd for cost in costs)
     head = {"prices": prices.source, "date": prices.date, "region": prices.region, "tasks_per_day": tasks}
     sums = {"usd_per_month": round(total, 6), "usd_per_million_tasks": _per_million(total, tasks)}
-    return json.dumps({**head, "lines": rows, **sums}, indent=2)
+    hourly = {"servers": [_rounded(each) for each in servers]} if servers else {}
+    return json.dumps({**head, "lines": rows, **sums, **hourly}, indent=2)
 
 
-def as_text(costs: Sequence[PricedItem], prices: PriceList, tasks: float) -> str:
+def as_text(costs: Sequence[PricedItem], prices: PriceList, tasks: float, servers: Sequence[ServerWork] = ()) -> str:
     """Write a table of the items, the most expensive first; the arguments are those of ``as_json``."""
     rows = [("", "a day", "a task", "$ for", "$ a month")]
     for cost in sorted(costs, key=lambda cost: -cost.month_usd):
@@ -89,7 +92,18 @@ def as_text(costs: Sequence[PricedItem], prices: PriceList, tasks: float) -> str
     per_million = _per_million(total, tasks)
     if per_million is not None:
         tail.insert(0, f"{_usd(per_million)} $ per million tasks.")
+    tail += as_sentences(servers, tasks)
     return "\n".join([*_aligned(rows), "", *tail])
+
+
+def _rounded(work: ServerWork) -> dict[str, Any]:
+    return {
+        "what": work.use,
+        "server": work.server,
+        "requests_per_day": round(work.requests, 6),
+        "bytes_per_day": round(work.request_bytes),
+        "kept_bytes": None if work.held_bytes is None else round(work.held_bytes),
+    }
 
 
 def _aligned(rows: Sequence[Sequence[str]]) -> list[str]:

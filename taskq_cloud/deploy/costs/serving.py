@@ -11,7 +11,7 @@ from taskq_cloud.deploy.topology.model import Topology
 from taskq_cloud.errors import ImproperlyConfigured
 from taskq_cloud.settings import Settings
 
-_STORES: Final = get_args(StoreName)
+_STORES: Final = tuple(name for name in get_args(StoreName) if name != "server")
 
 
 def read_tasks(given: tuple[str, ...]) -> dict[str | None, float]:
@@ -50,9 +50,10 @@ def of_application(topology: Topology, settings: Settings, tasks: Mapping[str | 
     Raises:
         ImproperlyConfigured: the application has no such queue, or a result store whose prices are unknown.
     """
+    broker, results = _server_of(topology, "broker"), _server_of(topology, "results")
     return Served(
-        broker="pubsub" if topology.provider == "google" else "sqs",
-        store=_store(settings),
+        broker="server" if broker else "pubsub" if topology.provider == "google" else "sqs",
+        store="server" if results else _store(settings),
         queues=_queue_loads(topology, tasks),
         services=_containers(topology, settings),
         scheduler=topology.schedule_group is not None,
@@ -61,7 +62,18 @@ def of_application(topology: Topology, settings: Settings, tasks: Mapping[str | 
         track_workflows=settings.task_track_workflows,
         wait_seconds=settings.wait_time_seconds,
         lease_seconds=settings.visibility_timeout,
+        broker_server=broker,
+        results_server=results,
+        results_seconds=settings.policy(0).result_expires,
     )
+
+
+def _server_of(topology: Topology, role: str) -> str | None:
+    """Return the server in one of its uses in words; None: no server is used so."""
+    for server in topology.servers:
+        if any(use.role == role for use in server.uses):
+            return f"{server.kind} at {', '.join(f'{each.host}:{each.port}' for each in server.addresses)}"
+    return None
 
 
 def _store(settings: Settings) -> StoreName:
@@ -111,6 +123,7 @@ def _spread(topology: Topology, tasks: Mapping[str | None, float]) -> dict[str, 
     """Return the tasks a day of every queue; a queue without tasks is included, because it is polled."""
     every = {each.queue: each.tasks for each in topology.queues}
     every |= {each.queue: each.tasks for each in topology.subscriptions}
+    every |= {each.queue: each.tasks for each in topology.server_queues}
     unknown = sorted(str(name) for name in tasks.keys() - every.keys() - {None})
     if unknown:
         raise ImproperlyConfigured(
