@@ -68,7 +68,9 @@ class _Server(socketserver.ThreadingTCPServer):
 
 
 class Cassandra:
-    """The server, in threads of this process, with the keyspace ``celery``. As a context manager it answers from entry to exit.
+    """The server, in threads of this process, with the keyspace ``celery``.
+
+    As a context manager it answers from entry to exit.
 
     Args:
         user: the only user; empty: everybody is served.

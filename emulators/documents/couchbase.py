@@ -210,7 +210,7 @@ class Couchbase:
 
     def _select(self, request: _Request, login: _Login) -> _Answer:
         login.in_bucket = request.key.decode() == self.bucket
-        return _Answer(OK if login.in_bucket else NOT_FOUND)
+        return _Answer(OK if login.in_bucket else ACCESS_DENIED)
 
     def _configure(self, request: _Request, login: _Login) -> _Answer:
         config = json.dumps(self._config(in_bucket=login.in_bucket)).encode()

@@ -105,11 +105,8 @@ def object_of(task_id: str, row: Mapping[str, Any]) -> StoredObject:
     version = str(Version(row["taskq_tag"], done_ms))
     ours: Mapping[str, Any] = json.loads(row["taskq"]) if row["taskq"] else {}
     if ours and ours.get("done_ms", done_ms) == done_ms:  # else Celery has added a row since
-        if "body" in ours:
-            body = ours["body"]
-        else:
-            body = f"{ours['head']}{row['result'].decode()}{ours['tail']}"
-        return StoredObject(body.encode(), ours["meta"], version, ours["expires_at"])
+        parts = (ours["body"],) if "body" in ours else (ours["head"], row["result"].decode(), ours["tail"])
+        return StoredObject("".join(parts).encode(), ours["meta"], version, ours["expires_at"])
     return StoredObject(_celerys(task_id, row), {}, version)
 
 
