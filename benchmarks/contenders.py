@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Final, TypedDict
 
@@ -21,9 +21,10 @@ class Contender:
         package: the package, whose version the page names.
         app: the application in ``apps``.
         worker: the command of the worker.
-        broker: where its messages go: ``sqs``, ``redis``, ``sqlite`` or ``memory``.
+        broker: where its messages go: ``sqs``, ``redis``, ``rabbitmq``, ``sqlite`` or ``memory``.
         results: where its results go: ``redis``, ``dynamodb``, ``sqlite``, or nowhere.
         sends: how calls are sent: ``one`` by one, or ``many`` at once.
+        query: options of the broker, as its URL has them.
         environment: more variables of its processes.
     """
 
@@ -34,12 +35,19 @@ class Contender:
     broker: str = "sqs"
     results: str = ""
     sends: str = "one"
+    query: str = ""
     environment: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def servers(self) -> frozenset[str]:
+        """The names of the servers that it needs."""
+        return frozenset({self.broker, self.results})
 
 
 class _Places(TypedDict):
     broker: str
     results: str
+    query: str
 
 
 def _taskq(name: str, pool: str, concurrency: int = CONCURRENCY, **more: str) -> Contender:
@@ -57,17 +65,19 @@ def _taskq(name: str, pool: str, concurrency: int = CONCURRENCY, **more: str) ->
 
 def _places(more: Mapping[str, str]) -> _Places:
     """Return where messages and results go."""
-    return _Places(broker=more.get("broker", "sqs"), results=more.get("results", ""))
+    return _Places(broker=more.get("broker", "sqs"), results=more.get("results", ""), query=more.get("query", ""))
 
 
 def _celery(name: str, pool: str, concurrency: int, **more: str) -> Contender:
     options = ("-P", pool, "-c", str(concurrency), "--prefetch-multiplier", "10", "-l", "WARNING")
     quiet = ("--without-gossip", "--without-mingle", "--without-heartbeat")
+    variables = {key: value for key, value in more.items() if key.isupper()}
     return Contender(
         f"Celery, {name}",
         "celery",
         "celery_app.py",
         ("celery", "-A", "celery_app", "worker", *options, *quiet),
+        environment=variables,
         **_places(more),
     )
 
@@ -148,3 +158,28 @@ ROUND_TRIPS: Final = (
     _dramatiq(", Redis", results="redis"),
     _huey(", SQLite", results="sqlite"),
 )
+
+
+def _on_servers(results: str) -> Iterator[Contender]:
+    """Yield each pool of taskq_cloud and, after it, the one of Celery that is of its kind."""
+    more = ", results" if results else ""
+
+    def own(name: str, broker: str, pool: str, query: str = "") -> Contender:
+        concurrency = PROCESSES if pool == "processes" else CONCURRENCY
+        named = f"{name}, {pool}{more}"
+        return _taskq(named, pool, concurrency, broker=broker, query=query, results=results, sends="one")
+
+    def rival(name: str, broker: str, pool: str, **variables: str) -> Contender:
+        concurrency = PROCESSES if pool == "prefork" else CONCURRENCY
+        return _celery(f"{name}, {pool}{more}", pool, concurrency, broker=broker, results=results, **variables)
+
+    for ours, theirs in (("threads", "threads"), ("processes", "prefork")):
+        for name, broker in (("Redis", "redis"), ("RabbitMQ", "rabbitmq")):
+            yield own(name, broker, ours)
+            yield rival(name, broker, theirs)
+        yield own("Redis in Celery's layout", "redis", ours, "layout=celery")
+    yield own("RabbitMQ without confirms", "rabbitmq", "threads", "confirm_publish=false")
+    yield rival("RabbitMQ with confirms", "rabbitmq", "threads", BENCH_CONFIRMS="1")
+
+
+ON_SERVERS: Final = (*_on_servers(""), *_on_servers("redis"))

@@ -28,6 +28,8 @@ from emulators.process import wait_or_kill
 APPS = Path(__file__).parent / "apps"
 BIN = Path(sys.executable).parent
 TIMEOUT_SECONDS = 240
+_LEAST_MEASURED_CPU = 0.01
+"""Seconds: a clock tick of Linux."""
 
 
 @dataclass(frozen=True)
@@ -37,6 +39,7 @@ class Servers:
     sqs: str
     dynamodb: str = ""
     redis: str = ""
+    rabbitmq: str = ""
 
 
 class Bench:
@@ -49,8 +52,8 @@ class Bench:
         self.counts = folder / "counts"
         self.counts.mkdir(exist_ok=True)
         self.queue = f"bench-{uuid4().hex}"
-        self._sqs = client("sqs", servers.sqs)
-        self._url = self._sqs.create_queue(QueueName=self.queue)["QueueUrl"] if contender.broker == "sqs" else None
+        self._sqs = client("sqs", servers.sqs) if contender.broker == "sqs" else None
+        self._url = self._sqs.create_queue(QueueName=self.queue)["QueueUrl"] if self._sqs else None
 
     def environment(self) -> dict[str, str]:
         """Return the variables of the contender's processes."""
@@ -60,6 +63,7 @@ class Bench:
         brokers = {
             "sqs": f"sqs://test:test@{host}//" if celery else "sqs://eu-west-1/",
             "redis": f"{redis}/0",
+            "rabbitmq": f"{self.servers.rabbitmq}//",
             "sqlite": f"sqlite:///{self.folder}/broker.db",
             "memory": "memory://",
         }
@@ -69,6 +73,7 @@ class Bench:
             "sqlite": f"sqlite:///{self.folder}/results.db",
             "memory": "memory://",
         }
+        query = f"?{self.contender.query}" if self.contender.query else ""
         stores = {"BENCH_RESULTS": results[self.contender.results]} if self.contender.results else {}
         # Installed packages are compiled, and so is this one after its first import.
         inherited = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
@@ -79,7 +84,7 @@ class Bench:
             "BENCH_QUEUE": self.queue,
             "BENCH_COUNTS": str(self.counts),
             "BENCH_FILE": str(self.folder / "huey.db"),
-            "BENCH_BROKER": brokers[self.contender.broker],
+            "BENCH_BROKER": brokers[self.contender.broker] + query,
             "PYTHONPATH": f"{APPS}{os.pathsep}{APPS.parents[1]}",
             **stores,
             **self.contender.environment,
@@ -129,9 +134,10 @@ class Bench:
                 raise RuntimeError(f"{self.contender.name}: {self.ran()} of {count} tasks ran: {log}")
             time.sleep(0.002)
 
-    def wait_until_settled(self) -> None:
-        """Wait until SQS holds no message, acknowledged ones included."""
-        if self._url is None:
+    def wait_until_settled(self, worker: psutil.Process) -> None:
+        """Wait until SQS holds no message, acknowledged ones included, or until another broker's worker rests."""
+        if self._sqs is None:
+            _wait_until_at_rest(worker)
             return
         names = ["ApproximateNumberOfMessages", "ApproximateNumberOfMessagesNotVisible"]
         deadline = time.monotonic() + 10
@@ -153,6 +159,14 @@ def cpu_of(process: psutil.Process) -> float:
     return total
 
 
+def _wait_until_at_rest(worker: psutil.Process) -> None:
+    deadline = time.monotonic() + 5
+    used, before = cpu_of(worker), -1.0
+    while used - before >= _LEAST_MEASURED_CPU and time.monotonic() < deadline:
+        time.sleep(0.1)
+        used, before = cpu_of(worker), used
+
+
 @contextmanager
 def bench(contender: Contender, servers: Servers) -> Iterator[Bench]:
     """Make a bench in a temporary folder."""
@@ -170,7 +184,7 @@ def drain(contender: Contender, servers: Servers, tasks: int) -> dict[str, float
             first, start, began_at = each.ran(), cpu_of(process), time.perf_counter()
             each.wait_for(warm + tasks)
             took = time.perf_counter() - began_at
-            each.wait_until_settled()
+            each.wait_until_settled(process)
             used = cpu_of(process) - start
             counted = each.ran() - first
         if each.ran() != warm + tasks:
@@ -208,7 +222,7 @@ def at_rest(contender: Contender, servers: Servers, seconds: float) -> dict[str,
         each.produce("one", 0, 1)
         with each.worker() as process:
             each.wait_for(1)
-            each.wait_until_settled()
+            each.wait_until_settled(process)
             time.sleep(1)
             sqs.reset()
             before = cpu_of(process)

@@ -7,7 +7,7 @@ from importlib.metadata import version
 from typing import TypeAlias
 
 from common import ROOT, conditions
-from contenders import EMBEDDED, ON_SQS, RESULTS, ROUND_TRIPS
+from contenders import EMBEDDED, ON_SERVERS, ON_SQS, RESULTS, ROUND_TRIPS
 
 Values: TypeAlias = dict[str, dict[str, list[float]]]
 """By contender and measure, one value of each round."""
@@ -19,6 +19,7 @@ TITLES = {
     "results": "On SQS, with results in DynamoDB (ministack)",
     "embedded": "Embedded",
     "trips": "Round trips of `delay().get()`, on an idle queue",
+    "servers": "Calls one by one, and round trips of `delay().get()`",
 }
 COLOURS = ("#2f7ebc", "#e07b39")
 """Of producers and workers: legible on white and on black."""
@@ -27,7 +28,7 @@ GREY = "#808890"
 
 def tables(found: Found, rounds: int, tasks: int) -> str:
     """Return a table of each part."""
-    known = {each.name: each for each in (*ON_SQS, *RESULTS, *EMBEDDED, *ROUND_TRIPS)}
+    known = {each.name: each for each in (*ON_SQS, *RESULTS, *EMBEDDED, *ROUND_TRIPS, *ON_SERVERS)}
     packages = sorted({known[name].package for values in found.values() for name in values})
     versions = ", ".join(f"{package} {version(package)}" for package in packages)
     blocks = [f"{conditions(rounds)} {tasks:,} no-op tasks each after a tenth of that to warm up. {versions}."]
@@ -100,6 +101,39 @@ def _of_cpu(found: Found) -> list[tuple[str, str, str]]:
         times = _median(embedded, f"{name}, results", ran) / _median(embedded, name, ran)
         rows.append((f"embedded, {pool}, worker's CPU with results", "2 times", f"{times:.1f} times"))
     return rows
+
+
+def server_goals(values: Values) -> str:
+    """Return the table of the goals on Redis and RabbitMQ beside what was reached.
+
+    Each number is the median of the rounds' ratios, as a machine's speed drifts from one round to the next.
+    """
+    lines = ["| | beside | producer's CPU | worker's CPU | round trip, p50 |", "|---|---|---:|---:|---:|"]
+    lines.append("| goal | | 0.33 | 0.33 | 1.00 |")
+    pairs = [(own, rival) for own in values for rival in _rivals(own) if rival in values]
+    for name, rival in pairs:
+        ratios = [_ratio(values[name].get(each, []), values[rival].get(each, [])) for each in _COMPARED]
+        lines.append(f"| {name} | {rival} | {' | '.join(ratios)} |")
+    return "\n".join(lines)
+
+
+_COMPARED = ("producer, CPU s per 1,000", "worker, CPU s per 1,000", "p50, ms")
+
+
+def _rivals(name: str) -> list[str]:
+    """The names of Celery's measurements that one of taskq_cloud is compared with."""
+    if not name.startswith("taskq_cloud, "):
+        return []
+    rival = name.replace("taskq_cloud", "Celery").replace("processes", "prefork")
+    rival = rival.replace(" in Celery's layout", "").replace(" without confirms", "")
+    # Ours waits for confirms unless it is told not to, Celery only if it is told to.
+    waits = "RabbitMQ" in name and "without" not in name
+    return [rival, rival.replace("RabbitMQ", "RabbitMQ with confirms")] if waits else [rival]
+
+
+def _ratio(ours: list[float], theirs: list[float]) -> str:
+    ratios = [own / rival for own, rival in zip(ours, theirs, strict=False)]
+    return f"{statistics.median(ratios):.2f}" if ratios else ""
 
 
 def _of_times(found: Found) -> list[tuple[str, str, str]]:

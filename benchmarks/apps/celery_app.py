@@ -1,4 +1,4 @@
-"""The no-op task on Celery: on SQS by kombu's transport, or on Redis; results in Redis, or none."""
+"""The no-op task on Celery: on SQS by kombu's transport, on Redis or on RabbitMQ; results in Redis, or none."""
 
 import os
 
@@ -21,6 +21,8 @@ if url.startswith("sqs:"):
         "wait_time_seconds": 20,
         "polling_interval": 0.1,
     }
+if os.environ.get("BENCH_CONFIRMS") == "1":
+    app.conf.broker_transport_options = {"confirm_publish": True}
 
 
 @app.task(name="bench.noop")

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from emulators.speed import fauxqs_missing
+from tests.servers import require_server
 
 pytestmark = pytest.mark.slow
 
@@ -37,6 +38,25 @@ def test_benchmark_of_taskq_cloud_has_a_value_for_every_measure() -> None:
     sent = printed["taskq_cloud, asyncio", "requests per 1,000, producer"]
     assert sent == 1000 * (1 + TASKS // 10) / TASKS
     assert printed["taskq_cloud, asyncio", "at rest, other requests a minute"] == 0
+    assert (ROOT / "docs" / "benchmarks.md").read_text(encoding="utf-8") == page
+
+
+def test_benchmark_of_servers_has_a_value_for_every_measure() -> None:
+    for name in ("redis", "rabbitmq"):
+        require_server(name)
+    page = (ROOT / "docs" / "benchmarks.md").read_text(encoding="utf-8")
+    contenders = "taskq_cloud, RabbitMQ, threads"
+    command = [sys.executable, "benchmarks/run.py", "servers", "--only", contenders, "--scale", str(TASKS / 5000)]
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    done = subprocess.run(
+        [*command, "--rounds", "1"], cwd=ROOT, env=environment, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    block = page.partition("<!-- servers -->")[2]
+    printed, written = (tables(text.partition("\n| | beside")[0]) for text in (done.stdout, block))
+    assert printed.keys() == {each for each in written if each[0].startswith(contenders)}
+    assert len(printed) == 10  # with results, it has round trips
+    assert all(value > 0 for (_, measure), value in printed.items() if "worker, CPU" not in measure), printed
     assert (ROOT / "docs" / "benchmarks.md").read_text(encoding="utf-8") == page
 
 
