@@ -63,7 +63,7 @@ def test_application_that_fails_to_import_is_reported_with_file_and_line(taskq: 
 
 
 def test_unknown_broker_error_lists_known_brokers_and_no_password(taskq: TaskQCommand, shop: str) -> None:
-    result = taskq("-A", shop, "-b", "amqp://guest:secret@rabbit", "queues")
+    result = taskq("-A", shop, "-b", "etcd://guest:secret@host", "queues")
     assert result.exit_code == 1
     assert result.stderr.startswith("Error: ")
     assert "sqs://" in result.stderr
@@ -72,7 +72,7 @@ def test_unknown_broker_error_lists_known_brokers_and_no_password(taskq: TaskQCo
 
 
 def test_debug_log_level_shows_the_traceback_of_an_error(taskq: TaskQCommand, shop: str) -> None:
-    result = taskq("-A", shop, "-b", "amqp://rabbit", "-l", "debug", "queues")
+    result = taskq("-A", shop, "-b", "etcd://host", "-l", "debug", "queues")
     assert result.exit_code == 1
     assert "Traceback" in result.stderr
 
@@ -154,7 +154,7 @@ print([name for name in sys.modules if name.startswith(("taskq_cloud.worker", "t
         ("sqlite:////home/a@b/broker.db", "sqlite:////home/a@b/broker.db"),
         ("sqs://eu-west-1/shop-", "sqs://eu-west-1/shop-"),
         ("sqs://AKIA:s3/cr+et@eu-west-1/shop-", "sqs://***@eu-west-1/shop-"),
-        ("redis://:password@host:6379/0", "redis://***@host:6379/0"),
+        ("etcd://:password@host:2379/0", "etcd://***@host:2379/0"),
         ("sqs://eu-west-1/?secret_access_key=abc&region=x", "sqs://eu-west-1/?secret_access_key=***&region=x"),
     ],
 )
