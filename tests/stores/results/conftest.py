@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from emulators.documents import ArangoDB, Riak
+from emulators.documents import ArangoDB, Cassandra, Couchbase, Riak
 from emulators.documents.cosmosdb import KEY, CorrectedCosmosDB
 from taskq_cloud.core.servers.http import CosmosAccount, HTTPServer
 
@@ -14,6 +14,18 @@ from taskq_cloud.core.servers.http import CosmosAccount, HTTPServer
 @pytest.fixture
 def arangodb() -> Iterator[ArangoDB]:
     with ArangoDB() as server:
+        yield server
+
+
+@pytest.fixture
+def cassandra() -> Iterator[Cassandra]:
+    with Cassandra() as server:
+        yield server
+
+
+@pytest.fixture
+def couchbase() -> Iterator[Couchbase]:
+    with Couchbase() as server:
         yield server
 
 

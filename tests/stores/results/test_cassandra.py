@@ -20,6 +20,7 @@ from taskq_cloud.stores.results.registry import store_from_url
 from taskq_cloud.testing.clock import FakeClock
 from taskq_cloud.testing.contracts.result_store import ResultStoreContract, a_record
 from taskq_cloud.testing.driving import Drive, driving
+from tests.stores.results.addresses import cassandra_address
 
 pytestmark = pytest.mark.slow
 
@@ -30,26 +31,15 @@ CELERYS_TABLE = (
 )
 
 
-@pytest.fixture
-def cassandra() -> Iterator[Cassandra]:
-    with Cassandra() as server:
-        yield server
-
-
-def address_of(server: Cassandra, **more: Any) -> dict[str, Any]:
-    """The address of a server, and further options of the client."""
-    return {"hosts": ("127.0.0.1",), "port": server.port, **more}
-
-
 class TestCassandra(ResultStoreContract):
     @pytest.fixture
     def store(self, cassandra: Cassandra, clock: FakeClock) -> CassandraResults:
-        return CassandraResults(address_of(cassandra), "celery", clock=clock)
+        return CassandraResults(cassandra_address(cassandra), "celery", clock=clock)
 
 
 @pytest.fixture
 def store(cassandra: Cassandra) -> CassandraResults:
-    return CassandraResults(address_of(cassandra), "celery")
+    return CassandraResults(cassandra_address(cassandra), "celery")
 
 
 @pytest.fixture(params=["sync", "async"])
@@ -131,7 +121,7 @@ def test_celery_does_not_replace_a_result_of_ours(
 def test_row_of_a_machine_whose_clock_is_ahead_is_not_the_latest_one(
     cassandra: Cassandra, store: CassandraResults, run: Drive
 ) -> None:
-    ahead = CassandraResults(address_of(cassandra), "celery", clock=lambda: time.time() + 300)
+    ahead = CassandraResults(cassandra_address(cassandra), "celery", clock=lambda: time.time() + 300)
     run(ahead.save([a_record(STARTED, 0, id=TASK)]))
     run(store.save([a_record(id=TASK, value="the end")]))
 
@@ -242,7 +232,7 @@ def test_table_that_may_not_be_created_is_an_error_that_says_how(
 
 
 def test_missing_keyspace_is_an_error_that_names_it(cassandra: Cassandra, colour: str) -> None:
-    store = CassandraResults(address_of(cassandra), "elsewhere")
+    store = CassandraResults(cassandra_address(cassandra), "elsewhere")
     with (
         driving(colour, store.services) as drive,
         pytest.raises(StoreNotFound, match=r"elsewhere\.celery_results .*keyspace elsewhere does not exist"),
@@ -261,7 +251,7 @@ def test_user_that_may_only_read_reads(cassandra: Cassandra, store: CassandraRes
 
 
 def test_cells_expire_with_the_record(cassandra: Cassandra, run: Drive) -> None:
-    store = CassandraResults(address_of(cassandra), "celery", entry_ttl=60)
+    store = CassandraResults(cassandra_address(cassandra), "celery", entry_ttl=60)
     now = time.time()
     for task, expires_at in (("soon", now + 20), ("later", now + 3600), ("never", None)):
         run(store.save([a_record(id=task, expires_at=expires_at)]))
@@ -284,7 +274,7 @@ def test_cells_expire_with_the_record(cassandra: Cassandra, run: Drive) -> None:
 
 def test_wrong_password_is_access_denied_without_showing_it(colour: str) -> None:
     with Cassandra("shop", "s3cret") as server:
-        store = CassandraResults(address_of(server, user="shop", password="wr0ng"), "celery")
+        store = CassandraResults(cassandra_address(server, user="shop", password="wr0ng"), "celery")
         with (
             driving(colour, store.services) as drive,
             pytest.raises(AccessDenied, match=r"AuthenticationFailed: .*incorrect.*check the cred") as caught,
@@ -359,7 +349,7 @@ def test_server_without_answer_is_unreachable() -> None:
 
 def test_server_that_comes_back_is_found_again() -> None:
     with Cassandra() as server:
-        store = CassandraResults(address_of(server), "celery")
+        store = CassandraResults(cassandra_address(server), "celery")
     with driving("sync", store.services) as drive:
         with pytest.raises(Unreachable):
             drive(store.load(["a"]))
@@ -368,6 +358,6 @@ def test_server_that_comes_back_is_found_again() -> None:
 
 
 def test_unknown_class_of_authentication_is_a_setting_error(cassandra: Cassandra, colour: str) -> None:
-    store = CassandraResults(address_of(cassandra, auth_provider="Elsewhere", auth_kwargs={"a": 1}), "celery")
+    store = CassandraResults(cassandra_address(cassandra, auth_provider="Elsewhere", auth_kwargs={"a": 1}), "celery")
     with driving(colour, store.services) as drive, pytest.raises(ImproperlyConfigured, match="no class 'Elsewhere'"):
         drive(store.load(["a"]))

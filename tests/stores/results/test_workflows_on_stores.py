@@ -21,7 +21,9 @@ from taskq_cloud import TaskQ
 from taskq_cloud.core.servers.http import HTTPServer
 from taskq_cloud.stores.results.arangodb import ArangoDBResults
 from taskq_cloud.stores.results.azure_blob import AzureBlobResults
+from taskq_cloud.stores.results.cassandra import CassandraResults
 from taskq_cloud.stores.results.cosmosdb import CosmosDBResults
+from taskq_cloud.stores.results.couchbase import CouchbaseResults
 from taskq_cloud.stores.results.couchdb import CouchDBResults
 from taskq_cloud.stores.results.django_orm import DjangoResults
 from taskq_cloud.stores.results.dynamodb import DynamoDBResults
@@ -37,13 +39,14 @@ from taskq_cloud.stores.results.sqlalchemy import SQLAlchemyResults
 from taskq_cloud.testing.bench import Bench
 from taskq_cloud.testing.clock import FakeClock
 from tests.chaos import run_workflow
+from tests.stores.results.addresses import cassandra_address, couchbase_servers
 from tests.stores.results.django_project import configured, create_results_tables, database_settings
 from tests.stores.results.sql_databases import mariadb_database, postgresql_database
 from tests.workflows import evaluate, workflows
 
 pytestmark = pytest.mark.slow
 
-DOCUMENTS = ("arangodb", "cosmosdb", "couchdb", "elasticsearch", "mongodb")
+DOCUMENTS = ("arangodb", "cassandra", "cosmosdb", "couchbase", "couchdb", "elasticsearch", "mongodb")
 SQL = ("django-db", "postgresql", "sqlalchemy")
 STORES = ("azure", "dynamodb", "file", "gcs", "memcached", "redis", "s3", *DOCUMENTS, *SQL)
 MEMBERS = int(os.environ.get("TASKQ_TEST_JOIN_MEMBERS", "250"))
@@ -52,7 +55,9 @@ MOST_CALLS = (
     {"azure": 3.1, "dynamodb": 2.1, "file": 2.1, "gcs": 3.1, "memcached": 2.1, "redis": 2.1, "s3": 3.1}
     | {
         "arangodb": 4.8,
+        "cassandra": 5.8,
         "cosmosdb": 5.8,
+        "couchbase": 4.8,
         "couchdb": 4.8,
         "elasticsearch": 4.8,
         "mongodb": 2.1,
@@ -133,16 +138,24 @@ def make_bench(request: pytest.FixtureRequest) -> Callable[[TaskQ], Bench]:
 def documents(name: str, made: Callable[[str], Any], clock: FakeClock) -> Any:
     """A store of documents, with a database or an index of its own."""
     unique = f"celery-{uuid4()}"
+    store: Any
     match name:
         case "arangodb":
-            return ArangoDBResults(HTTPServer(made("arangodb").url), clock=clock)
+            store = ArangoDBResults(HTTPServer(made("arangodb").url), clock=clock)
+        case "cassandra":
+            store = CassandraResults(cassandra_address(made("cassandra")), "celery", clock=clock)
+        case "couchbase":
+            server = made("couchbase")
+            store = CouchbaseResults(couchbase_servers(server), server.bucket, clock=clock)
         case "cosmosdb":
-            return CosmosDBResults(made("cosmosdb"), unique, clock=clock)
+            store = CosmosDBResults(made("cosmosdb"), unique, clock=clock)
         case "couchdb":
-            return CouchDBResults(made("couchdb"), unique, clock=clock)
+            store = CouchDBResults(made("couchdb"), unique, clock=clock)
         case "elasticsearch":
-            return ElasticsearchResults(made("elasticsearch"), unique, clock=clock)
-    return MongoDBResults(made("server_url")("mongodb"), unique, clock=clock)
+            store = ElasticsearchResults(made("elasticsearch"), unique, clock=clock)
+        case _:
+            store = MongoDBResults(made("server_url")("mongodb"), unique, clock=clock)
+    return store
 
 
 def has_chord(node: Any) -> bool:
