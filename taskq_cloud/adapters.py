@@ -31,6 +31,7 @@ from taskq_cloud.core.model.platform_schedule import PlatformSchedule, ScheduleP
 from taskq_cloud.core.model.rates import FARTHEST_SLOT_SECONDS, take_slot
 from taskq_cloud.core.ports import (
     Broker,
+    CountsWaiting,
     Depth,
     HeldMessage,
     HeldPage,
@@ -58,6 +59,7 @@ __all__ = [
     "Call",
     "CallError",
     "Client",
+    "CountsWaiting",
     "DeadLetter",
     "Delivery",
     "Depth",

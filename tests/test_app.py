@@ -683,7 +683,7 @@ def test_wrong_environment_variable_is_named_when_settings_are_read(monkeypatch:
         _ = TaskQ().conf
 
 
-@pytest.mark.parametrize("url", ["redis://localhost", "nonsense", ""])
+@pytest.mark.parametrize("url", ["etcd://localhost", "nonsense", ""])
 def test_url_of_an_unknown_broker_is_refused_with_the_known_schemes(url: str) -> None:
     with pytest.raises(ImproperlyConfigured, match=r"no broker serves '.*'; known schemes: .*sqlite://, sqs://"):
         _ = TaskQ(broker=url).broker

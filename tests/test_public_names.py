@@ -16,8 +16,8 @@ PUBLIC = {
     "taskq_cloud.adapters": """
         Acknowledge AsyncClient Broker BrokerCapabilities Call CallError Client DEAD_LETTER_REASON DEAD_LETTER_SOURCE
         DEFAULT_GROUP DeadLetter Delivery Depth FARTHEST_SLOT_SECONDS FENCE_KEPT_SECONDS FencedLock Flow Gather
-        HeldMessage HeldPage KnowsPhysicalNames KnowsTargets Listener ListsHeld Outgoing PlatformSchedule Record Refused
-        Release RenewCredentials ResultStore ScheduleCapabilities SchedulePage ScheduleStore Sent Service Settlement
+        CountsWaiting HeldMessage HeldPage KnowsPhysicalNames KnowsTargets Listener ListsHeld Outgoing PlatformSchedule
+        Record Refused Release RenewCredentials ResultStore ScheduleCapabilities SchedulePage ScheduleStore Sent Service Settlement
         Sleep Step StoreCapabilities TellsOfEnds ThreadedClient Trouble claimed dead_letter_queue file_of is_ordered
         may_replace query_of take_slot without_secrets
     """,
@@ -36,6 +36,7 @@ PUBLIC = {
         ParseException PeriodicKeywords Schedule ScheduleState crontab maybe_schedule schedule solar
     """,
     "taskq_cloud.settings": "Settings load_settings public_key",
+    "taskq_cloud.contrib.webhooks": "TaskEndpoint WebhookAnswer WebhookFailed WebhookRefused webhook_task",
     "taskq_cloud.testing": "Drive FakeClock run_tasks",
 }
 

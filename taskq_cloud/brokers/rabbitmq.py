@@ -191,6 +191,12 @@ class RabbitMQBroker:
         if not self._options.create_missing_queues:
             yield from self._ask(queue, layout.passive(queue))
 
+    def waiting(self, queue: str) -> Flow[int]:
+        """Count the messages that wait: see ``CountsWaiting.waiting``."""
+        [(_, messages, _)] = yield from self._ask(queue, layout.passive(queue))
+        count: int = messages
+        return count
+
     def purge(self, queue: str) -> Flow[None]:
         """Remove the messages that wait in a queue. Their number is that of the waiting ones alone, so it is None."""
         yield from self._ask(queue, ("queue.purge", 0, queue, False))

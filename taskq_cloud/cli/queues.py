@@ -13,7 +13,7 @@ from taskq_cloud.cli.application import open_app
 from taskq_cloud.cli.options import common_options, queues_option
 from taskq_cloud.cli.output import as_table, echo, json_text
 from taskq_cloud.core.model.capabilities import dead_letter_queue
-from taskq_cloud.core.ports import Depth
+from taskq_cloud.core.ports import CountsWaiting
 from taskq_cloud.errors import QueueNotFound
 
 _COLUMNS: Final = ("queue", "waiting", "delayed", "in flight", "dead letters")
@@ -25,24 +25,16 @@ class Row:
 
     Args:
         queue: the queue's name.
-        depth: the queue's counts; None if the queue doesn't exist or its provider doesn't count messages.
-        dead: the counts of the queue's dead-letter queue; None for the same reasons.
+        counts: the messages that wait, are delayed and are in flight, and the dead letters; None: the queue doesn't
+            exist, or its provider doesn't count such messages.
         dead_letters_exist: whether the queue has a dead-letter queue.
         missing: the error that says that the queue doesn't exist; None if it does.
     """
 
     queue: str
-    depth: Depth | None = None
-    dead: Depth | None = None
+    counts: tuple[int | None, ...] = (None, None, None, None)
     dead_letters_exist: bool = False
     missing: QueueNotFound | None = None
-
-    @property
-    def counts(self) -> tuple[int | None, ...]:
-        """The counts, in the order of the columns."""
-        depth = self.depth
-        own = (depth.waiting, depth.delayed, depth.in_flight) if depth else (None, None, None)
-        return (*own, self.dead.total if self.dead else None)
 
     @property
     def cells(self) -> list[str]:
@@ -80,14 +72,24 @@ def command(context: click.Context, /, queues: tuple[str, ...], as_json: bool) -
 
 def _count(app: TaskQ, queue: str) -> Row:
     try:
-        depth = app.run(app.broker.depth(queue))
+        own = _counts(app, queue)
     except QueueNotFound as error:
         return Row(queue, missing=error)
     try:
-        dead = app.run(app.broker.depth(dead_letter_queue(queue)))
+        dead = _counts(app, dead_letter_queue(queue))
     except QueueNotFound:
-        return Row(queue, depth)
-    return Row(queue, depth, dead, dead_letters_exist=True)
+        return Row(queue, (*own, None))
+    counted = [count for count in dead if count is not None]
+    return Row(queue, (*own, sum(counted) if counted else None), dead_letters_exist=True)
+
+
+def _counts(app: TaskQ, queue: str) -> tuple[int | None, ...]:
+    """Count the messages of a queue that wait, are delayed and are in flight; None: they are not counted."""
+    depth = app.run(app.broker.depth(queue))
+    if depth is not None:
+        return depth.waiting, depth.delayed, depth.in_flight
+    waiting = app.run(app.broker.waiting(queue)) if isinstance(app.broker, CountsWaiting) else None
+    return waiting, None, None
 
 
 def _as_json(rows: Sequence[Row]) -> str:

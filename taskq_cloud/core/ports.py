@@ -68,6 +68,15 @@ class KnowsPhysicalNames(Protocol):
 
 
 @runtime_checkable
+class CountsWaiting(Protocol):
+    """A broker that can't count all messages of a queue, but those that wait."""
+
+    def waiting(self, queue: str, /) -> Flow[int]:
+        """Count the messages that can be received now; a missing queue raises ``QueueNotFound``, or has none."""
+        ...
+
+
+@runtime_checkable
 class KnowsTargets(Protocol):
     """A broker whose queues the platform's scheduler can send to."""
 

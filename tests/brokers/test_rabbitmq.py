@@ -130,3 +130,13 @@ def test_message_without_a_confirm_arrives(server_url: Callable[[str], str], col
         for number in range(5):
             assert isinstance(run(broker.send(queue, [Outgoing(body=str(number))]))[0], Sent)
         assert bodies(take(run, broker, queue, 5)) == ["0", "1", "2", "3", "4"]
+
+
+def test_waiting_messages_are_counted(server_url: Callable[[str], str]) -> None:
+    broker, queue = broker_at(server_url("rabbitmq")), f"count-{uuid4().hex[:8]}"
+    with driving("sync", broker.services) as run:
+        assert run(broker.waiting(queue)) == 0
+        run(broker.send(queue, [Outgoing(body=str(number)) for number in range(3)]))
+        assert run(broker.waiting(queue)) == 3
+        assert run(broker.depth(queue)) is None
+        run(broker.purge(queue))

@@ -454,7 +454,7 @@ def test_setting_that_would_lose_messages_or_results_is_refused(given: dict[str,
         ),
         ({"result_backend": "filesystem:///var/results"}, "file:///var/results"),
         ({"result_backend": "file:///var/results"}, "file:///var/results"),
-        ({"result_backend": "rpc://"}, "rpc://"),
+        ({"result_backend": "rpc://guest:guest@h/v"}, "rpc://guest:guest@h/v"),
         ({"result_backend": "django-db"}, "django-db://"),
         ({"result_backend": "django_celery_results.backends.DatabaseBackend"}, "django-db://"),
         (
