@@ -17,8 +17,8 @@ PUBLIC = {
         Acknowledge AsyncClient Broker BrokerCapabilities Call CallError Client DEAD_LETTER_REASON DEAD_LETTER_SOURCE
         DEFAULT_GROUP DeadLetter Delivery Depth FARTHEST_SLOT_SECONDS FENCE_KEPT_SECONDS FencedLock Flow Gather
         CountsWaiting HeldMessage HeldPage KnowsPhysicalNames KnowsTargets Listener ListsHeld Outgoing PlatformSchedule
-        Record Refused Release RenewCredentials ResultStore ScheduleCapabilities SchedulePage ScheduleStore Sent Service Settlement
-        Sleep Step StoreCapabilities TellsOfEnds ThreadedClient Trouble claimed dead_letter_queue file_of is_ordered
+        Record Refused Release RenewCredentials ResultStore ScheduleCapabilities SchedulePage ScheduleStore Sent Service
+        Settlement Sleep Step StoreCapabilities TellsOfEnds ThreadedClient Trouble claimed dead_letter_queue file_of is_ordered
         may_replace query_of take_slot without_secrets
     """,
     "taskq_cloud.errors": """

@@ -40,7 +40,7 @@ STORE_URLS: Final = {
     "SQLAlchemy": "db+postgresql://host/database",
     "Django's ORM": "django-db://",
     "Django's cache": "django-cache://",
-    "RabbitMQ, reply queues": "rpc://",
+    "RabbitMQ, reply queues": "rpc://host/",
     "MongoDB": "mongodb://host/database",
     "Elasticsearch, OpenSearch": "elasticsearch://host/index",
     "CouchDB": "couchdb://host/database",
