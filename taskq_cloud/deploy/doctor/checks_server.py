@@ -136,7 +136,7 @@ CHECKS: Final = (
         _uses,
         lambda server: server.live.failure,
         "no worker and no caller can use it",
-        "follow the error; the server has to be reachable from the machine that runs this command, too",
+        "follow the error; if only the deployment can reach the server, run this command there, or with --skip servers",
     ),
     Check(
         "server.probe",

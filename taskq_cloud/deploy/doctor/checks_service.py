@@ -69,6 +69,8 @@ def _tasks(scaling: Pair[Service, ObservedScaling]) -> str | None:
 
 
 def _backlog(scaling: Pair[Service, ObservedScaling]) -> str | None:
+    if scaling.topology.server_queues:
+        return None  # nothing counts the messages on a server: the load of processors decides
     live, declared = scaling.live.backlog_per_task, scaling.declared.backlog_per_task
     if live is None and scaling.live.maximum_tasks <= max(scaling.live.minimum_tasks, 1):
         return None  # there is nothing to scale

@@ -9,7 +9,7 @@ resource "aws_cloudwatch_dashboard" "this" {
   dashboard_body = jsonencode({
     widgets = [
       for index, widget in concat(
-        [
+        length(var.queues) == 0 ? [] : [
           {
             title = "Messages waiting"
             metrics = [
