@@ -148,8 +148,8 @@ class ConsumerStep(StartStopStep):
         channel = getattr(c.connection, "channel", None)
         if channel is None:
             raise ImproperlyConfigured(
-                f"{type(self).__name__}: consumers of kombu are not supported, because there is no AMQP channel: let a "
-                "task handle the messages (task_event_routes), or read them in a process of your own"
+                f"{type(self).__name__}: consumers of kombu are not supported, because there is no channel of "
+                "kombu: let a task handle the messages (task_event_routes), or read them in a process of your own"
             )
         self.consumers = self.get_consumers(channel())
         for consumer in self.consumers or ():

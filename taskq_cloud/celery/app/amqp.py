@@ -1,8 +1,8 @@
 """The messages of an application: its queues, its routes, and Celery's view of a task's message.
 
-There is no AMQP here. The names are Celery's: ``app.amqp.queues`` are the declared queues, ``app.amqp.router`` finds
-the options of a call, and ``native_queue`` finds the queue of the broker that its message goes to. The native
-application writes and sends messages.
+The names are Celery's, and no object here is a channel of AMQP, whatever the broker: ``app.amqp.queues`` are the
+declared queues, ``app.amqp.router`` finds the options of a call, and ``native_queue`` finds the queue of the broker
+that its message goes to. The native application writes and sends messages.
 """
 
 from collections.abc import Mapping
@@ -190,7 +190,7 @@ class AMQP(TaskMessages):
             ImproperlyConfigured: always.
         """
         raise ImproperlyConfigured(
-            "TaskConsumer is not supported: there is no AMQP channel. A worker of taskq_cloud consumes tasks: run "
+            "TaskConsumer is not supported: there is no channel of kombu. A worker of taskq_cloud consumes tasks: run "
             "`taskq worker`, or deploy the application as a function"
         )
 

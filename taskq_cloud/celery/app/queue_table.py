@@ -162,9 +162,9 @@ class Queues(dict[str, Any]):
 def native_queue(app: Any, options: Mapping[str, Any]) -> str:
     """Return the name of the native queue that a message with these options goes to.
 
-    SQS, Pub/Sub and SQLite have queues only. So ``queue`` names the queue, and an exchange with a routing key chooses
-    the one queue of ``task_queues`` that is bound to them: with exactly this key in a direct exchange, or with a
-    pattern that matches the key in a topic. Unless both are given, a queue of a direct exchange is chosen by its name
+    Messages are sent to queues, and to no exchange. So ``queue`` names the queue, and an exchange with a routing key
+    chooses the one queue of ``task_queues`` that is bound to them: with exactly this key in a direct exchange, or with
+    a pattern that matches the key in a topic. Unless both are given, a queue of a direct exchange is chosen by its name
     alone, as in Celery.
 
     Args:

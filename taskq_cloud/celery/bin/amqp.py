@@ -6,6 +6,6 @@ __all__ = ("amqp",)
 
 amqp = refusing_command(
     "amqp",
-    short_help="Not supported: there is no AMQP broker.",
-    reason="there is no AMQP broker; `taskq queues` counts messages and `taskq purge` deletes them",
+    short_help="Not supported; see taskq queues.",
+    reason="it sends commands of AMQP by kombu; `taskq queues` counts messages and `taskq purge` deletes them",
 )

@@ -7,5 +7,5 @@ __all__ = ("migrate",)
 migrate = refusing_command(
     "migrate",
     short_help="Not supported; see taskq drain.",
-    reason="it moves messages between AMQP brokers; `taskq migrate PATH` moves a project to taskq_cloud",
+    reason="it moves messages from broker to broker by kombu; `taskq migrate PATH` moves a project to taskq_cloud",
 )

@@ -1,4 +1,4 @@
-"""RabbitMQ's quorum queues, which no broker here has."""
+"""Tells which of an application's queues is a quorum queue of RabbitMQ."""
 
 from __future__ import annotations
 
