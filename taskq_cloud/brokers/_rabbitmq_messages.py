@@ -14,13 +14,10 @@ from typing import Any, Final
 
 from taskq_cloud.core.lazy.values import dataclass
 from taskq_cloud.core.model.message import DEAD_LETTER_REASON, DEAD_LETTER_SOURCE, Delivery, Outgoing
+from taskq_cloud.core.servers.rabbitmq import DELIVERY_COUNT, RECEIVES
 
 ATTRIBUTES: Final = "taskq_attributes"
 """The header that holds a message's attributes."""
-RECEIVES: Final = "x-taskq-receives"
-"""The header that says how often a message was received before it was sent again."""
-DELIVERY_COUNT: Final = "x-delivery-count"
-"""The header by which a quorum queue says how often it has handed a message over before."""
 LONGEST_REASON_CHARACTERS: Final = 1_000
 """The longest reason of a dead letter: headers must fit into a frame, and an operator reads it."""
 
@@ -32,6 +29,8 @@ _TEXT: Final = "text/plain"
 _READ_AS_TEXT: Final = frozenset({None, "", _TEXT, "application/json"})
 _SERVERS: Final = frozenset({DELIVERY_COUNT, "x-death", "x-acquired-count"})
 _SERVERS_PREFIXES: Final = ("x-first-death-", "x-last-death-")
+_MARKS: Final = ("x-", ATTRIBUTES)
+"""The beginnings of the names of headers that may not be the sender's."""
 
 _dumps = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
 
@@ -68,9 +67,12 @@ class Received:
 
         Such a message is sent again with its count.
         """
-        before, counted = self.headers.get(RECEIVES, 0), self.headers.get(DELIVERY_COUNT)
+        headers = self.headers
+        before, counted = headers.get(RECEIVES), headers.get(DELIVERY_COUNT)
         if counted is None and self.redelivered:
             return None
+        if counted is None and before is None:  # most messages are received once
+            return 1
         return _whole(before) + _whole(counted) + 1
 
 
@@ -172,7 +174,7 @@ def _text_of(queue: str, received: Received) -> str:
     headers = {
         name: value
         for name, value in received.headers.items()
-        if name not in (ATTRIBUTES, RECEIVES) and not _is_servers(name)
+        if not name.startswith(_MARKS) or not (name in (ATTRIBUTES, RECEIVES) or _is_servers(name))
     }
     text: str | None = None
     if encoding != "binary" and not headers.get("compression"):

@@ -26,12 +26,15 @@ import random
 import ssl
 import sys
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
+from functools import partial
 from typing import Any, Final
 
 from taskq_cloud.clients.interruptions import interruption_in
+from taskq_cloud.clients.rabbitmq_consuming import Consumption, Taken
 from taskq_cloud.clients.rabbitmq_loop import LoopConnection
-from taskq_cloud.clients.rabbitmq_operations import OPERATIONS
+from taskq_cloud.clients.rabbitmq_operations import CONSUMING, OPERATIONS, stop
 from taskq_cloud.clients.rabbitmq_publishing import BLOCKED
 from taskq_cloud.clients.rabbitmq_session import LostError, RefusedError, SessionError
 from taskq_cloud.clients.rabbitmq_settings import Settings, settings_of
@@ -42,6 +45,8 @@ UNREACHABLE: Final = "Unreachable"
 """Our own code for servers that none could be reached of."""
 
 _FAILURES: Final = (SessionError, OSError)
+_PUT_BACK_SECONDS: Final = 2.0
+"""How long a client that is closed waits for messages to be put back."""
 _PASSING: Final = frozenset({320, 504, 541})
 """Reply codes of failures that pass: the server shuts down, a channel was closed meanwhile, an internal error."""
 
@@ -181,6 +186,7 @@ class AsyncRabbitMQClient:
         self._servers = servers
         self._connections: dict[str, LoopConnection] = {}
         self._opening = asyncio.Lock()
+        self._putting_back: set[asyncio.Task[None]] = set()
 
     async def call(self, call: Call) -> Any:
         """Make one call, once.
@@ -198,7 +204,15 @@ class AsyncRabbitMQClient:
             raise self._servers.call_error(call, error) from error
 
     async def close(self) -> None:
-        """Close the connections."""
+        """Close the connections, after messages that nobody has taken were put back."""
+        consuming = self._connections.get(CONSUMING)
+        if consuming is not None and consuming.is_open():
+            with suppress(*_FAILURES):
+                await consuming.run(stop(consuming.session))
+            if self._putting_back:
+                await asyncio.wait(self._putting_back, timeout=_PUT_BACK_SECONDS)
+        for task in self._putting_back:
+            task.cancel()
         connections, self._connections = self._connections, {}
         for each in connections.values():
             await each.close()
@@ -207,8 +221,34 @@ class AsyncRabbitMQClient:
         async with self._opening:
             found = self._connections.get(purpose)
             if found is None or not found.is_open():
+                if found is not None:
+                    found.abort()  # the server may keep it open, as while its memory is full
                 found = self._connections[purpose] = await self._open()
+                if purpose == CONSUMING:
+                    found.session.put_back = partial(self._put_back_soon, found)
         return found
+
+    def _put_back_soon(self, connection: LoopConnection, consumption: Consumption, taken: Sequence[Taken]) -> None:
+        task = asyncio.get_running_loop().create_task(self._put_back(connection, consumption, taken))
+        self._putting_back.add(task)
+        task.add_done_callback(self._putting_back.discard)
+
+    async def _put_back(self, connection: LoopConnection, consumption: Consumption, taken: Sequence[Taken]) -> None:
+        """Publish messages once more and acknowledge them; those for which that fails are given back."""
+        tags, messages = [], []
+        for each in taken:
+            properties = each.unseen()
+            if properties is not None:
+                tags.append(each.tag)
+                messages.append(("", consumption.queue, properties, each.content.body))
+        answers: Sequence[str] = ()
+        if messages:
+            with suppress(CallError):
+                answers = await self.call(Call("", "publish", {"needs": (), "messages": messages}))
+        accepted = [tag for tag, text in zip(tags, answers, strict=False) if not text]
+        consumption.acknowledge(accepted)
+        consumption.give_back([each.tag for each in taken if each.tag not in {*accepted}])
+        connection.flush_soon()
 
     async def _open(self) -> LoopConnection:
         failure: Exception = self._servers.none

@@ -3,9 +3,12 @@
 The server hands over as many messages as receivers have asked for, and no more. If they want more than before, another
 consumer gets the difference: the prefetch of one can't be changed, and a quorum queue takes back what is on its way to
 one that ends. On an event loop, consumers go on for ``LINGER_SECONDS`` after a receive, since the next one is likely to
-follow; messages that nobody has taken by then are given back. In a thread, they end with the receive. A lease ends by
+follow; messages that nobody has taken by then are put back. In a thread, they end with the receive. A lease ends by
 itself: a delivery that is not settled in time is given back, before the server would close the channel with all its
 deliveries.
+
+The server counts a message that is given back as received, and nobody has seen one that is put back: so it is published
+once more by ``Session.put_back``, and then acknowledged.
 """
 
 from __future__ import annotations
@@ -19,6 +22,7 @@ from typing import Any, Final
 from taskq_cloud.clients import rabbitmq_frames as frames
 from taskq_cloud.clients.rabbitmq_frames import Content
 from taskq_cloud.clients.rabbitmq_session import RefusedError, Session, Steps, Waiting, answer
+from taskq_cloud.core.servers.rabbitmq import DELIVERY_COUNT, RECEIVES
 
 LINGER_SECONDS: Final = 1.0
 MOST_CONSUMERS: Final = 4
@@ -42,6 +46,21 @@ class Taken:
         self.consumer = consumer
         self.content = content
         self.until = math.inf
+
+    def unseen(self) -> dict[str, Any] | None:
+        """The properties with which the message is published once more, as nobody has seen it; None: give it back.
+
+        A classic queue tells that it has handed a message over before, and not how often. If it does so once more, that
+        changes nothing.
+        """
+        method, properties = self.content.method, self.content.properties()
+        headers = properties.get("headers") or {}
+        count = headers.get(DELIVERY_COUNT)
+        if count is None:
+            redelivered = method.arguments[1 if method.name == "basic.get-ok" else 2]
+            return None if redelivered else properties
+        rest = {name: value for name, value in headers.items() if name != DELIVERY_COUNT}
+        return {**properties, "headers": {**rest, RECEIVES: headers.get(RECEIVES, 0) + count}}
 
 
 class Consumption:
@@ -169,10 +188,32 @@ class Consumption:
         self.give_back(over)
         self._expires = min((each.until for each in self._outstanding.values()), default=math.inf)
 
+    def stop(self) -> Steps[None]:
+        """End the consumers, and put back the messages in the buffer."""
+        if self._free:
+            self._buffer += yield from self._fetch(1)  # see stop_if_idle
+        if self._free:
+            yield from answer(self._stop(), self._session.settings.answer_seconds)
+        self._return_buffer()
+
     def stop_if_idle(self, monotonic: float) -> None:
-        """End the consumers if nobody has asked for messages for a while, and give back those in the buffer."""
-        if self._free and not self._receivers and monotonic - self._idle_since >= LINGER_SECONDS:
-            self._stop().then = self._return_buffer
+        """End the consumers if nobody has asked for messages for a while, and put back those in the buffer.
+
+        A quorum queue takes back what is on its way to a consumer that ends, and counts it. A message is fetched
+        before, whose answer comes after what is on its way.
+        """
+        if not self._free or self._receivers or monotonic - self._idle_since < LINGER_SECONDS:
+            return
+        self._idle_since = monotonic
+        fetched = self._session.ask(self.channel, "basic.get", 0, self.queue, frames.OFF)
+
+        def end() -> None:
+            if isinstance(fetched.answer, Taken):
+                self._buffer.append(fetched.answer)
+            if self._free and not self._receivers:
+                self._stop().then = self._return_buffer
+
+        fetched.then = end
 
     def cancelled(self, consumer: str) -> None:
         """Take the server's word that the consumer has ended: its queue is gone, or its node is."""
@@ -247,12 +288,16 @@ class Consumption:
         return asked[-1]
 
     def _return_buffer(self) -> None:
-        """Give back the messages that nobody has taken, unless somebody will."""
-        if self._receivers or self._free:
+        """Put back the messages that nobody has taken, unless somebody will."""
+        if self._receivers or self._free or not self._buffer:
             return
-        tags = [each.tag for each in self._buffer]
+        taken = list(self._buffer)
         self._buffer.clear()
-        self.give_back(tags)
+        put_back = self._session.put_back
+        if put_back is None:
+            self.give_back([each.tag for each in taken])
+        else:
+            put_back(self, taken)
 
     def _settled(self, tag: int) -> bool:
         taken = self._outstanding.pop(tag, None)

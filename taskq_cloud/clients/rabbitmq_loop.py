@@ -54,7 +54,7 @@ class LoopConnection(asyncio.Protocol):
         try:
             waiting, seconds = next(steps)
             while True:
-                self._flush_soon()
+                self.flush_soon()
                 waiting, seconds = steps.send(waiting.done or await self._wait(waiting, seconds))
         except StopIteration as stop:
             result: T = stop.value
@@ -65,7 +65,7 @@ class LoopConnection(asyncio.Protocol):
             raise
         finally:
             steps.close()
-            self._flush_soon()
+            self.flush_soon()
 
     def is_open(self) -> bool:
         """Whether the connection can be used."""
@@ -116,7 +116,7 @@ class LoopConnection(asyncio.Protocol):
             timer.cancel()
         return waiting.done
 
-    def _flush_soon(self) -> None:
+    def flush_soon(self) -> None:
         """Write at the end of the loop's turn, so that operations of many tasks need one call of the system."""
         if self.session.out and not self._flushes:
             self._flushes = True

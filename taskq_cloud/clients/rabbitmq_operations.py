@@ -101,6 +101,12 @@ def _extend(session: Session, given: Mapping[str, Any]) -> Steps[list[bool]]:
     return answers
 
 
+def stop(session: Session) -> Steps[None]:
+    """End all consumers, and put back the messages that nobody has taken."""
+    for consumption in list(session.consumptions.values()):
+        yield from consumption.stop()
+
+
 def _by_channel(session: Session, receipts: Sequence[str]) -> dict[int, list[tuple[int, int]]]:
     """Sort receipts of this connection by channel: place and delivery tag. Receipts of another one are left out."""
     found: dict[int, list[tuple[int, int]]] = {}

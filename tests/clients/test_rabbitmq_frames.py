@@ -196,9 +196,13 @@ def test_messages_that_nobody_takes_are_given_back() -> None:
     sent(session)
     session.feed(deliver(1, consumer_of(session), b"") + deliver(2, consumer_of(session), b""))
     session.tick(1e12)
-    assert [each.name for each in sent(session) if isinstance(each, Method)] == ["basic.cancel"]
-    for answer in ("channel.open-ok", "basic.qos-ok", "basic.cancel-ok"):
-        arguments: tuple[Any, ...] = {"channel.open-ok": (b"",), "basic.cancel-ok": ("c",)}.get(answer, ())
+    assert [each.name for each in sent(session) if isinstance(each, Method)] == ["basic.get"]
+    for answer in ("channel.open-ok", "basic.qos-ok", "basic.get-empty", "basic.cancel-ok"):
+        if answer == "basic.cancel-ok":
+            assert [each.name for each in sent(session) if isinstance(each, Method)] == ["basic.cancel"]
+        arguments: tuple[Any, ...] = {
+            "channel.open-ok": (b"",), "basic.get-empty": ("",), "basic.cancel-ok": ("c",)
+        }.get(answer, ())  # fmt: skip
         session.feed(frames.method(1, answer, *arguments))
     assert sent(session) == [Method(1, "basic.nack", [tag, False, True]) for tag in (1, 2)]
 

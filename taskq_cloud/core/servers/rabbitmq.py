@@ -18,6 +18,10 @@ CONSUMER_TIMEOUT_SECONDS: Final = 1800.0
 LARGEST_MESSAGE_BYTES: Final = 16 * 1024 * 1024
 """RabbitMQ 4's default ``max_message_size``; older servers take 128 MiB."""
 LARGEST_PRIORITY: Final = 255
+RECEIVES: Final = "x-taskq-receives"
+"""The header that says how often a message was received before it was sent again."""
+DELIVERY_COUNT: Final = "x-delivery-count"
+"""The header by which a quorum queue says how often it has handed a message over before."""
 
 _STRATEGIES: Final = ("round-robin", "shuffle")
 _LOGIN_METHODS: Final = ("PLAIN", "EXTERNAL")
