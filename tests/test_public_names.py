@@ -14,12 +14,13 @@ PUBLIC = {
         result_from_tuple signature subtask unregister_serializer xmap xstarmap
     """,
     "taskq_cloud.adapters": """
-        Acknowledge AsyncClient Broker BrokerCapabilities Call CallError Client DEAD_LETTER_REASON DEAD_LETTER_SOURCE
-        DEFAULT_GROUP DeadLetter Delivery Depth FARTHEST_SLOT_SECONDS FENCE_KEPT_SECONDS FencedLock Flow Gather
-        CountsWaiting HeldMessage HeldPage KnowsPhysicalNames KnowsTargets Listener ListsHeld Outgoing PlatformSchedule
-        Record Refused Release RenewCredentials ResultStore ScheduleCapabilities SchedulePage ScheduleStore Sent Service
-        Settlement Sleep Step StoreCapabilities TellsOfEnds ThreadedClient Trouble claimed dead_letter_queue file_of is_ordered
-        may_replace query_of take_slot without_secrets
+        Acknowledge AsyncClient Broker BrokerCapabilities Call CallError Client DEAD_LETTER_REASON
+        DEAD_LETTER_SOURCE DEFAULT_GROUP DeadLetter Delivery Depth FARTHEST_SLOT_SECONDS FENCE_KEPT_SECONDS
+        FencedLock Flow Gather CountsWaiting HeldMessage HeldPage KnowsPhysicalNames KnowsTargets Listener
+        ListsHeld Outgoing PlatformSchedule Record Refused Release RenewCredentials ResultStore
+        ScheduleCapabilities SchedulePage ScheduleStore Sent Service Settlement Sleep Step StoreCapabilities
+        TellsOfEnds ThreadedClient Trouble claimed dead_letter_queue file_of is_ordered may_replace query_of
+        take_slot without_secrets
     """,
     "taskq_cloud.errors": """
         AccessDenied AlreadyRegistered ArgumentsInvalid ArgumentsMismatch BodyPending ChordError

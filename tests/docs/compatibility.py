@@ -44,7 +44,7 @@ STORE_URLS: Final = {
     "MongoDB": "mongodb://host/database",
     "Elasticsearch, OpenSearch": "elasticsearch://host/index",
     "CouchDB": "couchdb://host/database",
-    "Couchbase": "couchbase://host/bucket",
+    "Couchbase": "couchbase://user:password@host/bucket",
     "Cassandra": "cassandra://host/keyspace",
     "ArangoDB": "arangodb://host/database/collection",
     "Cosmos DB": "cosmosdbsql://:key@account.documents.azure.com/database/container",
