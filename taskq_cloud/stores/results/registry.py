@@ -18,6 +18,7 @@ STORES: Final = Registry(
         "cassandra": "taskq_cloud.stores.results.cassandra:CassandraResults",
         "cosmosdbsql": "taskq_cloud.stores.results.cosmosdb:CosmosDBResults",
         "couchbase": "taskq_cloud.stores.results.couchbase:CouchbaseResults",
+        "couchbases": "taskq_cloud.stores.results.couchbase:CouchbaseResults",
         "couchdb": "taskq_cloud.stores.results.couchdb:CouchDBResults",
         "disabled": "taskq_cloud.stores.results.disabled:DisabledResults",
         "django-cache": "taskq_cloud.stores.results.django_cache:DjangoCacheResults",
