@@ -20,6 +20,9 @@ from taskq_cloud.testing.waiting import until
 class LimitsContract:
     """Tests of delays, sizes, depth, purge and missing queues, with the fixtures of ``BrokerContract``."""
 
+    missing_queue = "nobody-made-me"
+    """The name of a queue that doesn't exist; unique where test runs share a server."""
+
     def test_delayed_message_is_delivered_after_its_delay(
         self, broker: Broker, queue: str, run: Drive, advance: Callable[[float], None]
     ) -> None:
@@ -97,9 +100,9 @@ class LimitsContract:
         )
         if not broker.capabilities.queues_must_exist:
             counts = broker.capabilities.counts_messages
-            assert run(broker.depth("nobody-made-me")) == (Depth(0, 0, 0) if counts else None)
-            assert receive_now(run, broker, "nobody-made-me") == []
+            assert run(broker.depth(self.missing_queue)) == (Depth(0, 0, 0) if counts else None)
+            assert receive_now(run, broker, self.missing_queue) == []
             return
         for use in uses:
-            with pytest.raises(QueueNotFound, match="nobody-made-me"):
-                run(use("nobody-made-me"))
+            with pytest.raises(QueueNotFound, match=self.missing_queue):
+                run(use(self.missing_queue))
