@@ -65,9 +65,18 @@ class _Psycopg(CallersConnection):
         psycopg = sys.modules["psycopg"]  # the caller has imported it
         sync = isinstance(self.connection, psycopg.Connection)
         # Not by the caller's own factories, which may know other parameters and rows.
-        cursor = (psycopg.Cursor if sync else psycopg.AsyncCursor)(self.connection)
+        kind = psycopg.Cursor if sync else psycopg.AsyncCursor
+        cursor = kind(self.connection, row_factory=psycopg.rows.tuple_row)
         yield cursor.execute(sql, parameters)
-        return _rows(cursor.description, (yield cursor.fetchall()) if cursor.description else [])
+        if self.connection.info.pipeline_status.name == "OFF":
+            return _rows(cursor.description, (yield cursor.fetchall()) if cursor.description else [])
+        try:  # a pipeline tells nothing of a result before its rows are fetched
+            rows = yield cursor.fetchall()
+        except psycopg.ProgrammingError as error:
+            if error.sqlstate is not None:
+                raise
+            return []  # the statement has no rows
+        return _rows(cursor.description, rows)
 
     def begun(self) -> Operation:
         yield from ()

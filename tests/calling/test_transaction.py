@@ -15,6 +15,7 @@ import asyncpg  # type: ignore[import-untyped]
 import psycopg
 import pytest
 import sqlalchemy
+from psycopg.rows import dict_row, scalar_row
 from sqlalchemy.ext.asyncio import AsyncSession, create_async_engine
 from sqlalchemy.orm import Session
 
@@ -83,6 +84,24 @@ def _psycopg_raw(shop: Shop) -> Iterator[Any]:
 
 
 @contextmanager
+def _psycopg_dict_rows(shop: Shop) -> Iterator[Any]:
+    with psycopg.connect(shop.url, row_factory=dict_row) as connection:
+        yield connection
+
+
+@contextmanager
+def _psycopg_scalar_rows(shop: Shop) -> Iterator[Any]:
+    with psycopg.connect(shop.url, row_factory=scalar_row) as connection:
+        yield connection
+
+
+@contextmanager
+def _psycopg_pipeline(shop: Shop) -> Iterator[Any]:
+    with psycopg.connect(shop.url, autocommit=True) as connection, connection.pipeline(), connection.transaction():
+        yield connection
+
+
+@contextmanager
 def _sqlalchemy_connection(shop: Shop) -> Iterator[Any]:
     engine = sqlalchemy.create_engine(shop.sqlalchemy_url("psycopg"))
     try:
@@ -145,7 +164,16 @@ def _async_sqlalchemy(driver: str, *, session: bool) -> Callable[[Shop], Any]:
     return opened
 
 
-SYNCHRONOUS = [_psycopg, _psycopg_autocommit, _psycopg_raw, _sqlalchemy_connection, _sqlalchemy_session]
+SYNCHRONOUS = [
+    _psycopg,
+    _psycopg_autocommit,
+    _psycopg_raw,
+    _psycopg_dict_rows,
+    _psycopg_scalar_rows,
+    _psycopg_pipeline,
+    _sqlalchemy_connection,
+    _sqlalchemy_session,
+]
 ASYNCHRONOUS = {
     "psycopg": _async_psycopg,
     "asyncpg": _asyncpg,
