@@ -217,15 +217,15 @@ ORDER BY visible_at, sequence LIMIT %(limit)s::integer
 
 _LAST = "SELECT max(sequence) AS last FROM {messages}"
 
+# Of the messages that are found, a worker may settle some before they are locked.
 _PURGE_SOME = """
-WITH removed AS (
-    DELETE FROM {messages} WHERE sequence = ANY(ARRAY(
-        SELECT sequence FROM {messages} WHERE queue = %(queue)s AND sequence <= %(last)s::bigint
-        LIMIT %(limit)s::integer
-    ))
-    RETURNING 1
+WITH found AS MATERIALIZED (
+    SELECT sequence FROM {messages} WHERE queue = %(queue)s AND sequence <= %(last)s::bigint
+    LIMIT %(limit)s::integer
+), removed AS (
+    DELETE FROM {messages} WHERE sequence = ANY(ARRAY(SELECT sequence FROM found)) RETURNING 1
 )
-SELECT count(*) AS messages FROM removed
+SELECT (SELECT count(*) FROM found) AS found, (SELECT count(*) FROM removed) AS messages
 """
 
 _PURGE = """

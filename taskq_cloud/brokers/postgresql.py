@@ -207,7 +207,7 @@ class PostgreSQLBroker:
         while True:
             [[row]] = yield from self._transaction(about, [(self._sql.purge_some, step)])
             removed += row["messages"]
-            if row["messages"] < PURGED_IN_A_STEP:
+            if row["found"] < PURGED_IN_A_STEP:
                 return removed
 
     def _send_batch(self, queue: str, messages: Sequence[Outgoing]) -> Flow[list[Sent | Refused]]:

@@ -8,6 +8,7 @@ import random
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 from urllib.parse import urlsplit
 from uuid import uuid4
@@ -30,6 +31,7 @@ from taskq_cloud.errors import ImproperlyConfigured
 from taskq_cloud.testing.clock import FakeClock
 from taskq_cloud.testing.contracts.broker import BrokerContract
 from taskq_cloud.testing.driving import Drive, driving
+from taskq_cloud.testing.waiting import until
 
 pytestmark = pytest.mark.slow
 
@@ -222,6 +224,23 @@ def test_purge_takes_steps(broker: PostgreSQLBroker, queue: str, run: Drive, mon
     monkeypatch.setattr(brokers, "PURGED_IN_A_STEP", 40)
     run(broker.send(queue, [Outgoing(body=str(number)) for number in range(100)]))
     assert run(broker.purge(queue)) == 100
+    assert run(broker.depth(queue)) == Depth(0, 0, 0)
+
+
+def test_purge_goes_on_when_a_worker_settles_what_it_has_found(
+    broker: PostgreSQLBroker, database: Database, queue: str, run: Drive, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(brokers, "PURGED_IN_A_STEP", 40)
+    run(broker.send(queue, [Outgoing(body=str(number)) for number in range(100)]))
+    url = dict(database.service.options)["conninfo"]
+    with psycopg.connect(url) as worker, psycopg.connect(url, autocommit=True) as other:
+        worker.execute("DELETE FROM work.taskq_messages WHERE queue = %s AND body = '0'", [queue])
+        with ThreadPoolExecutor(1) as threads:
+            purging = threads.submit(run, broker.purge(queue))
+            waits = "SELECT 1 FROM pg_stat_activity WHERE %s = ANY(pg_blocking_pids(pid))"
+            until(lambda: other.execute(waits, [worker.info.backend_pid]).fetchone() is not None)
+            worker.commit()
+            assert purging.result() == 99
     assert run(broker.depth(queue)) == Depth(0, 0, 0)
 
 
