@@ -7,6 +7,7 @@ from typing import Any, Final
 
 from taskq_cloud.core.ports import ResultStore
 from taskq_cloud.core.urls import Registry
+from taskq_cloud.errors import ImproperlyConfigured
 
 STORES: Final = Registry(
     "result store",
@@ -52,6 +53,19 @@ STORES: Final = Registry(
 )
 
 
+_PREFIX: Final = frozenset({"global_keyprefix"})
+_REDIS: Final = _PREFIX | {"failover_strategy", "master_name", "sentinel_kwargs"}
+_OF_ALL: Final = frozenset({"retry_policy", "socket_connect_timeout", "socket_timeout", "visibility_timeout"})
+"""Options that users of Celery set for any backend, about attempts and times, which settings of this package decide."""
+_OPTIONS: Final[Mapping[str, frozenset[str] | None]] = {
+    **dict.fromkeys(("redis", "rediss", "sentinel"), _REDIS),
+    **dict.fromkeys(("cache", "file", "memcached"), _PREFIX),
+    **dict.fromkeys(("cassandra", "db", "postgresql", "rpc"), None),
+    "django-cache": frozenset({"cache_backend"}),
+}
+"""Scheme, up to its ``+`` -> the options that the store knows; None: it checks them itself. Other stores have none."""
+
+
 def store_from_url(url: str, options: Mapping[str, Any]) -> ResultStore:
     """Make the result store for a URL, without a call to its service.
 
@@ -60,10 +74,19 @@ def store_from_url(url: str, options: Mapping[str, Any]) -> ResultStore:
             ``redis://host/0``, ``postgresql://host/database``, ``db+dialect://...`` for SQLAlchemy's databases,
             ``mongodb://host/database`` and the other schemes of this table, ``sqlite:///path``, ``memory://``,
             ``disabled://``, or a URL with the scheme of an installed package.
-        options: further options for a store from another package.
+        options: the setting ``result_backend_transport_options``; and ``broker_url``, for ``rpc://``.
 
     Raises:
-        ImproperlyConfigured: no store has the URL's scheme, or the store can't read the rest of the URL.
+        ImproperlyConfigured: no store has the URL's scheme, the store can't read the rest of the URL, or it has no such
+            option.
     """
-    store: ResultStore = STORES.open(url, options)
+    scheme = url.partition("://")[0].partition("+")[0]
+    given = {name: value for name, value in options.items() if name != "broker_url" or scheme == "rpc"}
+    known = _OPTIONS.get(scheme, frozenset())
+    if known is not None and scheme in STORES.known and (unknown := sorted(given.keys() - known - _OF_ALL)):
+        raise ImproperlyConfigured(
+            f"result_backend_transport_options: the result store {scheme}:// has no option {unknown[0]!r}; known: "
+            f"{', '.join(sorted(known)) or 'none; its options are in its URL'}"
+        )
+    store: ResultStore = STORES.open(url, given)
     return store

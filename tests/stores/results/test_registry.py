@@ -75,3 +75,21 @@ def test_known_store_opens_without_calls_or_files(url: str, tmp_path: Path, monk
     store: Any = store_from_url(url, {})
     assert store.capabilities is type(store).capabilities
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("url", "says"),
+    [
+        ("redis://localhost", "the result store redis:// has no option 'global_keyprefx'; known: failover_strategy, "),
+        ("dynamodb://table", "has no option 'global_keyprefx'; known: none; its options are in its URL"),
+        ("db+sqlite:///x.db", "global_keyprefx"),
+    ],
+)
+def test_unknown_option_of_a_store_is_refused(url: str, says: str) -> None:
+    with pytest.raises(ImproperlyConfigured) as caught:
+        store_from_url(url, {"global_keyprefx": "shop_"})
+    assert says in str(caught.value)
+
+
+def test_retry_policy_of_celery_is_taken_by_every_store() -> None:
+    store_from_url("dynamodb://table", {"retry_policy": {"timeout": 5.0}})
