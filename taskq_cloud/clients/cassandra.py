@@ -177,9 +177,15 @@ class _Cluster:
                 cluster = Cluster(**self._arguments)
                 try:
                     session = cluster.connect()
+                except NoHostAvailable as error:
+                    cluster.shutdown()
+                    # Among them may be an exception that was raised into the call, such as a time limit.
+                    raise error from next(iter(error.errors.values()), None)
                 except BaseException:
                     cluster.shutdown()
                     raise
+                # Conditional writes have the times of the servers, and a removal with another clock's could miss them.
+                session.use_client_timestamp = False
                 self._cluster, self._session = cluster, session
             return self._session
 

@@ -156,7 +156,7 @@ def _celerys(task_id: str, row: Mapping[str, Any]) -> bytes:
         except DecodeError:
             return bytes(value)
     done = row["date_done"]
-    rest = {"date_done": None if done is None else done.isoformat(), "task_id": task_id}
+    rest = {"date_done": None if done is None else done.replace(tzinfo=UTC).isoformat(), "task_id": task_id}
     fields: Sequence[str] = [f'"{name}":{text}' for name, text in parts.items()]
     status = f'"status":{serializers.dumps(row["status"])}'
     return f"{{{status},{','.join(fields)},{serializers.dumps(rest)[1:]}".encode()

@@ -13,6 +13,9 @@ from celery.backends.cassandra import CassandraBackend
 
 from emulators.documents import Cassandra
 from emulators.documents.cassandra_frames import overloaded, read_timeout, unavailable, write_timeout
+from taskq_cloud.clients.base import with_longest_call
+from taskq_cloud.clients.connections import Connections
+from taskq_cloud.core.ports import ResultStore
 from taskq_cloud.core.records.record import FAILURE, FINAL_VERSION, RETRY, STARTED
 from taskq_cloud.errors import AccessDenied, DecodeError, ImproperlyConfigured, StoreNotFound, Unreachable
 from taskq_cloud.stores.results.cassandra import CassandraResults
@@ -21,6 +24,7 @@ from taskq_cloud.testing.clock import FakeClock
 from taskq_cloud.testing.contracts.result_store import ResultStoreContract, a_record
 from taskq_cloud.testing.driving import Drive, driving
 from tests.stores.results.addresses import cassandra_address
+from tests.stores.results.silent_server import Overdue, alarm, silent_port
 
 pytestmark = pytest.mark.slow
 
@@ -361,3 +365,32 @@ def test_unknown_class_of_authentication_is_a_setting_error(cassandra: Cassandra
     store = CassandraResults(cassandra_address(cassandra, auth_provider="Elsewhere", auth_kwargs={"a": 1}), "celery")
     with driving(colour, store.services) as drive, pytest.raises(ImproperlyConfigured, match="no class 'Elsewhere'"):
         drive(store.load(["a"]))
+
+
+# A server that takes connections and never answers
+
+
+@pytest.fixture
+def silent() -> Iterator[ResultStore]:
+    with silent_port() as port:
+        yield store_from_url(f"cassandra://me:s3cret@127.0.0.1:{port}/celery", {})
+
+
+def test_exception_of_an_alarm_during_a_call_comes_out_as_itself(silent: ResultStore) -> None:
+    connections = Connections(with_longest_call(silent.services, 60))
+    try:
+        with alarm(0.2), pytest.raises(Overdue):
+            connections.run(silent.load(["a"]))
+    finally:
+        connections.close()
+
+
+def test_call_ends_after_the_longest_time_for_calls(silent: ResultStore) -> None:
+    connections = Connections(with_longest_call(silent.services, 0.5))
+    try:
+        began = time.monotonic()
+        with pytest.raises(Unreachable):
+            connections.run(silent.load(["a"]), longest_seconds=0.5)
+    finally:
+        connections.close()
+    assert time.monotonic() - began < 3

@@ -18,6 +18,9 @@ from couchbase.options import ClusterOptions
 
 from emulators.documents import Couchbase
 from emulators.documents.couchbase import TEMPORARY_FAILURE, TOO_BIG
+from taskq_cloud.clients.base import with_longest_call
+from taskq_cloud.clients.connections import Connections
+from taskq_cloud.core.ports import ResultStore
 from taskq_cloud.core.records.record import FINAL_VERSION, STARTED
 from taskq_cloud.errors import AccessDenied, PayloadTooLarge, StoreNotFound, Unreachable
 from taskq_cloud.stores.results.couchbase import CouchbaseResults
@@ -26,6 +29,7 @@ from taskq_cloud.testing.clock import FakeClock
 from taskq_cloud.testing.contracts.result_store import ResultStoreContract, a_record
 from taskq_cloud.testing.driving import Drive, driving
 from tests.stores.results.addresses import couchbase_servers
+from tests.stores.results.silent_server import Overdue, alarm, silent_port
 
 pytestmark = pytest.mark.slow
 
@@ -245,3 +249,32 @@ def test_server_without_answer_is_unreachable() -> None:
     }
     with driving("sync", services) as drive, pytest.raises(Unreachable, match=r"couchbase://127\.0\.0\.1:9. gave no"):
         drive(store.load(["a"]))
+
+
+# A server that takes connections and never answers
+
+
+@pytest.fixture
+def silent() -> Iterator[ResultStore]:
+    with silent_port() as port:
+        yield store_from_url(f"couchbase://me:s3cret@127.0.0.1:{port}/celery", {})
+
+
+def test_exception_of_an_alarm_during_a_call_comes_out_as_itself(silent: ResultStore) -> None:
+    connections = Connections(with_longest_call(silent.services, 1))  # the SDK waits without a look at signals
+    try:
+        with alarm(0.2), pytest.raises(Overdue):
+            connections.run(silent.load(["a"]))
+    finally:
+        connections.close()
+
+
+def test_call_ends_after_the_longest_time_for_calls(silent: ResultStore) -> None:
+    connections = Connections(with_longest_call(silent.services, 0.5))
+    try:
+        began = time.monotonic()
+        with pytest.raises(Unreachable):
+            connections.run(silent.load(["a"]), longest_seconds=0.5)
+    finally:
+        connections.close()
+    assert time.monotonic() - began < 3

@@ -8,7 +8,7 @@ from uuid import uuid4
 
 import pytest
 
-from taskq_cloud.stores.results import arangodb, cosmosdb, couchdb, elasticsearch, mongodb, riak
+from taskq_cloud.stores.results import arangodb, cassandra, cosmosdb, couchbase, couchdb, elasticsearch, mongodb, riak
 from taskq_cloud.stores.results.registry import store_from_url
 from tests.docs.samples import DOCS, Block, assert_prints, blocks_of, open_page
 
@@ -39,6 +39,8 @@ def test_largest_results_on_the_page_are_those_of_the_stores() -> None:
         "elasticsearch": (elasticsearch.LARGEST_RECORD_BYTES, "32 MiB"),
         "couchdb": (couchdb.LARGEST_RECORD_BYTES, "7 MB"),
         "cosmosdb": (cosmosdb.LARGEST_RECORD_BYTES, "1.9 MB"),
+        "cassandra": (cassandra.LARGEST_RECORD_BYTES, "4 MB"),
+        "couchbase": (couchbase.LARGEST_RECORD_BYTES, "8 MB"),
         "arangodb": (arangodb.LARGEST_RECORD_BYTES, "32 MiB"),
         "riak": (riak.LARGEST_RECORD_BYTES, "4 MB"),
     }
