@@ -91,10 +91,15 @@ def with_tls(url: str, tls: Any, setting: str) -> str:
         setting: the setting's name, for the error.
 
     Raises:
-        ImproperlyConfigured: the setting has another value, or an unknown part.
+        ImproperlyConfigured: the setting has another value, or an unknown part, or the servers are found by sentinels.
     """
-    if not tls or url.startswith("sentinel:"):
+    if not tls or url.startswith("redis+socket:"):  # a socket is of this machine
         return url
+    if url.startswith("sentinel:"):
+        raise ImproperlyConfigured(
+            f"{setting} is set, and servers that sentinels find are connected to without TLS: name the servers "
+            "themselves (rediss://one;rediss://two), or remove the setting"
+        )
     if tls is not True and not isinstance(tls, Mapping):
         raise ImproperlyConfigured(f"{setting} is {tls!r:.100}: set it to True or to a dict of ssl_... options")
     split = urlsplit(url)

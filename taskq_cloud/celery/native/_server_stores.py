@@ -12,10 +12,19 @@ from taskq_cloud.errors import ImproperlyConfigured
 
 
 def redis(conf: Any, scheme: str, rest: str) -> str:
-    """Return the URL of Redis; parts that it lacks come from ``redis_host`` and the like, as in Celery."""
+    """Return the URL of Redis; parts that it lacks come from ``redis_host`` and the like, as in Celery.
+
+    Several URLs with ``;`` between them, of servers or sentinels, are servers that stand in for each other.
+    """
+    first, *others = rest.split(";")
+    urls = [(scheme, first), *((each.partition("://")[0], each.partition("://")[2]) for each in others if each)]
+    return ";".join(_redis(conf, *url) for url in urls)
+
+
+def _redis(conf: Any, scheme: str, rest: str) -> str:
     split = urlsplit(f"{scheme}://{rest}")
     if scheme in ("redis+socket", "sentinel"):
-        return f"{scheme}://{rest}"
+        return with_tls(f"{scheme}://{rest}", conf.get("redis_backend_use_ssl"), "redis_backend_use_ssl")
     host = split.hostname or conf.get("redis_host") or "localhost"
     port = split.port or conf.get("redis_port") or 6379
     database = split.path.strip("/") or conf.get("redis_db") or 0
@@ -67,8 +76,10 @@ def mongodb(conf: Any, scheme: str, rest: str) -> str:
         split = urlsplit(host)
     address = split.netloc or _address(settings, host)
     path = settings.pop("database", None) or split.path.strip("/")
-    for name in ("port", "user", "password", "max_pool_size"):
+    for name in ("port", "user", "password"):
         settings.pop(name, None)
+    if (size := settings.pop("max_pool_size", None)) is not None:
+        options.setdefault("maxPoolSize", size)
     query = "&".join(
         part
         for part in (
@@ -118,11 +129,15 @@ def with_login(setting: str) -> Callable[[Any, str, str], str]:
             netloc = f"{quote(str(user), safe='')}:{quote(str(password or ''), safe='')}@{netloc}"
         names = [given.pop(name, None) for name in ("database", "bucket", "collection")]
         path = split.path.strip("/") or "/".join(str(name) for name in names if name)
-        for name in ("host", "port", "http_protocol"):
+        tls = {"tls": "true"} if given.pop("http_protocol", None) == "https" else {}
+        if tls and given.get("verify") is False:
+            tls["verify"] = "false"
+        for name in ("host", "port", "verify"):
             given.pop(name, None)
         if given:
             raise ImproperlyConfigured(f"{setting} has the unknown option {min(given)!r}")
-        return split._replace(netloc=netloc, path=f"/{path}").geturl()
+        query = "&".join(part for part in (split.query, urlencode(tls)) if part)
+        return split._replace(netloc=netloc, path=f"/{path}", query=query).geturl()
 
     return read
 
@@ -196,7 +211,7 @@ def options_of(conf: Any, url: str) -> dict[str, Any]:
 
 
 _KEPT: Final[Mapping[str, Sequence[str]]] = {
-    **dict.fromkeys(REDIS, ("global_keyprefix", "master_name", "sentinel_kwargs")),
+    **dict.fromkeys(REDIS, ("failover_strategy", "global_keyprefix", "master_name", "sentinel_kwargs")),
     **dict.fromkeys(("memcached", "file"), ("global_keyprefix",)),
 }
 """Scheme -> the parts of ``result_backend_transport_options`` that the store knows."""
