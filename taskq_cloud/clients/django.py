@@ -271,7 +271,9 @@ def _missing(connection: Any, call: Call, cursor: Any, table: SQLTable, there: s
         return list(table.create)
     if not table.columns:
         return []
-    known = {column.name for column in connection.introspection.get_table_description(cursor, table.name)}
+    # In one query: Django's own description takes two, and fails if another process adds columns between them.
+    cursor.execute(" ".join(("SELECT * FROM", connection.ops.quote_name(table.name), "LIMIT 0")))
+    known = {column[0] for column in cursor.description}
     missing = [statement for name, statement in table.columns if name not in known]
     return [*missing, *(table.complete if missing else ())]
 

@@ -21,6 +21,7 @@ from taskq_cloud.clients.django import set_up
 from taskq_cloud.core.records.record import FAILURE, FINAL_VERSION, STARTED, SUCCESS
 from taskq_cloud.core.workflows.saved_groups import group_of_tasks, pages
 from taskq_cloud.errors import ImproperlyConfigured, StoreNotFound, Unreachable
+from taskq_cloud.stores.results._sql_tables import our_columns
 from taskq_cloud.stores.results.django_orm import DjangoResults
 from taskq_cloud.stores.results.registry import store_from_url
 from taskq_cloud.testing.clock import FakeClock
@@ -71,6 +72,19 @@ def test_store_works_on_a_server(alias: str, driver: str) -> None:
         run_scenario(store, run, clock)
         by_server = DjangoResults(alias)
         assert [run(by_server.claim(f"key {driver}", owner, 60)) for owner in ("a", "a", "b")] == [1, 1, None]
+
+
+@pytest.mark.parametrize("alias", ["postgresql", "mariadb"])
+@pytest.mark.usefixtures("project")
+def test_workers_that_add_the_columns_at_once_save_their_results(alias: str) -> None:
+    clients = 10
+    for _ in range(3):
+        with connections[alias].cursor() as cursor:
+            for column in our_columns("mariadb" if alias == "mariadb" else "postgresql"):
+                cursor.execute(f"ALTER TABLE django_celery_results_taskresult DROP COLUMN IF EXISTS {column}")
+        stores = [DjangoResults(alias) for _ in range(clients)]
+        with driving("sync", stores[0].services) as run:
+            assert run.together([store.save([a_record()]) for store in stores]) == [[True]] * clients
 
 
 @pytest.mark.parametrize("alias", ["default", "postgresql", "mariadb"])
