@@ -7,7 +7,6 @@ in a header, and then acknowledged: a crash in between leaves it twice, and neve
 
 from __future__ import annotations
 
-import math
 import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final, Self
@@ -202,10 +201,15 @@ class RabbitMQBroker:
         yield from self._ask(queue, ("queue.purge", 0, queue, False))
 
     def _send_batch(
-        self, queue: str, messages: Sequence[tuple[Outgoing, str, int]], *, confirm: bool = True
+        self, queue: str, messages: Sequence[tuple[Outgoing, str, int]], *, confirm: bool = True, new: bool = True
     ) -> Flow[list[Sent | Refused]]:
-        """Send messages, each with its id and how often it was received before."""
-        answers: list[Sent | Refused | None] = [refusal(queue, each, self.capabilities) for each, _, _ in messages]
+        """Send messages, each with its id and how often it was received before.
+
+        Messages that aren't ``new`` are taken at any size: the server has had them already.
+        """
+        answers: list[Sent | Refused | None] = [
+            refusal(queue, each, self.capabilities) if new else None for each, _, _ in messages
+        ]
         places = [place for place, answer in enumerate(answers) if answer is None]
         now = self._clock()
         needs = {need[0]: need for need in [self._need(queue)]}
@@ -253,7 +257,8 @@ class RabbitMQBroker:
         answers: dict[int, Refused | None] = {}
         for queue, messages in by_queue.items():
             try:
-                sent: Sequence[Sent | Refused] = yield from self._send_batch(queue, [each for _, each in messages])
+                moved = [each for _, each in messages]
+                sent: Sequence[Sent | Refused] = yield from self._send_batch(queue, moved, new=False)
             except TaskQError as error:
                 sent = [Refused(error)] * len(messages)
             for (place, _), answer in zip(messages, sent, strict=True):
@@ -275,8 +280,10 @@ class RabbitMQBroker:
 
     def _extend(self, deliveries: Sequence[Delivery], lease_seconds: float) -> Flow[Sequence[bool]]:
         receipts = [each.receipt for each in deliveries]
-        until = self._clock() + min(lease_seconds, math.inf)
-        held: Sequence[bool] = yield from self._call(deliveries[0].queue, "extend", receipts=receipts, until=until)
+        now = self._clock()
+        held: Sequence[bool] = yield from self._call(
+            deliveries[0].queue, "extend", receipts=receipts, now=now, until=now + lease_seconds
+        )
         return held
 
     def _ask(self, queue: str, method: layout.Method) -> Flow[Any]:

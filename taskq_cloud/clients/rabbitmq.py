@@ -7,7 +7,7 @@ operation   parameters                                    answer
 ``receive`` needs, queue, limit, wait_seconds, now, until messages: receipt, redelivered, exchange, routing
                                                           key, properties, body
 ``settle``  acknowledge, give_back                        (nothing)
-``extend``  receipts, until                               for each receipt whether its lease goes on
+``extend``  receipts, now, until                          for each receipt whether its lease goes on
 ``ask``     needs, methods                                the answers of methods of administration
 =========== ============================================= ==================================================
 

@@ -71,7 +71,7 @@ class Consumption:
         queue: the queue's name at the server.
 
     Attributes:
-        clock_offset: the caller's clock less the monotonic clock, at the last receive.
+        clock_offset: the caller's clock less the monotonic clock, at the last call that told the time.
     """
 
     def __init__(self, session: Session, queue: str) -> None:
@@ -169,8 +169,9 @@ class Consumption:
                 self._session.out.append(frames.method(self.channel, "basic.nack", tag, frames.OFF, frames.ON))
         return answers
 
-    def extend(self, tags: Iterable[int], until: float) -> list[bool]:
-        """Extend leases; False: the lease was lost."""
+    def extend(self, tags: Iterable[int], now: float, until: float) -> list[bool]:
+        """Extend leases; False: the lease was lost. The clock may have been set back since they began."""
+        self.clock_offset = now - time.monotonic()
         answers = []
         for tag in tags:
             taken = self._outstanding.get(tag)

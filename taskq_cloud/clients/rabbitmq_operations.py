@@ -94,7 +94,7 @@ def _extend(session: Session, given: Mapping[str, Any]) -> Steps[list[bool]]:
     answers = [False] * len(given["receipts"])
     for channel, tags in _by_channel(session, given["receipts"]).items():
         if (consumption := session.consumption_of(channel)) is not None:
-            extended = consumption.extend([tag for _, tag in tags], given["until"])
+            extended = consumption.extend([tag for _, tag in tags], given["now"], given["until"])
             for (place, _), each in zip(tags, extended, strict=True):
                 answers[place] = each
     yield from ()

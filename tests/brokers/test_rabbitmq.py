@@ -15,7 +15,7 @@ from taskq_cloud.brokers.rabbitmq import RabbitMQBroker
 from taskq_cloud.clients.rabbitmq_consuming import LINGER_SECONDS
 from taskq_cloud.core.flows import Call, Flow, Sleep
 from taskq_cloud.core.model.capabilities import dead_letter_queue
-from taskq_cloud.core.model.message import Acknowledge, Outgoing, Release, Sent
+from taskq_cloud.core.model.message import Acknowledge, DeadLetter, Outgoing, Release, Sent
 from taskq_cloud.core.ports import Broker
 from taskq_cloud.core.servers.rabbitmq import read_options
 from taskq_cloud.testing.clock import FakeClock
@@ -107,6 +107,31 @@ def test_message_that_nobody_has_taken_is_not_counted(
             run(broker.settle([Acknowledge(again)]))
         [last] = take(run_other, other, queue, 1)
         assert last.receive_count == 2
+
+
+@pytest.mark.parametrize("colour", ["sync", "async"])
+def test_lease_that_is_extended_goes_on_if_the_clock_is_set_back(server_url: Callable[[str], str], colour: str) -> None:
+    clock = FakeClock(time.time())
+    broker, queue = broker_at(server_url("rabbitmq"), clock), f"work-{uuid4().hex[:12]}"
+    with driving(colour, broker.services) as run:
+        run(broker.send(queue, [Outgoing(body="x")]))
+        held = run(broker.receive(queue, 1, 5, 60))
+        clock.advance(-3600)
+        assert run(broker.extend(held, 60)) == [None]
+        run(until_idle())
+        assert run(broker.extend(held, 60)) == [None]
+
+
+@pytest.mark.parametrize("colour", ["sync", "async"])
+def test_message_over_the_limit_can_be_moved(server_url: Callable[[str], str], colour: str) -> None:
+    """Another program may have sent it, and a reason makes it longer."""
+    url, queue = server_url("rabbitmq"), f"work-{uuid4().hex[:12]}"
+    sender, broker = broker_at(url), broker_at(url, largest_message_bytes=100)
+    with driving(colour, sender.services) as run_sender, driving(colour, broker.services) as run:
+        run_sender(sender.send(queue, [Outgoing(body="x" * 200)]))
+        assert run(broker.settle([Release(each, counts=False) for each in take(run, broker, queue, 1)])) == [None]
+        assert run(broker.settle([DeadLetter(each, "why") for each in take(run, broker, queue, 1)])) == [None]
+        assert len(take(run, broker, dead_letter_queue(queue), 1)) == 1
 
 
 def until_idle() -> Flow[None]:

@@ -182,7 +182,7 @@ def test_deliveries_of_a_closed_channel_are_not_settled() -> None:
     session.feed(frames.method(1, "channel.close", 406, "PRECONDITION_FAILED - timed out", 0, 0))
     sent(session)
     assert consumption.acknowledge([1]) == [False]
-    assert consumption.extend([1], 60) == [False]
+    assert consumption.extend([1], 0, 60) == [False]
     assert session.consumptions == {}
     assert sent(session) == []
 
