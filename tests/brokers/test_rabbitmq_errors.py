@@ -18,11 +18,16 @@ import pytest
 from emulators.ports import free_port
 from emulators.process import Emulator
 from emulators.servers import server
+from taskq_cloud import TaskQ
 from taskq_cloud.brokers.registry import broker_from_url
 from taskq_cloud.clients.base import with_longest_call
 from taskq_cloud.core.flows import Call, Flow
 from taskq_cloud.core.model.message import Acknowledge, Outgoing, Refused, Sent
 from taskq_cloud.core.ports import Broker
+from taskq_cloud.deploy.doctor import checks_server, observe_servers
+from taskq_cloud.deploy.doctor.finding import Finding
+from taskq_cloud.deploy.doctor.observed import Observed
+from taskq_cloud.deploy.topology.model import Topology
 from taskq_cloud.errors import AccessDenied, OperationalError, QueueNotFound, Unreachable
 from taskq_cloud.testing.contracts.receiving import take
 from taskq_cloud.testing.driving import Drive, driving
@@ -200,6 +205,25 @@ def test_alarm_is_an_error_in_time(strict: Emulator, folder: Path, colour: str) 
             return len(control(strict, folder, "list_connections", "pid", "--no-table-headers").split()) == 2
 
         until(has_two_connections, "the end of the connection that was blocked")
+
+
+def test_doctor_finds_alarm(strict: Emulator, folder: Path) -> None:
+    app = TaskQ("shop", broker=strict.url, results="disabled://")
+    app.task(name="shop.length")(len)
+    control(strict, folder, "set_vm_memory_high_watermark", "0")
+    try:
+        with driving("sync", with_longest_call(app.services(), 2)) as run:
+            observed = Observed(servers=run(observe_servers.servers(app.topology(), app)))
+    finally:
+        control(strict, folder, "set_vm_memory_high_watermark", "0.6")
+        app.close()
+    found = {each.check: each for each in checks_of_servers(app.topology(), observed)}
+    assert found.keys() == {"rabbitmq.blocked", "rabbitmq.missing"}
+    assert "low on memory" in found["rabbitmq.blocked"].difference
+
+
+def checks_of_servers(topology: Topology, observed: Observed) -> list[Finding]:
+    return [finding for check in checks_server.CHECKS for finding in check.run(topology, observed)]
 
 
 _SENDS_AND_ENDS = """

@@ -16,6 +16,7 @@ from emulators.ports import free_port
 from emulators.process import Emulator
 from taskq_cloud import TaskQ
 from taskq_cloud.cli import main
+from taskq_cloud.clients.base import with_longest_call
 from taskq_cloud.clients.connections import Connections
 from taskq_cloud.core.flows import Flow
 from taskq_cloud.deploy.doctor import observe_servers
@@ -48,7 +49,7 @@ def make_app() -> Iterator[Callable[..., TaskQ]]:
 
 
 def drive(app: TaskQ, flow: Flow[Any]) -> Any:
-    connections = Connections(app.services())
+    connections = Connections(with_longest_call(app.services(), 4))
     try:
         return connections.run(flow)
     finally:

@@ -155,10 +155,11 @@ def _rabbitmq(server: Server, broker: RabbitMQBroker) -> Flow[ObservedRabbitMQ]:
             different[queue] = str(error)
     refusal = None
     try:
-        # A message to no queue, which the server returns, unless an alarm keeps it from taking any.
+        # Messages to no queue, which the server returns. An alarm blocks a connection after the first one it sends.
         message: tuple[str, str, dict[str, Any], bytes] = ("", f"taskq-doctor-{new_id()}", {}, b"")
         [service] = broker.services
-        yield Call(service, "publish", {"needs": (), "messages": [message]})
+        for _ in range(2):
+            yield Call(service, "publish", {"needs": (), "messages": [message]})
     except CallError as error:
         refusal = f"{error.code}: {error.message}"
     return ObservedRabbitMQ(tuple(missing), different, refusal, creates=not broker.capabilities.queues_must_exist)
