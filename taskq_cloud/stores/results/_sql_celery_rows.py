@@ -142,6 +142,20 @@ def text_of(value: Any) -> str:
     return serializers.dumps(value)
 
 
+def storable(text: Any, longest: int | None = None) -> str | None:
+    """A text that a column of Celery's can have: without what PostgreSQL, or UTF-8, has no character for.
+
+    The traceback of an error has any characters that are in the error's text. The frame has them all.
+
+    Args:
+        text: the text; None: none.
+        longest: the most characters that fit.
+    """
+    if text is None:
+        return None
+    return str(text)[:longest].replace("\0", "\ufffd").encode(errors="replace").decode()
+
+
 def stored_bytes(text: str | None, encoding: str) -> bytes | None:
     """The bytes that a column of text stands for: Celery writes those of binary serializers in base64."""
     if text is None:

@@ -213,12 +213,12 @@ class DjangoResults(SQLResults):
             "task_id": record.id,
             "status": record.state,
             "date_started": result_document.time_in(document, result_document.STARTED_AT),
-            "traceback": document.get("traceback"),
+            "traceback": rows.storable(document.get("traceback")),
             "meta": rows.text_of({"children": document.get("children") or []}),
-            "task_name": _short(document.get("name"), _LONGEST_NAME),
+            "task_name": rows.storable(document.get("name"), _LONGEST_NAME),
             "task_args": None if document.get("args") is None else rows.text_of(document["args"]),
             "task_kwargs": None if document.get("kwargs") is None else rows.text_of(document["kwargs"]),
-            "worker": _short(document.get("worker"), _LONGEST_WORKER),
+            "worker": rows.storable(document.get("worker"), _LONGEST_WORKER),
             **common,
             **plain,
         }
@@ -250,7 +250,3 @@ class DjangoResults(SQLResults):
             "worker": row["worker"],
         }
         return rows.celerys_record(record_id, document, stored)
-
-
-def _short(text: Any, longest: int) -> str | None:
-    return None if text is None else str(text)[:longest]

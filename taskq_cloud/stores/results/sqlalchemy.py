@@ -187,14 +187,14 @@ class SQLAlchemyResults(SQLResults):
             "status": record.state,
             "result": result,
             "date_done": done,
-            "traceback": document.get("traceback"),
+            "traceback": rows.storable(document.get("traceback")),
             "children": rows.encoded(document.get("children")),
-            "name": _short(document.get("name")),
+            "name": rows.storable(document.get("name"), _LONGEST_NAME),
             "args": rows.encoded(document.get("args")),
             "kwargs": rows.encoded(document.get("kwargs")),
-            "worker": _short(document.get("worker")),
+            "worker": rows.storable(document.get("worker"), _LONGEST_NAME),
             "retries": document.get("retries"),
-            "queue": _short(document.get("queue")),
+            "queue": rows.storable(document.get("queue"), _LONGEST_NAME),
             **ours,
         }
 
@@ -221,11 +221,6 @@ class SQLAlchemyResults(SQLResults):
             "queue": row["queue"],
         }
         return rows.celerys_record(record_id, document, result)
-
-
-def _short(text: Any) -> str | None:
-    """A text that fits into Celery's columns."""
-    return None if text is None else str(text)[:_LONGEST_NAME]
 
 
 def _absolute(url: str) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 from uuid import uuid4
 
@@ -17,6 +18,7 @@ from taskq_cloud.testing.driving import Drive
 def run_scenario(store: ResultStore, run: Drive, clock: FakeClock) -> None:
     """Save, replace and load records, also those of groups; join; claim; reserve; delete, and let rows expire."""
     _records(store, run, clock)
+    _texts_that_columns_cannot_have(store, run)
     _several_at_once(store, run)
     key = str(uuid4())
     assert not run(store.join(key, "0", 2, clock() + 10))
@@ -55,6 +57,14 @@ def _records(store: ResultStore, run: Drive, clock: FakeClock) -> None:
     assert run(store.save([anew])) == [True]
     run(store.delete([anew.id, group.id]))
     assert run(store.load([anew.id, group.id])) == {}
+
+
+def _texts_that_columns_cannot_have(store: ResultStore, run: Drive) -> None:
+    failed = a_record(FAILURE, value={"exc_type": "ValueError", "exc_message": ["\0"], "exc_module": "builtins"})
+    texts = {"traceback": "ValueError: \0 \udc80", "name": "shop.\0", "worker": "\0", "queue": "\0", "args": ["\0"]}
+    failed = replace(failed, payload=json.dumps({**json.loads(failed.payload), **texts}))
+    assert run(store.save([failed, other := a_record()])) == [True, True]
+    assert run(store.load([failed.id, other.id])) == {failed.id: failed, other.id: other}
 
 
 def _several_at_once(store: ResultStore, run: Drive) -> None:
