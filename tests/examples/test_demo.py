@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 
 from emulators import aws, object_stores
+from emulators.servers import SERVERS
 from taskq_cloud.testing.waiting import until
 
 pytestmark = pytest.mark.slow
@@ -35,6 +36,7 @@ class Variant:
     counted: tuple[str, ...]
     logs: tuple[str, ...]
     stack: str = "ministack"
+    pool: str = "processes"
 
     def missing(self) -> str | None:
         reasons = {
@@ -44,10 +46,12 @@ class Variant:
             "pubsub": lambda: None if PSTEST.exists() else "Google's fake of Pub/Sub is not built: make emulators",
             "azureblob": object_stores.azurite_missing,
             "gs": object_stores.gcs_server_missing,
+            **{name: kind.missing for name, kind in SERVERS.items()},
         }
         return next((reasons[name]() for name in (self.broker, self.results) if name in reasons), None)
 
 
+STORES = "dynamodb, s3, azureblob, gs, redis, postgresql, mariadb, memcached, mongodb, elasticsearch, couchdb, sqlite"
 CONTAINERS = ("worker-orders.log", "worker-images.log")
 ON_AWS = Variant(
     broker="sqs",
@@ -87,6 +91,35 @@ VARIANTS = (
         contents="objects in the Google Cloud Storage bucket shop-results",
         counted=("Cloud Storage",),
         logs=CONTAINERS,
+    ),
+    Variant(
+        broker="redis",
+        results="postgresql",
+        images_on="container2",
+        dead_letters="{}-dead",
+        contents="rows in PostgreSQL",
+        counted=(),
+        logs=CONTAINERS,
+        pool="gevent",
+    ),
+    Variant(
+        broker="rabbitmq",
+        results="redis",
+        images_on="container2",
+        dead_letters="{}-dead",
+        contents="keys in Redis",
+        counted=(),
+        logs=CONTAINERS,
+    ),
+    Variant(
+        broker="postgresql",
+        results="mariadb",
+        images_on="container2",
+        dead_letters="{}-dead",
+        contents="rows in MariaDB",
+        counted=(),
+        logs=CONTAINERS,
+        pool="threads",
     ),
 )
 
@@ -150,7 +183,8 @@ def check_demo(variant: Variant, demo_command: dict[str, Any], tmp_path: Path) -
     """Run a variant, and check its report."""
     require(variant)
 
-    finished = run(demo_command, "--broker", variant.broker, "--results", variant.results, "--stack", variant.stack)
+    where = ["--broker", variant.broker, "--results", variant.results, "--stack", variant.stack]
+    finished = run(demo_command, *where, "--pool", variant.pool)
 
     text, on = finished.stdout, variant.images_on
     assert finished.returncode == 0, text
@@ -181,10 +215,13 @@ def test_lost_task_is_reported_and_makes_the_demo_fail(demo_command: dict[str, A
 @pytest.mark.parametrize(
     ("arguments", "line"),
     [
-        (("--broker", "rabbitmq"), "the demo doesn't know a broker 'rabbitmq'; choose one of sqs, pubsub, sqlite\n"),
         (
-            ("--results", "redis"),
-            "the demo doesn't know a result store 'redis'; choose one of dynamodb, s3, azureblob, gs, sqlite\n",
+            ("--broker", "etcd"),
+            "the demo doesn't know a broker 'etcd'; choose one of sqs, pubsub, redis, rabbitmq, postgresql, sqlite\n",
+        ),
+        (
+            ("--results", "etcd"),
+            f"the demo doesn't know a result store 'etcd'; choose one of {STORES}\n",
         ),
     ],
 )

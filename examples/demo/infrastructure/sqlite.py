@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 from demo.infrastructure.interface import Infrastructure, Machine, Meter, RunningBroker, RunningStore
@@ -37,8 +38,11 @@ def _start_results(machine: Machine) -> RunningStore:
 
 
 def _new_file(machine: Machine, name: str) -> Path:
-    for old in machine.folder.glob(f"{name}*"):  # the journal of the file, too
-        old.unlink()
+    for old in machine.folder.glob(f"{name}*"):  # the journal of the file, and the pipes of those who listen
+        if old.is_dir():
+            shutil.rmtree(old)
+        else:
+            old.unlink()
     return machine.folder / name
 
 
