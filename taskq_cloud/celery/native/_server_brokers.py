@@ -63,6 +63,17 @@ def server_options(conf: Any, broker: str) -> dict[str, Any]:
     return found
 
 
+def orders_by_priority(broker: str, options: Mapping[str, Any]) -> bool:
+    """Return whether the broker itself orders the messages of a queue by their priorities, as it does for Celery.
+
+    Args:
+        broker: the native URL.
+        options: the broker's options.
+    """
+    scheme = broker.partition("://")[0]
+    return scheme in RABBITMQ or (scheme in REDIS and options.get("layout") == "celery")
+
+
 def _rabbitmq_options(conf: Any) -> dict[str, Any]:
     found = queue_options(conf)
     tls = conf.get("broker_use_ssl")

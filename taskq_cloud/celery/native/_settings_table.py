@@ -104,7 +104,8 @@ TASKS: Final[Mapping[str, Setting]] = {
         lambda value: str(value) != "2",
     ),
     "task_queue_max_priority": native(
-        "The highest priority of a queue.",
+        "The highest priority of a queue: x-max-priority on RabbitMQ. Redis goes by priority_steps, as in Celery; on "
+        "other brokers, each level of priority has a queue.",
         "task_queue_max_priority",
         otherwise="Queues don't order messages by priority: use one queue for each priority.",
     ),

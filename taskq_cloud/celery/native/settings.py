@@ -12,6 +12,7 @@ from datetime import timedelta, tzinfo
 from typing import Any, Final
 
 from taskq_cloud.celery.app.defaults import _TO_NEW_KEY, DEFAULTS, NAMESPACES
+from taskq_cloud.celery.native._server_brokers import orders_by_priority
 from taskq_cloud.celery.native._server_stores import options_of as options_of_store
 from taskq_cloud.celery.native._service_urls import broker_of, options_of, results_of
 from taskq_cloud.celery.native._setting_kinds import NOTHING, Kind, Setting
@@ -60,6 +61,8 @@ def native_settings(conf: Any) -> dict[str, Any]:
         given["broker"] = broker
     if options := options_of(conf, broker):
         given["broker_transport_options"] = options
+    if broker is not None and orders_by_priority(broker, options):
+        given.pop("task_queue_max_priority", None)  # it would give each level of priority a queue of its own
     if (results := results_of(conf)) is not None:
         given["results"] = results
         if store_options := options_of_store(conf, results):

@@ -357,6 +357,24 @@ def test_broker_on_a_server_is_native(given: dict[str, Any], url: str, options: 
     assert BROKERS.open(url, chosen).capabilities.shared_between_processes
 
 
+@pytest.mark.parametrize(
+    ("given", "levels", "options"),
+    [
+        ({"broker_url": "amqp://h"}, None, {"max_priority": 10}),
+        ({"broker_url": "redis://h"}, None, {"layout": "celery"}),
+        ({"broker_url": "redis://h", "broker_transport_options": {"layout": "taskq"}}, 10, {"layout": "taskq"}),
+        ({"broker_url": "sqs://"}, 10, {}),
+    ],
+)
+def test_priority_is_left_to_a_broker_that_orders_by_it(
+    given: dict[str, Any], levels: int | None, options: dict[str, Any]
+) -> None:
+    """Otherwise a call of a high priority would go to a queue that no worker of Celery's serves."""
+    found = made(task_queue_max_priority=10, **given)
+    assert found.get("task_queue_max_priority") == levels
+    assert found.get("broker_transport_options", {}).items() >= options.items()
+
+
 def test_broker_of_the_environment_wins(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("CELERY_BROKER_URL", "memory://")
     assert made(broker_url="amqp://")["broker"] == "memory://"
