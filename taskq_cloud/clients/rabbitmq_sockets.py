@@ -15,7 +15,7 @@ import time
 import weakref
 from typing import Any, TypeVar
 
-from taskq_cloud.clients.rabbitmq_session import LostError, Session, Steps, Waiting
+from taskq_cloud.clients.rabbitmq_session import LostError, Session, SessionError, Steps, Waiting
 from taskq_cloud.clients.rabbitmq_settings import Settings
 
 T = TypeVar("T")
@@ -37,6 +37,7 @@ class SocketConnection:
         self.session = Session(settings, lingers=False)
         self._changed = threading.Condition()
         self._reading = False
+        self._changing = False
         self._closes_at_exit = False
         self._heard_at = time.monotonic()
         self._socket: Any = socket.create_connection((settings.host, settings.port), settings.connect_seconds)
@@ -55,6 +56,7 @@ class SocketConnection:
         """Carry out an operation; raises its errors, and ``OSError``."""
         with self._changed:
             try:
+                self._changing = True
                 waiting, seconds = next(steps)
                 while True:
                     self._flush()
@@ -68,8 +70,15 @@ class SocketConnection:
             except LostError as error:
                 self.session.fail(error)
                 raise
+            except SessionError:
+                raise
+            except BaseException as error:
+                if self._changing:  # bytes that came or that are to be sent may be taken in half
+                    self.session.fail(LostError(f"a call was ended by {type(error).__name__}"))
+                raise
             finally:
                 steps.close()
+                self._changing = False
                 self._changed.notify_all()
 
     def is_open(self) -> bool:
@@ -117,8 +126,10 @@ class SocketConnection:
             left = ends_at - time.monotonic()
             if left <= 0:
                 return False
+            self._changing = False
             if self._reading:
                 self._changed.wait(left)
+                self._changing = True
                 continue
             self._reading = True
             self._changed.release()
@@ -127,6 +138,7 @@ class SocketConnection:
             finally:
                 self._changed.acquire()
                 self._reading = False
+            self._changing = True
             if readable:
                 self._read()
             self._flush()

@@ -12,12 +12,16 @@ from uuid import uuid4
 import pytest
 
 from taskq_cloud.brokers.rabbitmq import RabbitMQBroker
+from taskq_cloud.clients.rabbitmq import open_client
 from taskq_cloud.clients.rabbitmq_consuming import LINGER_SECONDS
+from taskq_cloud.clients.rabbitmq_session import Session
 from taskq_cloud.core.flows import Call, Flow, Sleep
+from taskq_cloud.core.flows import run as drive
 from taskq_cloud.core.model.capabilities import dead_letter_queue
 from taskq_cloud.core.model.message import Acknowledge, DeadLetter, Outgoing, Release, Sent
 from taskq_cloud.core.ports import Broker
 from taskq_cloud.core.servers.rabbitmq import read_options
+from taskq_cloud.errors import SoftTimeLimitExceeded
 from taskq_cloud.testing.clock import FakeClock
 from taskq_cloud.testing.contracts.broker import BrokerContract
 from taskq_cloud.testing.contracts.receiving import bodies, take
@@ -132,6 +136,31 @@ def test_message_over_the_limit_can_be_moved(server_url: Callable[[str], str], c
         assert run(broker.settle([Release(each, counts=False) for each in take(run, broker, queue, 1)])) == [None]
         assert run(broker.settle([DeadLetter(each, "why") for each in take(run, broker, queue, 1)])) == [None]
         assert len(take(run, broker, dead_letter_queue(queue), 1)) == 1
+
+
+def test_call_that_a_time_limit_ends_leaves_no_connection_out_of_step(
+    server_url: Callable[[str], str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    broker, queue = broker_at(server_url("rabbitmq")), f"work-{uuid4().hex[:12]}"
+    [(name, service)] = broker.services.items()
+    client = open_client(name, dict(service.options))
+
+    def make(step: Any) -> Any:  # without retries
+        return client.call(step)
+
+    drive(broker.send(queue, [Outgoing(body="a")]), make)
+    feed = Session.feed
+
+    def feed_a_part(session: Session, data: bytes) -> None:
+        feed(session, data[:-1])
+        raise SoftTimeLimitExceeded
+
+    monkeypatch.setattr(Session, "feed", feed_a_part)
+    with pytest.raises(SoftTimeLimitExceeded):
+        drive(broker.send(queue, [Outgoing(body="b")]), make)
+    monkeypatch.setattr(Session, "feed", feed)
+    assert isinstance(drive(broker.send(queue, [Outgoing(body="c")]), make)[0], Sent)
+    client.close()
 
 
 def until_idle() -> Flow[None]:
