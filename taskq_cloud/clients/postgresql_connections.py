@@ -65,6 +65,7 @@ def connect_arguments(options: Mapping[str, Any]) -> dict[str, Any]:
         **_KEEPALIVES,
         "connect_timeout": max(LEAST_CONNECT_TIMEOUT_SECONDS, round(timeout)),
         "fallback_application_name": "taskq",
+        "client_encoding": "utf8",  # otherwise it is the database's; psycopg gives no texts to one with SQL_ASCII
     }
     if not pooled:
         arguments["options"] = f"{given.pop('options', '')} {_OPTIONS}".strip()

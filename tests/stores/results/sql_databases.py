@@ -42,11 +42,11 @@ def mariadb_server(url: str, database: str | None = None) -> Any:
 
 
 @contextmanager
-def postgresql_database(server: str) -> Iterator[str]:
-    """Create a database in PostgreSQL, and yield its URL: ``postgresql://...``."""
+def postgresql_database(server: str, options: str = "") -> Iterator[str]:
+    """Create a database in PostgreSQL, with options in SQL, and yield its URL: ``postgresql://...``."""
     name = f"taskq_{uuid4().hex}"
     with closing(postgresql_server(server)) as connection:
-        connection.execute(f"CREATE DATABASE {name}")
+        connection.execute(f"CREATE DATABASE {name} TEMPLATE template0 {options}")
         yield f"{server}/{name}"
         connection.execute(f"DROP DATABASE {name} WITH (FORCE)")
 

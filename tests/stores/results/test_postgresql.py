@@ -118,6 +118,14 @@ def test_compressed_record_is_stored_compressed(database: str) -> None:
     assert count_rows(database, f"taskq_results WHERE id = '{record.id}' AND length(packed) < 500") == 1
 
 
+def test_texts_are_kept_by_a_database_of_another_encoding(server_url: Callable[[str], str]) -> None:
+    with postgresql_database(server_url("postgresql"), "ENCODING 'SQL_ASCII' LC_COLLATE 'C' LC_CTYPE 'C'") as url:
+        store, record = PostgreSQLResults(url), a_record(id="größe", value="你好")
+        with driving("sync", store.services) as run:
+            assert run(store.save([record])) == [True]
+            assert run(store.load([record.id])) == {record.id: record}
+
+
 def test_first_host_that_answers_is_used(database: str) -> None:
     absent = database.replace(re.findall(r":(\d+)/", database)[0], "1")
     store = store_from_url(f"{absent};{database}", {})
