@@ -97,7 +97,7 @@ def date_of(seconds: float) -> datetime:
     """A time for the index by which the server removes documents, up to a second later."""
     try:
         return datetime.fromtimestamp(math.ceil(seconds), UTC)
-    except (OverflowError, ValueError):  # after the year 9999
+    except (OverflowError, ValueError, OSError):  # after the year 9999, or after all years that the system knows
         return _LAST_DATE
 
 

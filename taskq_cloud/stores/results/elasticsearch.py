@@ -30,6 +30,9 @@ it is quoted as JSON."""
 DEFAULT_INDEX: Final = "celery"
 _PORT: Final = 9200
 
+_LAST_TIME: Final = 253_402_300_799_000
+"""The latest time that an index takes, in milliseconds: the end of the year 9999."""
+
 _KINDS: Final = {
     "version_conflict_engine_exception": FailureKind.CONDITION_FAILED,
     "resource_already_exists_exception": FailureKind.CONDITION_FAILED,
@@ -173,7 +176,7 @@ class _Index(HTTPCollection):
                 FIELDS: fields_of(write.new),
             }
             if write.new.expires_at is not None:
-                document["expires_at"] = int(write.new.expires_at * 1000) + 1
+                document["expires_at"] = min(int(write.new.expires_at * 1000) + 1, _LAST_TIME)
             yield document
 
     @staticmethod

@@ -105,6 +105,12 @@ def test_index_is_searched_by_times_only(store: ElasticsearchResults, run: Drive
     assert mapping["mappings"]["properties"]["expires_at"]["type"] == "date"
 
 
+def test_result_that_expires_after_all_calendars_is_kept(store: ElasticsearchResults, run: Drive) -> None:
+    record = a_record(expires_at=2.0**62)
+    assert run(store.save([record])) == [True]
+    assert run(store.load([record.id])) == {record.id: record}
+
+
 def test_expired_documents_are_removed(
     store: ElasticsearchResults, run: Drive, others: httpx.Client, clock: FakeClock
 ) -> None:

@@ -191,6 +191,12 @@ def test_hundred_members_at_once_complete_a_join_once(store: MongoDBResults, run
     assert sorted(answers) == [False] * 99 + [True]
 
 
+def test_result_that_expires_after_all_calendars_is_kept(store: MongoDBResults, run: Drive) -> None:
+    record = a_record(expires_at=2.0**62)
+    assert run(store.save([record])) == [True]
+    assert run(store.load([record.id])) == {record.id: record}
+
+
 def test_server_is_told_when_documents_expire(store: MongoDBResults, run: Drive, collection: Any) -> None:
     expires_at = float(int(time.time()) + 3600)
     run(store.save([a_record(id=TASK, expires_at=expires_at)]))
