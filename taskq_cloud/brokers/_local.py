@@ -53,9 +53,11 @@ isn't shared or durable."""
 
 def size_bytes(message: Outgoing) -> int:
     """The size of a message: its body and the names and values of its attributes, in UTF-8."""
-    return len(message.body.encode()) + sum(
-        len(name.encode()) + len(value.encode()) for name, value in message.attributes.items()
-    )
+    body, attributes = message.body, message.attributes
+    size = len(body) if body.isascii() else len(body.encode())
+    if attributes:
+        size += sum(len(name.encode()) + len(value.encode()) for name, value in attributes.items())
+    return size
 
 
 def refusal(queue: str, message: Outgoing, capabilities: BrokerCapabilities) -> Refused | None:

@@ -32,7 +32,7 @@ _SERVERS_PREFIXES: Final = ("x-first-death-", "x-last-death-")
 _MARKS: Final = ("x-", ATTRIBUTES)
 """The beginnings of the names of headers that may not be the sender's."""
 
-_dumps = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
+_dumps = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), check_circular=False).encode
 
 
 @dataclass(frozen=True, slots=True)

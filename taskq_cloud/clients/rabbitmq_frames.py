@@ -36,6 +36,8 @@ _IDS: Final = struct.Struct(">HH")
 _CONTENT: Final = struct.Struct(">HHQ")
 _TAG: Final = struct.Struct(">Q")
 _ACK: Final = struct.Struct(">BHIHHQBB")
+_ACK_IDS: Final = _IDS.pack(60, 80)
+_CONFIRM: Final = struct.Struct(">QB")
 _SHAPES: Final = {"u": struct.Struct(">H"), "i": struct.Struct(">I"), "q": struct.Struct(">Q"), "o": struct.Struct("B")}
 
 METHODS: Final[dict[str, tuple[int, int, str]]] = {
@@ -225,6 +227,9 @@ class FrameReader:
 
     def _read(self, kind: int, channel: int, payload: bytes) -> Method | Content | None:
         if kind == _METHOD:
+            if payload.startswith(_ACK_IDS):  # one for each message that is published
+                tag, multiple = _CONFIRM.unpack_from(payload, len(_ACK_IDS))
+                return Method(channel, "basic.ack", [tag, bool(multiple)])
             found = read_method(channel, payload)
             if found.name not in _WITH_CONTENT:
                 return found

@@ -11,7 +11,7 @@ from __future__ import annotations
 import struct
 from collections.abc import Callable, Mapping, Sequence
 from decimal import Decimal
-from functools import cache
+from functools import cache, lru_cache
 from typing import Any, Final
 
 LONGEST_SHORT_STRING: Final = 255
@@ -141,9 +141,26 @@ def read_table(data: bytes, at: int) -> tuple[dict[str, Any], int]:
     found: dict[str, Any] = {}
     while at < end:
         name_end = at + 1 + data[at]
-        name = data[at + 1 : name_end].decode(errors="replace")
-        found[name], at = _READERS[data[name_end]](data, name_end + 1)
+        name = _key(data[at + 1 : name_end])
+        kind, at = data[name_end], name_end + 1
+        if kind == _STRING:  # most values are texts or nothing
+            begin = at + 4
+            at = begin + _U32.unpack_from(data, at)[0]
+            found[name] = data[begin:at].decode("utf-8", "replace")
+        elif kind == _VOID:
+            found[name] = None
+        else:
+            found[name], at = _READERS[kind](data, at)
     return found, end
+
+
+@lru_cache(maxsize=1024)
+def _key(data: bytes) -> str:
+    """Read the name of a header, which is likely to come again."""
+    return data.decode(errors="replace")
+
+
+_VOID: Final = ord("V")
 
 
 def _read_string(data: bytes, at: int) -> tuple[str, int]:

@@ -141,6 +141,7 @@ _DECODERS: Final[dict[str, Callable[[Any], Any]]] = {
     "bytes": str.encode,
     "base64": lambda value: base64.b64decode(value, validate=True),
 }
-# Made once: json.loads and json.dumps make one for each text.
-_ENCODER: Final = json.JSONEncoder(default=_rich, separators=(",", ":"))
+# Made once: json.loads and json.dumps make one for each text. A value that contains itself nests too deeply, so noting
+# each container, which is a third of the work, finds nothing more.
+_ENCODER: Final = json.JSONEncoder(default=_rich, separators=(",", ":"), check_circular=False)
 _RICH_DECODER: Final = json.JSONDecoder(object_hook=_from_rich)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+import reprlib
 import string
 from collections.abc import Iterator
 from copy import deepcopy
@@ -130,6 +131,34 @@ def test_argument_beyond_json_is_named_in_the_error() -> None:
 def test_dict_that_would_be_read_as_a_rich_value_is_refused_at_the_call() -> None:
     with pytest.raises(EncodeError, match="unknown __type__ 'money'"):
         protocol.encode(Message(task="t", id="1", args=[{"__type__": "money", "__value__": 1}]), "celery")
+
+
+plain_values = (
+    st.none()
+    | st.booleans()
+    | st.floats()
+    | st.integers()
+    | st.integers().map(lambda number: number * 10**30)
+    | st.text()
+)
+arguments = plain_values | st.text("ab'\\\\\n", max_size=200) | st.lists(plain_values, max_size=25)
+
+
+@given(st.lists(arguments, max_size=25).map(tuple))
+def test_repr_of_random_arguments_is_that_of_reprlib(args: tuple[Any, ...]) -> None:
+    shown = reprlib.Repr()
+    shown.maxstring = shown.maxother = 128
+    shown.maxtuple = shown.maxlist = shown.maxdict = 20
+    headers = json.loads(protocol.encode(Message(task="t", id="1", args=args), "q"))["headers"]
+    assert headers["argsrepr"] == shown.repr(args)
+    assert headers["kwargsrepr"] == "{}"
+
+
+def test_argument_that_contains_itself_is_refused() -> None:
+    endless: list[Any] = []
+    endless.append(endless)
+    with pytest.raises(EncodeError, match="JSON"):
+        protocol.encode(Message(task="t", id="1", args=(endless,), argsrepr="..."), "q")
 
 
 def test_repr_of_long_arguments_is_shortened() -> None:
