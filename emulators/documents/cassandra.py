@@ -8,14 +8,14 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import socket
 import socketserver
 import struct
 import threading
-import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from types import TracebackType
-from typing import Any, Final, Self
+from typing import Any, Self
 
 from emulators.documents.cassandra_frames import (
     AUTHENTICATE,
@@ -50,10 +50,8 @@ from emulators.documents.cassandra_frames import (
     short_bytes,
     string,
 )
-from emulators.documents.cassandra_tables import SYSTEM, Cell, Partition, Table
+from emulators.documents.cassandra_tables import SYSTEM, Table
 from emulators.documents.cql import Marker, Statement, SyntaxException, parse
-
-_KEYS: Final = ("task_id", "date_done")
 
 
 @dataclass
@@ -94,6 +92,7 @@ class Cassandra:
         self._user, self._password, self._keyspaces = user, password, ("celery",)
         self._lock = threading.Lock()
         self._prepared: dict[bytes, str] = {}
+        self._sockets: set[socket.socket] = set()
         self._server = _Server(("127.0.0.1", port), self._handler())
 
     @property
@@ -108,8 +107,15 @@ class Cassandra:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
+        self.stop()
+
+    def stop(self) -> None:
+        """Close the port and all connections."""
         self._server.shutdown()
         self._server.server_close()
+        for each in list(self._sockets):
+            with contextlib.suppress(OSError):
+                each.shutdown(socket.SHUT_RDWR)
 
     def rows(self, key: str, table: str = "celery_results", keyspace: str = "celery") -> list[dict[str, Any]]:
         """The rows of a partition, from the latest on."""
@@ -117,14 +123,16 @@ class Cassandra:
             return self.tables[keyspace, table].rows(key)
 
     def _handler(self) -> type[socketserver.StreamRequestHandler]:
-        serve = self._serve
+        serve, sockets = self._serve, self._sockets
 
         class Handler(socketserver.StreamRequestHandler):
             disable_nagle_algorithm = True
 
             def handle(self) -> None:
+                sockets.add(self.connection)
                 with contextlib.suppress(ConnectionError):
                     serve(self)
+                sockets.discard(self.connection)
 
         return Handler
 
@@ -294,49 +302,13 @@ class Cassandra:
                 self._types(first, session)
                 found = table.rows(first.where["task_id"])[: first.limit]
                 return rows([(name, table.types[name]) for name in first.columns], found, first.table)
+        table = self._table(first, session)
         conditions = [each for each in statements if each.conditions]
-        refused = next((each for each in conditions if not self._holds(each, session)), None)
-        if refused is None:
+        applied = all(map(table.holds, conditions))
+        if applied:
             for each in statements:
-                self._write(each, session)
-        if not conditions:
-            return struct.pack(">I", VOID)
-        return self._decision(conditions[0], session, applied=refused is None)
-
-    def _holds(self, statement: Statement, session: _Session) -> bool:
-        row = self._current(statement, session)
-        return all(row.get(name) == value for name, value in statement.conditions.items())
-
-    def _current(self, statement: Statement, session: _Session) -> dict[str, Any]:
-        return next(iter(self._table(statement, session).rows(statement.where["task_id"])), {})
-
-    def _decision(self, statement: Statement, session: _Session, *, applied: bool) -> bytes:
-        columns = [("[applied]", "boolean")]
-        row: dict[str, Any] = {"[applied]": applied}
-        current = self._current(statement, session)
-        if not applied and current:
-            types = self._table(statement, session).types
-            columns += [(name, types[name]) for name in statement.conditions]
-            row |= {name: current.get(name) for name in statement.conditions}
-        return rows(columns, [row], statement.table)
-
-    def _write(self, statement: Statement, session: _Session) -> None:
-        table = self._table(statement, session)
-        keys = statement.values if statement.kind == "insert" else statement.where
-        if statement.kind == "delete":
-            table.partitions.pop(keys["task_id"], None)
-            return
-        partition = table.partitions.setdefault(keys["task_id"], Partition())
-        expires_at = time.time() + statement.ttl if statement.ttl else None
-        for name, value in statement.values.items():
-            if name in _KEYS:
-                continue
-            if name in table.static:
-                cells = partition.static
-            else:
-                done = keys["date_done"]
-                cells = partition.rows.setdefault(done if isinstance(done, int) else 0, {})
-            cells[name] = Cell(value, expires_at)
+                table.write(each)
+        return _decision(table, conditions[0], applied=applied) if conditions else struct.pack(">I", VOID)
 
     def _define(self, statement: Statement, session: _Session) -> bytes:
         keyspace, name = statement.table[0] or session.keyspace, statement.table[1]
@@ -360,3 +332,13 @@ class Cassandra:
             table.static |= statement.static
         kind = "CREATED" if statement.kind == "create" else "UPDATED"
         return struct.pack(">I", SCHEMA_CHANGE) + b"".join(map(string, (kind, "TABLE", keyspace, name)))
+
+
+def _decision(table: Table, statement: Statement, *, applied: bool) -> bytes:
+    columns = [("[applied]", "boolean")]
+    row: dict[str, Any] = {"[applied]": applied}
+    current = table.current(statement)
+    if not applied and current:
+        columns += [(name, table.types[name]) for name in statement.conditions]
+        row |= {name: current.get(name) for name in statement.conditions}
+    return rows(columns, [row], statement.table)

@@ -8,6 +8,10 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 from uuid import UUID
 
+from emulators.documents.cql import Statement
+
+_KEYS: Final = ("task_id", "date_done")
+
 _HOST: Final = UUID("5f0f6cd6-6f3c-4a8e-9d3f-2f6a36f0b8aa")
 SYSTEM: Final[Mapping[tuple[str, str], Mapping[str, tuple[str, Any]]]] = {
     ("system", "local"): {
@@ -59,6 +63,28 @@ class Table:
             if (cells := _living(stored))
         ]
         return rows or ([{"task_id": key, **static}] if static else [])
+
+    def current(self, statement: Statement) -> dict[str, Any]:
+        """The latest row of the partition that a statement is about."""
+        return next(iter(self.rows(statement.where["task_id"])), {})
+
+    def holds(self, statement: Statement) -> bool:
+        """Whether the conditions of a statement hold."""
+        row = self.current(statement)
+        return all(row.get(name) == value for name, value in statement.conditions.items())
+
+    def write(self, statement: Statement) -> None:
+        """Carry out an insertion, an update or a removal."""
+        keys = statement.values if statement.kind == "insert" else statement.where
+        if statement.kind == "delete":
+            self.partitions.pop(keys["task_id"], None)
+            return
+        partition = self.partitions.setdefault(keys["task_id"], Partition())
+        expires_at = time.time() + statement.ttl if statement.ttl else None
+        for name, value in statement.values.items():
+            if name not in _KEYS:
+                cells = partition.static if name in self.static else partition.rows.setdefault(keys["date_done"], {})
+                cells[name] = Cell(value, expires_at)
 
 
 def _living(cells: Mapping[str, Cell]) -> dict[str, Any]:

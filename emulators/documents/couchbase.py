@@ -13,6 +13,7 @@ import hashlib
 import hmac
 import json
 import secrets
+import socket
 import socketserver
 import struct
 import threading
@@ -92,6 +93,11 @@ class _Login:
     continues: Callable[[bytes], _Answer] | None = field(default=None, repr=False)
 
 
+class _Server(socketserver.ThreadingTCPServer):
+    allow_reuse_address = True
+    daemon_threads = True
+
+
 class Couchbase:
     """The server, in threads of this process. As a context manager it answers from entry to exit.
 
@@ -99,6 +105,7 @@ class Couchbase:
         user: the only user.
         password: the user's password.
         bucket: the only bucket.
+        port: the port; 0: one that is free.
 
     Attributes:
         documents: key -> the document.
@@ -108,7 +115,7 @@ class Couchbase:
         operations: the operations about documents that were carried out.
     """
 
-    def __init__(self, user: str = "shop", password: str = "s3cret", bucket: str = "celery") -> None:
+    def __init__(self, user: str = "shop", password: str = "s3cret", bucket: str = "celery", port: int = 0) -> None:
         self.documents: dict[str, _Document] = {}
         self.failures: list[int] = []
         self.read_only = False
@@ -117,8 +124,8 @@ class Couchbase:
         self.user, self.password, self.bucket = user, password, bucket
         self._lock = threading.Lock()
         self._last_cas = time.time_ns()
-        self._server = socketserver.ThreadingTCPServer(("127.0.0.1", 0), self._handler())
-        self._server.daemon_threads = True
+        self._sockets: set[socket.socket] = set()
+        self._server = _Server(("127.0.0.1", port), self._handler())
 
     @property
     def port(self) -> int:
@@ -132,8 +139,15 @@ class Couchbase:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
+        self.stop()
+
+    def stop(self) -> None:
+        """Close the port and all connections."""
         self._server.shutdown()
         self._server.server_close()
+        for each in list(self._sockets):
+            with contextlib.suppress(OSError):
+                each.shutdown(socket.SHUT_RDWR)
 
     def store(self, key: str, value: bytes, *, flags: int = 0x2000006, expires_at: int = 0) -> None:
         """Write a document as another client would, by default as JSON."""
@@ -141,14 +155,16 @@ class Couchbase:
             self._put(key, value, flags, expires_at)
 
     def _handler(self) -> type[socketserver.StreamRequestHandler]:
-        serve = self._serve
+        serve, sockets = self._serve, self._sockets
 
         class Handler(socketserver.StreamRequestHandler):
             disable_nagle_algorithm = True
 
             def handle(self) -> None:
+                sockets.add(self.connection)
                 with contextlib.suppress(ConnectionError):  # the client has gone
                     serve(self)
+                sockets.discard(self.connection)
 
         return Handler
 

@@ -93,37 +93,30 @@ class _NotFoundError(Exception):
         self.code = code
 
 
-class _Cluster:
-    """A cluster, with the session that the first call opens.
+class _Session:
+    """A session of the driver, and the statements that are prepared in it.
 
     Args:
-        service: the service's name, for errors.
-        options: see ``open_client``.
+        cluster: the driver's cluster.
+        session: its session.
     """
 
-    def __init__(self, service: str, options: Mapping[str, Any]) -> None:
-        self._lock = threading.Lock()
-        self._cluster: Any = None
-        self._session: Any = None
+    def __init__(self, cluster: Any, session: Any) -> None:
+        self.cluster = cluster
+        self.session = session
         self._prepared: dict[str, Any] = {}
-        try:
-            self._arguments = arguments_of(options)
-        except MALFORMED as error:
-            raise ImproperlyConfigured(f"{service}: an option can't be read: {error}") from error
 
     def is_ready(self, call: Call) -> bool:
         """Whether the statements of a call are prepared."""
         return all(text in self._prepared for text, _ in call.parameters["statements"])
 
     def prepare(self, call: Call) -> None:
-        """Connect, and prepare the statements of a call."""
-        session = self._connected()
-        # The driver would log the failure as an error of the program.
+        """Prepare the statements of a call, after a look whether the table has what they need."""
         if not self._prepared:
-            self._look(session, call)
+            self._look(call)  # the driver would log a statement that can't be prepared as an error of the program
         for text, _ in call.parameters["statements"]:
             if text not in self._prepared:
-                self._prepared[text] = session.prepare(text)
+                self._prepared[text] = self.session.prepare(text)
 
     def start(self, call: Call) -> list[Any]:
         """Start the statements of a call, and return their futures."""
@@ -143,35 +136,74 @@ class _Cluster:
                 bound = [batch]
             else:
                 bound[0].serial_consistency_level = serial
-        return [self._session.execute_async(each) for each in bound]
+        return [self.session.execute_async(each) for each in bound]
 
     def create(self, call: Call) -> None:
         """Create the table, or add the columns that it lacks."""
         given = call.parameters
-        session = self._connected()
-        existing = self._columns(session, call)
+        existing = self._columns(call)
         if not existing:
-            self._keyspace(session, call)
-            session.execute(given["create"])
+            self._keyspace(call)
+            self.session.execute(given["create"])
             return
         missing = [f"{name} {kind}" for name, kind in given["columns"] if name not in existing]
         if missing:
             try:
-                session.execute(f"ALTER TABLE {_qualified(given)} ADD {', '.join(missing)}")
+                self.session.execute(f"ALTER TABLE {_qualified(given)} ADD {', '.join(missing)}")
             except sdk.RequestValidationException:
                 # Another process may have added them at the same moment.
-                if not {name for name, _ in given["columns"]} <= self._columns(session, call):
+                if not {name for name, _ in given["columns"]} <= self._columns(call):
                     raise
 
-    def close(self) -> None:
-        """Close the connections."""
-        with self._lock:
-            cluster, self._cluster, self._session = self._cluster, None, None
-            self._prepared.clear()
-        if cluster is not None:
-            cluster.shutdown()
+    def _look(self, call: Call) -> None:
+        existing = self._columns(call)
+        if not existing:
+            self._keyspace(call)
+        needed = {name for name, _ in call.parameters["columns"]}
+        if not needed <= existing:
+            missing = ", ".join(sorted(needed - existing)) if existing else "everything"
+            table = _qualified(call.parameters)
+            raise _NotFoundError(TABLE_NOT_FOUND, f"table {table} lacks {missing}")
 
-    def _connected(self) -> Any:
+    def _columns(self, call: Call) -> set[str]:
+        names = (call.parameters["keyspace"], call.parameters["table"])
+        return {row["column_name"] for row in self.session.execute(_COLUMNS, names)}
+
+    def _keyspace(self, call: Call) -> None:
+        keyspace = call.parameters["keyspace"]
+        if not list(self.session.execute(_KEYSPACES, (keyspace,))):
+            raise _NotFoundError(KEYSPACE_NOT_FOUND, f"keyspace {keyspace} does not exist")
+
+
+class _Cluster:
+    """A cluster, with the session that the first call opens.
+
+    Args:
+        service: the service's name, for errors.
+        options: see ``open_client``.
+    """
+
+    def __init__(self, service: str, options: Mapping[str, Any]) -> None:
+        self._lock = threading.Lock()
+        self._session: _Session | None = None
+        try:
+            self._arguments = arguments_of(options)
+        except MALFORMED as error:
+            raise ImproperlyConfigured(f"{service}: an option can't be read: {error}") from error
+
+    def ready(self, call: Call) -> _Session | None:
+        """The session, if the statements of a call are prepared in it."""
+        session = self._session
+        return session if session is not None and session.is_ready(call) else None
+
+    def prepared(self, call: Call) -> _Session:
+        """The session, with the statements of a call prepared in it; threads wait for the one that connects."""
+        session = self.connected()
+        session.prepare(call)
+        return session
+
+    def connected(self) -> _Session:
+        """The session."""
         with self._lock:
             if self._session is None:
                 cluster = Cluster(**self._arguments)
@@ -186,37 +218,28 @@ class _Cluster:
                     raise
                 # Conditional writes have the times of the servers, and a removal with another clock's could miss them.
                 session.use_client_timestamp = False
-                self._cluster, self._session = cluster, session
+                self._session = _Session(cluster, session)
             return self._session
 
-    def _look(self, session: Any, call: Call) -> None:
-        """Look whether the table exists and has our columns."""
-        existing = self._columns(session, call)
-        if not existing:
-            self._keyspace(session, call)
-        needed = {name for name, _ in call.parameters["columns"]}
-        if not needed <= existing:
-            missing = ", ".join(sorted(needed - existing)) if existing else "everything"
-            table = _qualified(call.parameters)
-            raise _NotFoundError(TABLE_NOT_FOUND, f"table {table} lacks {missing}")
+    def discard(self, session: _Session) -> None:
+        """Close a session that has no server left: the next call connects at once, not after the driver's pauses."""
+        with self._lock:
+            if self._session is session:
+                self._session = None
+        session.cluster.shutdown()
 
-    @staticmethod
-    def _columns(session: Any, call: Call) -> set[str]:
-        names = (call.parameters["keyspace"], call.parameters["table"])
-        return {row["column_name"] for row in session.execute(_COLUMNS, names)}
-
-    @staticmethod
-    def _keyspace(session: Any, call: Call) -> None:
-        keyspace = call.parameters["keyspace"]
-        if not list(session.execute(_KEYSPACES, (keyspace,))):
-            raise _NotFoundError(KEYSPACE_NOT_FOUND, f"keyspace {keyspace} does not exist")
+    def close(self) -> None:
+        """Close the connections."""
+        session = self._session
+        if session is not None:
+            self.discard(session)
 
 
 def _qualified(parameters: Mapping[str, Any]) -> str:
     return f'"{parameters["keyspace"]}"."{parameters["table"]}"'
 
 
-class _Statements:
+class _SyncCluster:
     """Makes calls in the thread that makes them.
 
     Args:
@@ -226,18 +249,22 @@ class _Statements:
     def __init__(self, cluster: _Cluster) -> None:
         self._cluster = cluster
 
-    def prepare(self, call: Call) -> None:
-        """Connect, and prepare the statements of a call."""
-        if not self._cluster.is_ready(call):
-            self._cluster.prepare(call)
+    def prepared(self, call: Call) -> _Session:
+        """The session, with the statements of a call prepared in it."""
+        return self._cluster.ready(call) or self._cluster.prepared(call)
 
-    def results(self, call: Call) -> list[list[dict[str, Any]]]:
+    def discard(self, session: _Session) -> None:
+        """Close a session: see ``_Cluster.discard``."""
+        self._cluster.discard(session)
+
+    @staticmethod
+    def results(session: _Session, call: Call) -> list[list[dict[str, Any]]]:
         """The rows of each statement of a call."""
-        return [list(each.result()) for each in self._cluster.start(call)]
+        return [list(each.result()) for each in session.start(call)]
 
     def create(self, call: Call) -> None:
-        """Create the table: see ``_Cluster.create``."""
-        self._cluster.create(call)
+        """Create the table: see ``_Session.create``."""
+        self._cluster.connected().create(call)
 
 
 class _AsyncCluster:
@@ -250,18 +277,23 @@ class _AsyncCluster:
     def __init__(self, cluster: _Cluster) -> None:
         self._cluster = cluster
 
-    async def prepare(self, call: Call) -> None:
-        """Connect, and prepare the statements of a call."""
-        if not self._cluster.is_ready(call):
-            await asyncio.to_thread(self._cluster.prepare, call)
+    async def prepared(self, call: Call) -> _Session:
+        """The session, with the statements of a call prepared in it."""
+        session = self._cluster.ready(call)
+        return await asyncio.to_thread(self._cluster.prepared, call) if session is None else session
 
-    async def results(self, call: Call) -> list[list[dict[str, Any]]]:
+    async def discard(self, session: _Session) -> None:
+        """Close a session: see ``_Cluster.discard``."""
+        await asyncio.to_thread(self._cluster.discard, session)
+
+    @staticmethod
+    async def results(session: _Session, call: Call) -> list[list[dict[str, Any]]]:
         """The rows of each statement of a call."""
-        return await asyncio.gather(*(_bridged(each) for each in self._cluster.start(call)))
+        return await asyncio.gather(*(_bridged(each) for each in session.start(call)))
 
     async def create(self, call: Call) -> None:
-        """Create the table: see ``_Cluster.create``."""
-        await asyncio.to_thread(self._cluster.create, call)
+        """Create the table: see ``_Session.create``."""
+        await asyncio.to_thread(lambda: self._cluster.connected().create(call))
 
     async def close(self) -> None:
         """Close the connections."""
@@ -290,8 +322,12 @@ async def _bridged(response: Any) -> list[dict[str, Any]]:
 def _operation(cluster: Any, call: Call) -> Operation:
     match call.operation:
         case "read" | "write":
-            yield cluster.prepare(call)
-            results = yield cluster.results(call)
+            session = yield cluster.prepared(call)
+            try:
+                results = yield cluster.results(session, call)
+            except NoHostAvailable:
+                yield cluster.discard(session)
+                raise
             return results if call.operation == "read" else results[0]
         case "create":
             return (yield cluster.create(call))
@@ -323,7 +359,7 @@ class CassandraClient(SDKClient):
     sdk = _CASSANDRA
 
     def __init__(self, cluster: _Cluster) -> None:
-        super().__init__(_Statements(cluster), cluster.close)
+        super().__init__(_SyncCluster(cluster), cluster.close)
 
 
 class AsyncCassandraClient(AsyncSDKClient):

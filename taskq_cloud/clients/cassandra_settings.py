@@ -7,15 +7,21 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from taskq_cloud.clients.base import shortest
-from taskq_cloud.errors import MissingExtra
+from taskq_cloud.errors import ImproperlyConfigured, MissingExtra
 
 try:
     import cassandra as sdk
+except ImportError as error:
+    raise MissingExtra("Cassandra", "cassandra") from error
+try:
     from cassandra import auth, policies
     from cassandra.cluster import EXEC_PROFILE_DEFAULT, ExecutionProfile
     from cassandra.query import dict_factory
-except ImportError as error:
-    raise MissingExtra("Cassandra", "cassandra") from error
+except sdk.DependencyException as error:  # Python 3.12 has no asyncore, and a driver that was built here may lack libev
+    raise ImproperlyConfigured(
+        f"the driver of Cassandra can't wait for its connections ({error}); install libev (libev-dev) and build "
+        "cassandra-driver again, or install one of its wheels"
+    ) from error
 
 CONNECT_TIMEOUT_SECONDS: Final = 5.0
 ANSWER_TIMEOUT_SECONDS: Final = 10.0

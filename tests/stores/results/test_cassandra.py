@@ -367,6 +367,16 @@ def test_unknown_class_of_authentication_is_a_setting_error(cassandra: Cassandra
         drive(store.load(["a"]))
 
 
+def test_server_that_restarts_is_found_again(cassandra: Cassandra, store: CassandraResults, drive: Drive) -> None:
+    record = a_record()
+    drive(store.save([a_record()]))
+    cassandra.stop()
+    with Cassandra(port=cassandra.port) as again:
+        again.tables |= cassandra.tables
+        assert drive(store.save([record])) == [True]
+        assert drive(store.load([record.id])) == {record.id: record}
+
+
 # A server that takes connections and never answers
 
 

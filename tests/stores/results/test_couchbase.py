@@ -251,6 +251,15 @@ def test_server_without_answer_is_unreachable() -> None:
         drive(store.load(["a"]))
 
 
+def test_server_that_restarts_is_found_again(couchbase: Couchbase, store: CouchbaseResults, drive: Drive) -> None:
+    record = a_record()
+    drive(store.save([a_record()]))
+    couchbase.stop()
+    with Couchbase(port=couchbase.port) as again:
+        assert drive(store.save([record])) == [True]
+        assert len(again.documents) == 1
+
+
 # A server that takes connections and never answers
 
 
