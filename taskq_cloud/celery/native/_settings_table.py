@@ -163,14 +163,17 @@ RESULTS: Final[Mapping[str, Setting]] = {
     ),
     **each(
         "result_exchange result_exchange_type result_persistent",
-        ignored("Results are in a store, not in messages: these settings belong to the rpc backend."),
+        ignored("Only results of rpc:// are messages: they go to the caller's queue, and to no disk.", *OFF),
     ),
     **each(
         "result_backend_always_retry result_backend_base_sleep_between_retries_ms result_backend_max_retries "
         "result_backend_max_sleep_between_retries_ms",
         ignored("Calls to the store are always repeated: see service_timeout and worker_patience."),
     ),
-    "result_backend_transport_options": ignored("A store's options are in its URL."),
+    "result_backend_transport_options": native(
+        "Options of a store: global_keyprefix of Redis, memcached and files; master_name, sentinel_kwargs and "
+        "failover_strategy of Redis. The others have no effect."
+    ),
 }
 
 WORKERS: Final[Mapping[str, Setting]] = {
