@@ -56,6 +56,7 @@ _SYSTEMS: Final[Mapping[str, _System]] = {
     "cassandra": _System("cassandra", 9042),
     "cosmosdbsql": _System("cosmosdb", 443, tls=True),
     "couchbase": _System("couchbase", 11210),
+    "couchbases": _System("couchbase", 11207, tls=True),
     "couchdb": _System("couchdb", 5984),
     "db+mariadb": _System("mariadb", 3306),
     "db+mysql": _System("mariadb", 3306),
