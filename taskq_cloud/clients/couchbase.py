@@ -104,6 +104,10 @@ class _Settings:
 
     def __init__(self, service: str, options: Mapping[str, Any]) -> None:
         self.url, self.name = options["url"], options["bucket"]
+        if not options["user"]:
+            raise ImproperlyConfigured(
+                f"{service}: Couchbase serves nobody without a name: write couchbase://user:password@host/bucket"
+            )
         connect = timedelta(seconds=shortest(CONNECT_TIMEOUT_SECONDS, options, parts=2))
         answer = timedelta(seconds=shortest(ANSWER_TIMEOUT_SECONDS, options, parts=2))
         times = {"bootstrap_timeout": connect, "connect_timeout": connect, "resolve_timeout": connect}

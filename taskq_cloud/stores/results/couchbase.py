@@ -126,7 +126,7 @@ class CouchbaseResults(DocumentResults):
             options: not used.
 
         Raises:
-            ImproperlyConfigured: the URL has no user or an unknown option, or its path isn't the name of a bucket.
+            ImproperlyConfigured: the URL has an unknown option, or its path isn't the name of a bucket.
         """
         query = query_of(url, ("durability", "tls", *OPTIONS))
         bucket = unquote(url.path).strip("/")
@@ -134,17 +134,13 @@ class CouchbaseResults(DocumentResults):
             raise ImproperlyConfigured(
                 f"{shown(url)} doesn't name a bucket: write {url.scheme}://user:password@host/bucket"
             )
-        if not url.username:
-            raise ImproperlyConfigured(
-                f"{shown(url)}: Couchbase serves nobody without a name: write {url.scheme}://user:password@host/bucket"
-            )
         durability = query.get("durability", "")
         if durability and durability not in _LEVELS:
             raise ImproperlyConfigured(f"{shown(url)}: durability={durability!r} must be one of {', '.join(_LEVELS)}")
         tls = switch(url, query, "tls", default=url.scheme == "couchbases")
         servers = CouchbaseServers(
             f"{'couchbases' if tls else 'couchbase'}://{_hosts(url)}",
-            unquote(url.username),
+            unquote(url.username or ""),
             unquote(url.password or ""),
             query.get("ca_file", ""),
             switch(url, query, "verify", default=True),

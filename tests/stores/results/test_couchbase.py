@@ -22,7 +22,7 @@ from taskq_cloud.clients.base import with_longest_call
 from taskq_cloud.clients.connections import Connections
 from taskq_cloud.core.ports import ResultStore
 from taskq_cloud.core.records.record import FINAL_VERSION, STARTED
-from taskq_cloud.errors import AccessDenied, PayloadTooLarge, StoreNotFound, Unreachable
+from taskq_cloud.errors import AccessDenied, ImproperlyConfigured, PayloadTooLarge, StoreNotFound, Unreachable
 from taskq_cloud.stores.results.couchbase import CouchbaseResults
 from taskq_cloud.stores.results.registry import store_from_url
 from taskq_cloud.testing.clock import FakeClock
@@ -189,6 +189,12 @@ def test_wrong_password_is_access_denied_without_showing_it(couchbase: Couchbase
     ):
         drive(store.save([a_record()]))
     assert "wr0ng" not in str(caught.value)
+
+
+def test_url_without_a_user_is_refused(colour: str) -> None:
+    store = store_from_url("couchbase://host/shop", {})
+    with driving(colour, store.services) as drive, pytest.raises(ImproperlyConfigured, match="nobody without a name"):
+        drive(store.load(["a"]))
 
 
 def test_missing_bucket_is_an_error_that_says_how_to_create_it(couchbase: Couchbase, colour: str) -> None:

@@ -45,7 +45,6 @@ def test_login_and_options_are_decoded() -> None:
 @pytest.mark.parametrize(
     "url",
     [
-        "couchbase://host/shop",
         "couchbase://me:s3cret@host/a/b",
         "couchbase://me:s3cret@host/a?durability=all",
         "couchbase://me:s3cret@host/a?verify=perhaps",
