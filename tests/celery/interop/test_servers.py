@@ -20,7 +20,8 @@ pytestmark = [pytest.mark.slow, pytest.mark.timeout(120)]
 SYSTEMS: Final = {
     "redis": ("redis", "redis"),
     "redis-shared": ("redis", "taskq+redis"),
-    "rabbitmq-shared": ("rabbitmq", "taskq+redis"),
+    "rabbitmq": ("rabbitmq", "redis"),
+    "rabbitmq-quorum-shared": ("rabbitmq", "taskq+redis"),
 }
 """The broker, and the scheme of Celery's result backend: its own, or the shared one."""
 
@@ -32,14 +33,18 @@ def market(
     broker, scheme = SYSTEMS[request.param]
     mark, results = uuid4().hex[:8], f"{server_url('redis')}/0"
     queues = {CELERY: f"theirs-{mark}", OURS: f"ours-{mark}"}
-    options = {"global_keyprefix": f"{mark}:"} if broker == "redis" else {}
-    # Celery leaves a delay to RabbitMQ for quorum queues with a topic exchange.
-    place = {"exchange": f"shop-{mark}", "exchange_type": "topic", "queue_arguments": {"x-queue-type": "quorum"}}
-    declared = {queue: {**place, "routing_key": queue} for queue in queues.values()} if broker == "rabbitmq" else None
+    settings: dict[str, Any] = {}
+    if broker == "redis":
+        settings["broker_transport_options"] = {"global_keyprefix": f"{mark}:"}
+    if "quorum" in request.param:
+        # Celery leaves a delay to RabbitMQ for quorum queues with a topic exchange.
+        place = {"exchange": f"shop-{mark}", "exchange_type": "topic", "queue_arguments": {"x-queue-type": "quorum"}}
+        settings["task_queues"] = {queue: {**place, "routing_key": queue} for queue in queues.values()}
+    else:
+        settings["task_queue_max_priority"] = 10
     common = {
-        "INTEROP_QUEUES": json.dumps(declared),
         "INTEROP_BROKER": results if broker == "redis" else f"{server_url(broker)}//",
-        "INTEROP_OPTIONS": json.dumps(options),
+        "INTEROP_SETTINGS": json.dumps(settings),
     }
     environments = {
         CELERY: {**common, "INTEROP_RESULTS": results.replace("redis", scheme, 1)},

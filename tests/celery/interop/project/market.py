@@ -14,12 +14,11 @@ JOURNAL = Path(os.environ["INTEROP_JOURNAL"])
 app = Celery("market", set_as_current=False)
 app.conf.update(
     broker_url=os.environ["INTEROP_BROKER"],
-    broker_transport_options=json.loads(os.environ["INTEROP_OPTIONS"]),
     broker_connection_retry_on_startup=True,
     result_backend=os.environ["INTEROP_RESULTS"],
-    task_queues=json.loads(os.environ["INTEROP_QUEUES"]),
     worker_prefetch_multiplier=1,
     worker_hijack_root_logger=False,
+    **json.loads(os.environ["INTEROP_SETTINGS"]),
 )
 
 
@@ -87,6 +86,7 @@ def calls(queue: str) -> list[tuple[Any, Any, int]]:
         (add.s(1, 2).set(**place), 3, 1),
         (flaky.s(2).set(**place), 2, 3),
         (add.s(2, 2).set(countdown=1, **place), 4, 1),
+        (add.s(3, 3).set(priority=9, **place), 6, 1),
         (chain(add.s(1, 2).set(**place), add.s(10).set(**place), add.s(100).set(**place)), 113, 3),
         (group(add.s(number, 1).set(**place) for number in range(3)), [1, 2, 3], 3),
         (
