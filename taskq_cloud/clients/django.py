@@ -129,7 +129,8 @@ class DjangoClient:
             case "describe":
                 names = {"task": self._task, "group": self._group}
                 tables = {name: model and model._meta.db_table for name, model in names.items()}  # noqa: SLF001 - Django's API
-                return {"vendor": connection.vendor, **tables}
+                is_mariadb = connection.vendor == "mysql" and connection.mysql_is_mariadb
+                return {"vendor": "mariadb" if is_mariadb else connection.vendor, **tables}
             case "prepare":
                 return _prepare(connection, call, call.parameters["tables"])
             case "transaction" | "query":

@@ -17,8 +17,10 @@ from taskq_cloud.stores.results._sql_statements import Names
 
 Vendor: TypeAlias = Literal["sqlite", "postgresql", "mysql", "mariadb"]
 
+_EXACT: Final = {"mysql": "utf8mb4_0900_bin", "mariadb": "utf8mb4_nopad_bin"}
+"""System -> the collation by which all keys differ: by others, "a" is the same as "A", or as "a" and a blank."""
+
 _MYSQL: Final = {
-    "id": "VARCHAR(255) CHARACTER SET utf8mb4 COLLATE utf8mb4_bin",
     "short": "VARCHAR(155) CHARACTER SET utf8mb4",
     "text": "LONGTEXT CHARACTER SET utf8mb4",
     "bytes": "LONGBLOB",
@@ -48,8 +50,8 @@ _TYPES: Final[Mapping[Vendor, Mapping[str, str]]] = {
         "bigint": "BIGINT",
         "double precision": "DOUBLE PRECISION",
     },
-    "mysql": _MYSQL,
-    "mariadb": _MYSQL,
+    "mysql": {"id": f"VARCHAR(255) CHARACTER SET utf8mb4 COLLATE {_EXACT['mysql']}", **_MYSQL},
+    "mariadb": {"id": f"VARCHAR(255) CHARACTER SET utf8mb4 COLLATE {_EXACT['mariadb']}", **_MYSQL},
 }
 
 TASK_COLUMNS: Final = {
@@ -211,7 +213,7 @@ class OwnTables:
     def tables(self, vendor: Vendor) -> tuple[SQLTable, ...]:
         """Their descriptions."""
         key, number = _TYPES[vendor]["id"], _TYPES[vendor]["double precision"]
-        name = "VARCHAR(512) CHARACTER SET utf8mb4 COLLATE utf8mb4_bin" if vendor in ("mysql", "mariadb") else "TEXT"
+        name = key.replace("255", "512") if vendor in ("mysql", "mariadb") else "TEXT"
         given = ", given INTEGER NOT NULL DEFAULT 1" if vendor in ("mysql", "mariadb") else ""
         return (
             self._table("joins", f"id {key} NOT NULL PRIMARY KEY, expires_at {number}", vendor, "expires_at"),

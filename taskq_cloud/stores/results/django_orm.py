@@ -39,7 +39,12 @@ from taskq_cloud.stores.results._sql_tables import (
 LARGEST_RECORD_BYTES: Final = 8_000_000
 """The largest payload of one record: what MySQL's max_allowed_packet takes (``sqlalchemy``), on every database."""
 
-_DIALECTS: Final[Mapping[str, Dialect]] = {"postgresql": "postgresql", "mysql": "mysql", "sqlite": "sqlite"}
+_DIALECTS: Final[Mapping[Vendor, Dialect]] = {
+    "mariadb": "mysql",
+    "mysql": "mysql",
+    "postgresql": "postgresql",
+    "sqlite": "sqlite",
+}
 _PLAIN: Final = TableName("taskq_results")
 
 _TASK: Final = {
@@ -128,7 +133,7 @@ class DjangoResults(SQLResults):
             )
         dialect = _DIALECTS[vendor]
         names = {kind: described[kind] for kind in ("task", "group")}
-        tables = [*self._tables(names, dialect), *self._own.tables(dialect)]
+        tables = [*self._tables(names, vendor), *self._own.tables(vendor)]
         lasting: bool = yield from self._call("prepare", tables=tuple(tables))
         statements = self._statements(names, dialect)
         if lasting:

@@ -21,6 +21,8 @@ def run_scenario(store: ResultStore, run: Drive, clock: FakeClock) -> None:
     _texts_that_columns_cannot_have(store, run)
     _several_at_once(store, run)
     key = str(uuid4())
+    assert [run(store.claim(each, "z", 60)) for each in (f"{key} ", f"{key}A", f"{key}a")] == [1, 1, 1]
+    assert [run(store.join(each, "0", 2, None)) for each in (f"{key} ", f"{key}A", f"{key}a")] == [False] * 3
     assert not run(store.join(key, "0", 2, clock() + 10))
     clock.advance(10)
     assert not run(store.join(key, "1", 2, None)), "the join has begun anew"
