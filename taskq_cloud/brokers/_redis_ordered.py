@@ -51,6 +51,10 @@ local function add(key, id, group, content)
   redis.call('HSET', key .. 'groups', id, group)
   redis.call('ZADD', key .. 'group:' .. group, redis.call('INCR', key .. 'last'), id)
 end
+local function remove(key, group, id)
+  redis.call('ZREM', key .. 'group:' .. group, id)
+  for _, part in ipairs({'messages', 'groups', 'counts'}) do redis.call('HDEL', key .. part, id) end
+end
 local function land(key, group)
   if redis.call('HINCRBY', key .. 'in_flight', group, -1) <= 0 then redis.call('HDEL', key .. 'in_flight', group) end
 end
@@ -123,14 +127,20 @@ table.sort(found, function(one, other) return one[1] < other[1] end)
 local answer, taken = {{-1}}, {{}}
 for i = 1, math.min(limit, #found) do
   local id, group = found[i][2], found[i][3]
-  local receipt = id .. ':' .. redis.call('HINCRBY', base .. 'counts', id, 1) .. ':' .. token
-  redis.call('ZADD', base .. 'leased', number(now + lease), receipt)
+  local content = redis.call('HGET', base .. 'messages', id)
   redis.call('ZREM', base .. 'delayed', id)
-  redis.call('HINCRBY', base .. 'in_flight', group, 1)
   taken[group] = true
-  answer[2 * i], answer[2 * i + 1] = receipt, redis.call('HGET', base .. 'messages', id)
+  if content then
+    local receipt = id .. ':' .. redis.call('HINCRBY', base .. 'counts', id, 1) .. ':' .. token
+    redis.call('ZADD', base .. 'leased', number(now + lease), receipt)
+    redis.call('HINCRBY', base .. 'in_flight', group, 1)
+    answer[#answer + 1] = receipt
+    answer[#answer + 1] = content
+  else
+    remove(base, group, id)
+  end
 end
-for group in pairs(taken) do redis.call('ZREM', base .. 'heads', group) end
+for group in pairs(taken) do refresh(base, group) end
 local next = first(base .. 'blocked')
 if redis.call('EXISTS', base .. 'heads') == 1 then
   wake(base)
@@ -164,12 +174,13 @@ for i = 2, #ARGV, 3 do
     else
       if kind == 'd' then
         local content = redis.call('HGET', base .. 'messages', id)
-        local _, head = string.find(content, '\\n.-\\n')
-        add(KEYS[2], id, group, ARGV[i + 2] .. '\\n' .. string.sub(content, head + 1))
-        dead_groups[group] = true
+        if content then
+          local _, head = string.find(content, '\\n.-\\n')
+          add(KEYS[2], id, group, ARGV[i + 2] .. '\\n' .. string.sub(content, head + 1))
+          dead_groups[group] = true
+        end
       end
-      redis.call('ZREM', base .. 'group:' .. group, id)
-      for _, part in ipairs({'messages', 'groups', 'counts'}) do redis.call('HDEL', base .. part, id) end
+      remove(base, group, id)
     end
   end
 end

@@ -27,7 +27,8 @@ A message in ``ready`` that nobody waits for leaves one element in ``wake``. The
 one if there is more to receive, or something soon to become ready, so that one of the other receivers knows of it.
 
 A server whose memory is full refuses a script at its first command if that may need memory. The scripts of receivers
-begin with one that needs none (DEL, ZREM), so that workers can still empty a queue.
+begin with one that needs none (DEL, ZREM), so that workers can still empty a queue. A server that is set to evict keys
+may lose the hash of the messages alone; then their other parts are removed as they are met.
 """
 
 from __future__ import annotations
@@ -113,7 +114,12 @@ if #taken > 0 then
   end
   redis.call('ZADD', base .. 'leased', unpack(leases))
   for i, content in ipairs(redis.call('HMGET', base .. 'messages', unpack(ids))) do
-    answer[2 * i], answer[2 * i + 1] = taken[i], content
+    if content then
+      answer[#answer + 1] = taken[i]
+      answer[#answer + 1] = content
+    else  -- the server has evicted it
+      redis.call('ZREM', base .. 'leased', taken[i])
+    end
   end
 end
 local next = first(base .. 'delayed')
@@ -144,11 +150,13 @@ for i = 2, #ARGV, 3 do
       gone[#gone + 1] = id
     elseif kind == 'd' then
       local content = redis.call('HGET', base .. 'messages', id)
-      local _, head = string.find(content, '\\n.-\\n')
-      local dead = number(now) .. '\\n' .. ARGV[i + 2] .. '\\n' .. string.sub(content, head + 1)
-      redis.call('HSET', KEYS[2] .. 'messages', id, dead)
-      redis.call('RPUSH', KEYS[2] .. 'ready', id .. ':0')
-      wake(KEYS[2])
+      if content then
+        local _, head = string.find(content, '\\n.-\\n')
+        local dead = number(now) .. '\\n' .. ARGV[i + 2] .. '\\n' .. string.sub(content, head + 1)
+        redis.call('HSET', KEYS[2] .. 'messages', id, dead)
+        redis.call('RPUSH', KEYS[2] .. 'ready', id .. ':0')
+        wake(KEYS[2])
+      end
       gone[#gone + 1] = id
     else
       local after = tonumber(ARGV[i + 2])

@@ -26,6 +26,7 @@ from taskq_cloud.core.model.message import (
     Sent,
 )
 from taskq_cloud.core.ports import Depth, ListsHeld
+from taskq_cloud.core.servers.redis import redis_service
 from taskq_cloud.errors import OperationalError
 from taskq_cloud.testing.clock import FakeClock
 from taskq_cloud.testing.contracts.broker import BrokerContract
@@ -249,6 +250,30 @@ def test_ordered_message_stays_ready_if_the_clock_is_set_back(broker: RedisBroke
     assert [each.body for each in counted.run(broker.receive("work.fifo", 10, 0.5, 60))] == ["x", "y"]
     assert counted.taken() == ["script"]
     counted.close()
+
+
+@pytest.mark.parametrize("queue_name", ["work", "work.fifo"])
+def test_evicted_messages_leave_nothing_behind(
+    broker: RedisBroker, sync: Drive, url: str, prefix: str, queue_name: str
+) -> None:
+    with driving("sync", dict([redis_service([url], {})])) as run:
+
+        def evict() -> None:
+            [name] = dict([redis_service([url], {})])
+            stem = queue_name.replace("work", "{work}")
+            run(_make(Call(name, "commands", {"commands": [["DEL", f"{prefix}{stem}:messages"]]})))
+
+        sync(broker.send(queue_name, [Outgoing(body="a"), Outgoing(body="b")]))
+        evict()
+        assert sync(broker.receive(queue_name, 10, 0, 60)) == []
+        sync(broker.send(queue_name, [Outgoing(body="c")]))
+        held = sync(broker.receive(queue_name, 10, 0, 60))
+        evict()
+        assert sync(broker.settle([DeadLetter(each, "why") for each in held])) == [None]
+    sync(broker.send(queue_name, [Outgoing(body="d")]))
+    assert [each.body for each in sync(broker.receive(queue_name, 10, 0, 60))] == ["d"]
+    assert sync(broker.depth(queue_name)) == Depth(0, 0, 1)
+    assert sync(broker.depth(dead_letter_queue(queue_name))) == Depth(0, 0, 0)
 
 
 def test_message_sent_twice_by_a_repeated_call_is_there_once(broker: RedisBroker) -> None:
