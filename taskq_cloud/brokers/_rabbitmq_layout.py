@@ -40,10 +40,15 @@ def queue_need(options: RabbitMQOptions, queue: str, *, dead: bool = False) -> N
         dead: whether it is a dead-letter queue, which has no other one behind it.
 
     Raises:
-        ImproperlyConfigured: the queue's name is too long.
+        ImproperlyConfigured: the queue's name is too long, or means something else to RabbitMQ.
     """
     if len(queue.encode()) > LONGEST_NAME_BYTES:
         raise ImproperlyConfigured(f"queue {queue[:40]!r}...: RabbitMQ takes names of up to {LONGEST_NAME_BYTES} bytes")
+    if not {"*", "#"}.isdisjoint(queue.split(".")):
+        # Its binding for delayed messages would match those of other queues.
+        raise ImproperlyConfigured(f"queue {queue!r}: for RabbitMQ, * and # among the words of a name mean any words")
+    if "\n" in queue or "\r" in queue:
+        raise ImproperlyConfigured(f"queue {queue!r}: RabbitMQ leaves the ends of lines out of names")
     name = f"queue {queue}"
     if not options.create_missing_queues:
         return name, None, (passive(queue),)

@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from taskq_cloud.brokers._rabbitmq_layout import delayed
+from taskq_cloud.brokers._rabbitmq_layout import delayed, queue_need
 from taskq_cloud.brokers._rabbitmq_messages import Received, again, delivery_of, to_amqp
 from taskq_cloud.brokers.registry import broker_from_url
 from taskq_cloud.clients.rabbitmq_settings import settings_of
@@ -146,6 +146,12 @@ def test_delay_has_celerys_routing_key(seconds: int) -> None:
 def test_wrong_option_is_named(url: str, options: dict[str, Any], part: str) -> None:
     with pytest.raises(ImproperlyConfigured, match=part):
         broker_from_url(url, options)
+
+
+@pytest.mark.parametrize("queue", ["#", "orders.*", "orders.#.eu", "a\nb", "a\rb", "q" * 200])
+def test_name_of_a_queue_that_means_something_else_is_refused(queue: str) -> None:
+    with pytest.raises(ImproperlyConfigured, match=f"queue '{queue[0]}"):
+        queue_need(read_options([urlsplit("amqp://h")], {}), queue)
 
 
 @pytest.mark.parametrize(
