@@ -1,8 +1,8 @@
-"""Small servers of document databases for which no server can be had on test machines: ArangoDB and Riak.
+"""Small servers of databases for which no server can be had on test machines: ArangoDB, Cassandra, Couchbase and Riak.
 
-Each answers over a real socket as the database's published HTTP protocol says, for the requests that this package
-makes: statuses, error numbers, revisions and conditions. They keep everything in memory, and their conditions hold
-exactly, which a cluster's may not.
+Each answers over a real socket as the database's published protocol says, for the requests that this package and its
+drivers make: statuses, error numbers, versions and conditions. They keep everything in memory, and their conditions
+hold exactly, which a cluster's may not.
 """
 
 from emulators.documents.arangodb import ArangoDB

@@ -20,6 +20,7 @@ import json
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any, Final
+from urllib.parse import unquote
 
 from taskq_cloud.core import serializers
 from taskq_cloud.core.lazy.values import dataclass
@@ -130,14 +131,13 @@ def values_of(new: StoredObject, done_ms: int) -> tuple[str, dict[str, Any] | No
     except DecodeError:  # another program's payload is kept as it is
         found = {}
     result = serializers.dumps(found.get("result"))
-    state = found.get("status")
-    head = f'{{"status":{serializers.dumps(state)},"result":'
+    head = f'{{"status":{serializers.dumps(found.get("status"))},"result":'
     if text.startswith(f"{head}{result}"):
         ours |= {"head": head, "tail": text[len(head) + len(result) :]}
     else:
         ours["body"] = text
     row = {
-        "status": state,
+        "status": unquote(new.metadata["state"]),
         "result": result.encode(),
         "traceback": serializers.dumps(found.get("traceback")).encode(),
         "children": serializers.dumps(found.get("children")).encode(),

@@ -145,10 +145,13 @@ def test_payload_in_our_form_is_not_kept_twice(cassandra: Cassandra, store: Cass
 
 
 @pytest.mark.parametrize("payload", ['{ "status": "SUCCESS" }', "no JSON", '{"result":1,"status":"SUCCESS"}'])
-def test_payload_of_another_program_is_kept_as_it_is(store: CassandraResults, run: Drive, payload: str) -> None:
+def test_payload_of_another_program_is_kept_as_it_is(
+    cassandra: Cassandra, store: CassandraResults, run: Drive, payload: str
+) -> None:
     record = a_record(id=TASK, payload=payload)
     run(store.save([record]))
     assert run(store.load([TASK])) == {TASK: record}
+    assert cassandra.rows(TASK)[0]["status"] == "SUCCESS"
 
 
 # We read Celery's
