@@ -10,10 +10,9 @@ from typing import Any, Final
 from taskq_cloud.brokers.rabbitmq import RabbitMQBroker
 from taskq_cloud.core.flows import Call, CallError, Flow
 from taskq_cloud.core.servers.postgresql import HasTables, operational_error
-from taskq_cloud.core.servers.rabbitmq import operational_error as rabbitmq_error
-from taskq_cloud.deploy.doctor.observe_servers import App
+from taskq_cloud.deploy.doctor.observe_servers import App, compare_queue
 from taskq_cloud.deploy.topology.model import Server, Topology
-from taskq_cloud.errors import QueueNotFound
+from taskq_cloud.errors import OperationalError, QueueNotFound
 
 _NOTES: Final = {
     ("redis", "broker"): "Redis needs nothing to be created: a queue exists once it is used.",
@@ -61,20 +60,16 @@ class ServerProvisioner:
         return self.changes
 
     def _rabbitmq(self, server: Server, broker: RabbitMQBroker) -> Flow[None]:
-        [service] = broker.services
         for queue in (name for each in server.queues for name in (each.queue, each.dead_letter_queue)):
-            existing, declaration = broker.declarations(queue)
             try:
-                # A declaration of a queue that is there changes nothing, and finds other arguments.
-                for method in (existing, declaration):
-                    try:
-                        yield Call(service, "ask", {"methods": [method]})
-                    except CallError as error:
-                        raise rabbitmq_error(f"queue {queue!r}", error) from error
+                difference = yield from compare_queue(broker, queue)
             except QueueNotFound:
                 if not self._dry_run:
                     yield from broker.provision(queue)
                 self.changes.append(f"create queue {queue}")
+            else:
+                if difference:
+                    raise OperationalError(difference)
 
     def _postgresql(self, adapter: Any, role: str) -> Flow[None]:
         [service] = adapter.services

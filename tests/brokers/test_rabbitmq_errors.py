@@ -10,6 +10,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 from uuid import uuid4
 
 import psutil
@@ -22,11 +23,12 @@ from taskq_cloud import TaskQ
 from taskq_cloud.brokers.registry import broker_from_url
 from taskq_cloud.clients.base import with_longest_call
 from taskq_cloud.core.flows import Call, Flow
-from taskq_cloud.core.model.message import Acknowledge, Outgoing, Refused, Sent
+from taskq_cloud.core.model.message import Acknowledge, Outgoing, Refused, Release, Sent
 from taskq_cloud.core.ports import Broker
 from taskq_cloud.deploy.doctor import checks_server, observe_servers
 from taskq_cloud.deploy.doctor.finding import Finding
 from taskq_cloud.deploy.doctor.observed import Observed
+from taskq_cloud.deploy.provision_servers import ServerProvisioner
 from taskq_cloud.deploy.topology.model import Topology
 from taskq_cloud.errors import AccessDenied, OperationalError, QueueNotFound, Unreachable
 from taskq_cloud.testing.contracts.receiving import take
@@ -187,7 +189,10 @@ def test_delivery_that_the_server_takes_back_has_lost_its_lease(strict: Emulator
 def test_alarm_is_an_error_in_time(strict: Emulator, folder: Path, colour: str) -> None:
     broker = at(strict)
     with driving(colour, with_longest_call(broker.services, 4)) as run:
+        run(broker.purge("orders"))
         run(broker.send("orders", [Outgoing(body="x")]))
+        run(broker.settle([Release(each) for each in run(broker.receive("orders", 1, 5, 60))]))
+        run(broker.send("orders", [Outgoing(body="y")]))
         control(strict, folder, "set_vm_memory_high_watermark", "0")
         try:
             begun = time.monotonic()
@@ -195,7 +200,9 @@ def test_alarm_is_an_error_in_time(strict: Emulator, folder: Path, colour: str) 
                 run(broker.send("orders", [Outgoing(body="x")]))
             assert time.monotonic() - begun < 25
             assert "vm_memory_high_watermark" in str(caught.value)
+            # A message that came before can't be counted now.
             received = run(broker.receive("orders", 10, 1, 60))
+            assert [each.body for each in received] == ["y"]
             assert run(broker.settle([Acknowledge(each) for each in received])) == [None] * len(received)
         finally:
             control(strict, folder, "set_vm_memory_high_watermark", "0.6")
@@ -220,6 +227,38 @@ def test_doctor_finds_alarm(strict: Emulator, folder: Path) -> None:
     found = {each.check: each for each in checks_of_servers(app.topology(), observed)}
     assert found.keys() == {"rabbitmq.blocked", "rabbitmq.missing"}
     assert "low on memory" in found["rabbitmq.blocked"].difference
+
+
+@pytest.mark.parametrize(
+    ("creates", "expected"),
+    [(True, {"rabbitmq.arguments", "rabbitmq.blocked"}), (False, {"rabbitmq.blocked"})],
+    ids=["declaring", "not declaring"],
+)
+def test_doctor_finds_missing_permissions(strict: Emulator, creates: bool, expected: set[str]) -> None:
+    address = urlsplit(strict.url)
+    queue = f"work-{uuid4().hex[:8]}"
+    reader = f"amqp://reader:secret-r@{address.hostname}:{address.port}//"
+    owner, app = (
+        TaskQ(
+            "shop",
+            broker=url,
+            results="disabled://",
+            task_default_queue=queue,
+            broker_transport_options={"create_missing_queues": creates},
+        )
+        for url in (strict.url, reader)
+    )
+    for each in (owner, app):
+        each.task(name="shop.length")(len)
+    with driving("sync", owner.services()) as run:
+        run(ServerProvisioner(owner.topology(), owner).run())
+    with driving("sync", app.services()) as run:
+        observed = Observed(servers=run(observe_servers.servers(app.topology(), app)))
+    found = checks_of_servers(app.topology(), observed)
+    assert {each.check for each in found} == expected
+    assert all("ACCESS_REFUSED" in each.difference for each in found)
+    for each in (owner, app):
+        each.close()
 
 
 def checks_of_servers(topology: Topology, observed: Observed) -> list[Finding]:

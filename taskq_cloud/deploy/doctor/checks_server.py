@@ -109,7 +109,7 @@ def _missing_until_used(queue: OnRabbitMQ) -> str | None:
 
 def _different(queue: OnRabbitMQ) -> str | None:
     different = [queue.live.different[name] for name in _names(queue) if name in queue.live.different]
-    return require(not different, f"it was declared with other arguments: {'; '.join(different)}")
+    return require(not different, f"its declaration is refused: {'; '.join(different)}")
 
 
 def _lacking(database: OnPostgreSQL) -> str | None:
@@ -210,8 +210,9 @@ CHECKS: Final = (
         "rabbitmq.blocked",
         lambda topology, observed: (each for each in _uses(topology, observed) if each.live.rabbitmq is not None),
         lambda server: server.live.rabbitmq.refusal if server.live.rabbitmq else None,
-        "calls wait and then fail: an alarm of memory or disk keeps the server from taking messages",
-        "rabbitmqctl status names the alarm; give the server memory or disk, or empty its queues",
+        "calls fail: an alarm of memory or disk, or a missing permission, keeps the server from taking messages",
+        "rabbitmqctl status names an alarm: give the server memory or disk, or empty its queues. A user needs the"
+        " permission to write to amq.default",
     ),
     Check(
         "postgresql.tables",

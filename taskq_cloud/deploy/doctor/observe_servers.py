@@ -27,7 +27,7 @@ from taskq_cloud.deploy.doctor.observed_servers import (
     ObservedServer,
 )
 from taskq_cloud.deploy.topology.model import Server, Topology
-from taskq_cloud.errors import OperationalError, QueueNotFound, TaskQError
+from taskq_cloud.errors import AccessDenied, OperationalError, QueueNotFound, TaskQError
 
 PROBE_SECONDS: Final = 60
 """How long the record of a probe is kept if the doctor is killed before it removes the record."""
@@ -140,19 +140,14 @@ def _redis(broker: Server | None, adapter: Broker | ResultStore) -> Flow[Observe
 
 
 def _rabbitmq(server: Server, broker: RabbitMQBroker) -> Flow[ObservedRabbitMQ]:
-    missing, different = [], {}
+    missing, different = list[str](), dict[str, str]()
     for queue in (name for each in server.queues for name in (each.queue, each.dead_letter_queue)):
-        existing, declaration = broker.declarations(queue)
         try:
-            yield from _ask(broker, rabbitmq_error, "ask", methods=[existing])
+            difference = yield from compare_queue(broker, queue)
         except QueueNotFound:
             missing.append(queue)
-            continue
-        try:
-            # To declare a queue that is there changes nothing, and is refused if the arguments differ.
-            yield from _ask(broker, rabbitmq_error, "ask", methods=[declaration])
-        except OperationalError as error:
-            different[queue] = str(error)
+        else:
+            different |= {queue: difference} if difference else {}
     refusal = None
     try:
         # Messages to no queue, which the server returns. An alarm blocks a connection after the first one it sends.
@@ -163,6 +158,28 @@ def _rabbitmq(server: Server, broker: RabbitMQBroker) -> Flow[ObservedRabbitMQ]:
     except CallError as error:
         refusal = f"{error.code}: {error.message}"
     return ObservedRabbitMQ(tuple(missing), different, refusal, creates=not broker.capabilities.queues_must_exist)
+
+
+def compare_queue(broker: RabbitMQBroker, queue: str) -> Flow[str | None]:
+    """Compare a queue of RabbitMQ with its declaration by the broker.
+
+    To declare a queue that is there changes nothing, and is refused if the arguments differ. A user who may not declare
+    queues can't compare them, and needn't, if the broker doesn't create queues either.
+
+    Returns:
+        Why the server refuses the declaration, in its words; None: it doesn't.
+
+    Raises:
+        QueueNotFound: the queue doesn't exist.
+        OperationalError: the server can't be reached, or refuses the login.
+    """
+    existing, declaration = broker.declarations(queue)
+    yield from _ask(broker, rabbitmq_error, "ask", methods=[existing])
+    try:
+        yield from _ask(broker, rabbitmq_error, "ask", methods=[declaration])
+    except OperationalError as error:
+        return None if isinstance(error, AccessDenied) and broker.capabilities.queues_must_exist else str(error)
+    return None
 
 
 def _postgresql(adapter: Any) -> Flow[ObservedPostgreSQL]:
