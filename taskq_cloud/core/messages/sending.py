@@ -176,11 +176,7 @@ class Outbox:
 
             message = with_reply_to(message, self.replies.reply_to)
         queue = self.priorities.queue_for(queue, message.priority)
-        # A pointer's attributes describe how the message came, not how it is sent on.
-        given = transport.attributes
-        attributes = (
-            {name: value for name, value in given.items() if name not in POINTER_ATTRIBUTES} if given else given
-        )
+        attributes = _sent_on(transport.attributes)
         due = late_delivery.due_at(message)
         scheduled_at = self.scheduled_at(queue, due, now)
         largest_bytes = self._largest_bytes(scheduled=scheduled_at is not None) - _attributes_bytes(attributes)
@@ -335,6 +331,13 @@ def _outgoing(message: Message, packed: Packed, transport: Transport, attributes
         attributes={**attributes, **packed.attributes} if packed.attributes else attributes,
         trace_header=transport.trace_header,
     )
+
+
+def _sent_on(attributes: Mapping[str, str]) -> Mapping[str, str]:
+    """Attributes without a pointer's, which describe how the message came and not how it is sent on."""
+    if not attributes:
+        return attributes
+    return {name: value for name, value in attributes.items() if name not in POINTER_ATTRIBUTES}
 
 
 def _attributes_bytes(attributes: Mapping[str, str]) -> int:
