@@ -51,8 +51,7 @@ another broker, raise `ImproperlyConfigured` when the application is first used.
 | `django-db`, `django-cache` | the tables of django-celery-results, and [Django's cache](sql-results.md#djangos-stores) |
 | `cache+memcached://`, `memcached://` | [memcached](key-value-results.md) |
 | `file:///path`, `filesystem:///path` | [files](key-value-results.md) in a folder |
-| `mongodb://`, `elasticsearch://`, `couchdb://`, `cosmosdbsql://`, `arangodb://`, `riak://` | [document databases](document-results.md) |
-| `couchbase://`, `cassandra://` | [Couchbase and Cassandra](key-value-results.md) |
+| `mongodb://`, `elasticsearch://`, `couchdb://`, `cosmosdbsql://`, `couchbase://`, `cassandra://`, `arangodb://`, `riak://` | [document databases](document-results.md) |
 | `dynamodb://@<region>/<table>` | DynamoDB, with the keys of Celery's items (`key_format=celery`) |
 | `s3://<bucket>/<prefix>`, or `s3` with the settings `s3_...` | Amazon S3 |
 | `gs://<bucket>/<prefix>`, or `gs` with the settings `gcs_...` | Google Cloud Storage |
