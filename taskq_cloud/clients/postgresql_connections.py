@@ -33,6 +33,11 @@ OLDEST_SERVER: Final = 130_000
 
 _CHECK_SECONDS: Final = 0.1
 
+_BEGIN: Final = "BEGIN ISOLATION LEVEL READ COMMITTED"
+"""Begins a transaction in which each statement sees what was committed before it, also behind a pooler, whose
+connections don't have our settings.
+"""
+
 _BEGIN_LOCKED: Final = "BEGIN; SELECT pg_advisory_xact_lock(499851160433); SELECT FROM pg_class LIMIT 0"
 """Begins a transaction that no other process has begun by this text; the lock's number has the letters of "taskq". A
 backend learns of others' tables when it locks one, here pg_class: it may have looked for ours before.
@@ -127,21 +132,23 @@ def _in_time(generator: Any, longest_seconds: float) -> Any:
 def run_statements(connection: Any, statements: Sequence[tuple[str, Any]], topics: Sequence[str] = ()) -> Operation:
     """Run statements in one transaction, and announce topics after its commit, all in one round trip.
 
-    One statement is prepared. Several are one text with BEGIN and COMMIT, in which psycopg has put the parameters: a
-    pipeline of prepared ones takes twice as much time here. The announcement is a transaction of its own: one that
-    notifies takes a lock that all of them share, and would hold it until its commit is on the disk.
+    One statement is prepared, unless a pooler gives each transaction another connection. Several are one text with
+    BEGIN and COMMIT, in which psycopg has put the parameters: a pipeline of prepared ones takes twice as much time. The
+    announcement is a transaction of its own: one that notifies takes a lock that all of them share, and would hold it
+    until its commit is on the disk.
 
     Args:
         connection: the connection, of either colour.
         statements: the statements, each with its parameters; a list of parameters runs it once for each.
         topics: the topics to announce.
     """
-    if not topics and len(statements) == 1 and not isinstance(statements[0][1], list):
+    is_prepared = connection.prepare_threshold is not None
+    if is_prepared and not topics and len(statements) == 1 and not isinstance(statements[0][1], list):
         cursor = yield connection.execute(*statements[0])
         return [(yield cursor.fetchall()) if cursor.description is not None else []]
     written = psycopg.ClientCursor if isinstance(connection, psycopg.Connection) else psycopg.AsyncClientCursor
     mogrify = written(connection).mogrify
-    texts = ["BEGIN"] if statements else []
+    texts = [_BEGIN] if statements else []
     for sql, parameters in statements:
         texts += [mogrify(sql, each) for each in (parameters if isinstance(parameters, list) else [parameters])]
     if statements:

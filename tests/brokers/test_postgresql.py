@@ -220,6 +220,15 @@ def call(database: Database, statements: Sequence[tuple[str, Mapping[str, Any]]]
     return rows
 
 
+@pytest.mark.parametrize("count", [1, 2])
+def test_transactions_behind_a_pooler_see_what_was_committed(server_url: Callable[[str], str], count: int) -> None:
+    options = "pgbouncer=true&options=-c%20default_transaction_isolation%3Dserializable"
+    pooled = database_of([urlsplit(f"{server_url('postgresql')}/postgres?{options}")])
+    with driving("sync", PostgreSQLBroker(pooled).services) as run:
+        answers = run(call(pooled, [("SHOW transaction_isolation", {})] * count))
+    assert answers == [[{"transaction_isolation": "read committed"}]] * count
+
+
 def test_purge_takes_steps(broker: PostgreSQLBroker, queue: str, run: Drive, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(brokers, "PURGED_IN_A_STEP", 40)
     run(broker.send(queue, [Outgoing(body=str(number)) for number in range(100)]))
