@@ -31,6 +31,9 @@ _SECURE_MODES: Final = frozenset({"require", "verify-ca", "verify-full"})
 """The values of libpq's ``sslmode`` that refuse a connection without TLS (PostgreSQL's documentation, "SSL Mode")."""
 
 
+_ON: Final = frozenset({"1", "on", "true", "yes"})
+
+
 @dataclass(frozen=True, slots=True)
 class _System:
     """What a scheme says about a server.
@@ -132,7 +135,8 @@ def _server(role: Literal["broker", "results"], url: str) -> Server | None:
     splits = [urlsplit(each) for each in alternatives(url)]
     addresses = tuple(address for split in splits for address in _addresses(split, system.port))
     query = dict(parse_qsl(splits[0].query))
-    tls = system.tls or query.get("sslmode") in _SECURE_MODES or query.get("tls", query.get("ssl")) == "true"
+    switch = query.get("tls", query.get("ssl", "")).lower()
+    tls = system.tls or query.get("sslmode") in _SECURE_MODES or switch in _ON
     database = unquote(splits[0].path.removeprefix("/")) or system.database
     return Server(
         name=role, kind=system.kind, addresses=addresses, tls=tls, uses=(_use(role, url, database),), queues=()
@@ -151,9 +155,8 @@ def _system_of(url: str) -> _System | None:
 
 def _addresses(url: SplitResult, usual_port: int) -> list[Address]:
     """Return the addresses of one URL, which may name several hosts."""
-    hosts = url.netloc.rpartition("@")[2]
-    found = []
-    for host in re.split("[,;]", hosts or dict(parse_qsl(url.query)).get("host", "")):
-        each = urlsplit(f"//{host}")
-        found.append(Address(host=each.hostname or "localhost", port=each.port or usual_port))
-    return found
+    hosts = url.netloc.rpartition("@")[2] or dict(parse_qsl(url.query)).get("host", "")
+    found = [urlsplit(f"//{host}") for host in re.split("[,;]", hosts)]
+    if url.scheme == "cassandra":  # the port of one host is that of all
+        usual_port = next((each.port for each in found if each.port), usual_port)
+    return [Address(host=each.hostname or "localhost", port=each.port or usual_port) for each in found]

@@ -11,7 +11,14 @@ from taskq_cloud import TaskQ
 from taskq_cloud.deploy.topology.formats import graph, tfvars
 from taskq_cloud.deploy.topology.formats import json as as_json
 from taskq_cloud.deploy.topology.model import Server, Topology
+from taskq_cloud.deploy.topology.servers import is_secret, servers
 from taskq_cloud.errors import ImproperlyConfigured
+from taskq_cloud.stores.results.registry import STORES
+
+OF_CLOUDS = frozenset({"azureblob", "azureblockblob", "dynamodb", "gs", "s3"})
+ELSEWHERE = frozenset({"disabled", "django-cache", "django-db", "file", "memory", "redis+socket", "sqlite"})
+NO_SERVERS = OF_CLOUDS | ELSEWHERE
+"""Schemes of results that name no server."""
 
 
 def application(broker: str, results: str, **settings: Any) -> TaskQ:
@@ -95,6 +102,16 @@ def test_functions_with_results_on_server_declare_it(results: str, kind: str, ex
     [server] = found.servers
     assert (server.name, server.kind, addresses(server)) == ("results", kind, expected)
     assert [each.role for each in server.uses] == ["results"]
+
+
+@pytest.mark.parametrize("scheme", sorted(STORES.known.keys() - NO_SERVERS))
+def test_every_scheme_of_servers_is_known(scheme: str) -> None:
+    assert is_secret(f"{scheme}://user:hunter2@server/x")
+
+
+def test_hosts_of_cassandra_share_a_port() -> None:
+    [server] = servers(TaskQ("shop", broker="sqs:///", results="cassandra://one,two:9043/shop").conf, [])
+    assert addresses(server) == ["one:9043", "two:9043"]
 
 
 def test_url_with_password_is_not_written_down() -> None:
