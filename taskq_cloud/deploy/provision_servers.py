@@ -87,4 +87,4 @@ class ServerProvisioner:
 
 
 def _at_first_use(server: Server, role: str) -> str:
-    return f"The {role} on {server.kind} need nothing now: tables and indexes are created by the first result."
+    return f"The {role} on {server.kind} need nothing now: the first result creates missing tables and indexes."

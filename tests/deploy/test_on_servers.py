@@ -236,6 +236,22 @@ class TestPostgreSQL:
         assert finding.check == "server.unusable"
 
 
+@pytest.mark.parametrize("system", ["memcached", "postgresql"])
+def test_other_result_stores_are_probed_and_need_nothing(
+    system: str, server_url: Callable[[str], str], make_app: Callable[..., TaskQ]
+) -> None:
+    url = server_url(system)
+    results = url if system == "memcached" else f"{url.replace('postgresql', 'db+postgresql+psycopg', 1)}/postgres"
+    app = make_app("redis://127.0.0.1:1/0", results)
+    topology = app.topology()
+    observed = drive(app, observe_servers.servers(topology, app))
+    assert observed["broker"].failure is not None
+    assert (observed["results"].failure, observed["results"].probe) == (None, None)
+    provisioner = ServerProvisioner(topology, app)
+    assert drive(app, provisioner.run()) == []
+    assert "first result creates" in provisioner.notes[1]
+
+
 def test_commands_check_and_create_without_an_account_of_a_cloud(
     server_url: Callable[[str], str], monkeypatch: pytest.MonkeyPatch, tmp_path: Any
 ) -> None:
