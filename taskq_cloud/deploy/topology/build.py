@@ -42,7 +42,7 @@ from taskq_cloud.deploy.topology.model import (
 from taskq_cloud.deploy.topology.names import check_variables
 from taskq_cloud.deploy.topology.runtimes import MARGIN_SECONDS, Served, serve
 from taskq_cloud.deploy.topology.scheduling import schedule_group, schedules, with_key
-from taskq_cloud.deploy.topology.servers import BROKER_SCHEMES, is_on_one_machine, is_secret, servers
+from taskq_cloud.deploy.topology.servers import BROKER_SCHEMES, check_urls, has_password, is_secret, servers
 from taskq_cloud.deploy.topology.stores import Stores, stores
 from taskq_cloud.errors import ImproperlyConfigured
 from taskq_cloud.runtime.protocols import Application
@@ -104,7 +104,7 @@ def build(
 
 def _build(app: Application, app_path: str | None, periodic: Callable[[], Sequence[PlatformSchedule]]) -> Topology:
     settings = app.conf
-    _check_urls(settings)
+    check_urls(settings)
     deployment = with_levels(read_deployment(settings.deployment), app.priorities)
     name = deployment.name or _name_from(app.main or "taskq")
     scheme = urlsplit(settings.broker).scheme
@@ -129,22 +129,6 @@ def _build(app: Application, app_path: str | None, periodic: Callable[[], Sequen
     if scheme in BROKER_SCHEMES:
         return _on_server(shared)
     return _on_google(shared, periodic)
-
-
-def _check_urls(settings: Settings) -> None:
-    """Refuse a broker or a result store that several machines can't share."""
-    if urlsplit(settings.broker).scheme not in ("pubsub", "sqs", *BROKER_SCHEMES):
-        raise ImproperlyConfigured(
-            f"the broker {without_secrets(settings.broker)} needs no deployment: set TASKQ_BROKER to"
-            " sqs://region/prefix or pubsub://project/prefix or to the URL of a server, and TASKQ_RESULTS, as the"
-            " deployment will have them"
-        )
-    results = settings.results_url()
-    if is_on_one_machine(results):
-        raise ImproperlyConfigured(
-            f"the results {without_secrets(results)} are on one machine, which functions and containers don't share:"
-            " set TASKQ_RESULTS to dynamodb://table or s3://bucket, or to disabled:// if nobody reads results"
-        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -262,7 +246,11 @@ def _environment(settings: Settings, deployment: Deployment, app_path: str | Non
     # A password must not be written down: processes get such a URL from a secret store.
     given = {name: value for name, value in variables.items() if value is not None and not is_secret(value)}
     # Functions and containers run with the settings that their topology was made with.
-    of_deployment = {name: value for name, value in variables_of_deployment().items() if name in _FOR_PROCESSES}
+    of_deployment = {
+        name: value
+        for name, value in variables_of_deployment().items()
+        if name in _FOR_PROCESSES and not has_password(value)
+    }
     first = {ENVIRONMENT_FIRST: "1"} if environment_first(os.environ) else {}
     names.check_secrets(deployment)
     return dict(sorted((of_deployment | first | given | deployment.environment).items()))

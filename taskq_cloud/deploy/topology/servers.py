@@ -16,6 +16,7 @@ from taskq_cloud.core.model.capabilities import dead_letter_queue
 from taskq_cloud.core.urls import alternatives, without_secrets
 from taskq_cloud.deploy.topology.model import Address, Server, ServerQueue, ServerUse
 from taskq_cloud.deploy.topology.runtimes import Served
+from taskq_cloud.errors import ImproperlyConfigured
 from taskq_cloud.settings import Settings
 
 BROKER_SCHEMES: Final = frozenset({"amqp", "amqps", "postgresql", "redis", "rediss", "sentinel"})
@@ -30,6 +31,8 @@ ON_ONE_MACHINE: Final = frozenset({"memory", "redis+socket", "sqlite"})
 _SECURE_MODES: Final = frozenset({"require", "verify-ca", "verify-full"})
 """The values of libpq's ``sslmode`` that refuse a connection without TLS (PostgreSQL's documentation, "SSL Mode")."""
 
+
+_PASSWORD: Final = re.compile(r'"\w*password"\s*:', re.IGNORECASE)
 
 _ON: Final = frozenset({"1", "on", "true", "yes"})
 
@@ -90,6 +93,32 @@ def is_on_one_machine(url: str) -> bool:
 def is_secret(url: str) -> bool:
     """Return whether a URL is that of a server and holds a user's name, a password or a key."""
     return _system_of(url) is not None and without_secrets(url) != url
+
+
+def check_urls(settings: Settings) -> None:
+    """Refuse a broker or a result store that several machines can't share.
+
+    Raises:
+        ImproperlyConfigured: it is on one machine; the error says what to set.
+    """
+    if urlsplit(settings.broker).scheme not in ("pubsub", "sqs", *BROKER_SCHEMES):
+        raise ImproperlyConfigured(
+            f"the broker {without_secrets(settings.broker)} needs no deployment: set TASKQ_BROKER to"
+            " sqs://region/prefix, pubsub://project/prefix or the URL of a server, and TASKQ_RESULTS, as the deployment"
+            " will have them"
+        )
+    results = settings.results_url()
+    if is_on_one_machine(results):
+        raise ImproperlyConfigured(
+            f"the results {without_secrets(results)} are on one machine, which functions and containers don't share:"
+            " set TASKQ_RESULTS to dynamodb://table, s3://bucket or the URL of a server, or to disabled:// if nobody reads"
+            " results"
+        )
+
+
+def has_password(options: str) -> bool:
+    """Return whether options in JSON, such as ``broker_transport_options``, hold a password."""
+    return _PASSWORD.search(options) is not None
 
 
 def servers(settings: Settings, served: Sequence[Served]) -> tuple[Server, ...]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -204,3 +205,19 @@ def test_formats_show_server_and_leave_it_out_where_there_is_none() -> None:
     assert Topology.model_validate_json(as_json.write(found)) == found
     assert "servers" not in json.loads(tfvars.write(other))
     assert "servers" not in json.loads(as_json.write(other))
+
+
+def test_options_with_password_in_file_of_deployment_are_not_written_down(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    variables = {
+        "TASKQ_BROKER": "sentinel://one:26379/0",
+        "TASKQ_BROKER_TRANSPORT_OPTIONS": '{"master_name": "m", "sentinel_kwargs": {"password": "hunter2"}}',
+        "TASKQ_WORKER_CONCURRENCY": "2",
+    }
+    file = tmp_path / "production.env"
+    file.write_text("".join(f"{name}={value}\n" for name, value in variables.items()))
+    monkeypatch.setenv("TASKQ_ENV_FILE", str(file))
+    found = TaskQ("shop", results="disabled://").topology()
+    assert found.environment.keys() & variables.keys() == {"TASKQ_BROKER", "TASKQ_WORKER_CONCURRENCY"}
+    assert "hunter2" not in as_json.write(found)
