@@ -21,6 +21,7 @@ waiting for.
 
 from __future__ import annotations
 
+import asyncio
 import math
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -127,14 +128,23 @@ class AsyncSQLAlchemyClient:
     def __init__(self, engine: Any, options: Mapping[str, Any]) -> None:
         self._engine = engine
         self._work = _Work(options)
+        self._longest_seconds = shortest(ANSWER_TIMEOUT_SECONDS, options)
 
     async def call(self, call: Call) -> Any:
-        """Run one transaction, or prepare the tables: see ``SQLAlchemyClient.call``."""
+        """Run one transaction, or prepare the tables: see ``SQLAlchemyClient.call``.
+
+        Raises:
+            CallError: the call failed, or has no answer in time: not all drivers for event loops limit that.
+        """
         before = sys.exception()
+        # Indexes of a large table take as long as they take.
+        waiting = asyncio.timeout(None if call.operation == "prepare" else self._longest_seconds)
         try:
-            async with self._engine.connect() as connection:
+            async with waiting, self._engine.connect() as connection:
                 return await connection.run_sync(self._work.done, call)
         except (SQLAlchemyError, OSError) as error:
+            if waiting.expired():
+                raise self._work.no_answer(call, self._longest_seconds) from error
             raise self._work.failure(call, error, before) from error
 
     async def close(self) -> None:
@@ -162,6 +172,10 @@ class _Work:
         """The exception to raise in place of SQLAlchemy's: the call's error, or what was raised into the call."""
         interruption = interruption_in(error, before)
         return database_error(call, error, self._place) if interruption is None else interruption
+
+    def no_answer(self, call: Call, seconds: float) -> CallError:
+        """The error of a call that has no answer in time."""
+        return CallError(call, "NoAnswer", f"{self._place}: no answer in {seconds:g} s", Trouble.TRANSIENT)
 
     @contextmanager
     def _only_one(self, connection: Any) -> Iterator[None]:
@@ -318,7 +332,7 @@ def _connect_arguments(driver: str, seconds: int) -> dict[str, Any]:
             return {"connect_timeout": max(2, seconds), "tcp_user_timeout": 1000 * ANSWER_TIMEOUT_SECONDS}
         case "asyncpg":
             return {"timeout": seconds, "command_timeout": ANSWER_TIMEOUT_SECONDS}
-        case "pymysql":
+        case "pymysql" | "mysqldb":
             answer = {"read_timeout": ANSWER_TIMEOUT_SECONDS, "write_timeout": ANSWER_TIMEOUT_SECONDS}
             return {"connect_timeout": seconds, **answer}
         case "asyncmy" | "aiomysql":

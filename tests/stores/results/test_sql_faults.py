@@ -16,7 +16,7 @@ import pytest
 from emulators.process import Emulator
 from taskq_cloud.clients.async_connections import AsyncConnections
 from taskq_cloud.clients.connections import Connections
-from taskq_cloud.core.flows import Call, Trouble
+from taskq_cloud.core.flows import Call, CallError, Trouble
 from taskq_cloud.core.records.record import STARTED
 from taskq_cloud.core.servers import sql_drivers as urls
 from taskq_cloud.errors import (
@@ -101,6 +101,26 @@ def test_exception_that_is_raised_into_a_call_comes_out_as_it_is(
         signal.setitimer(signal.ITIMER_REAL, 0)
         signal.signal(signal.SIGALRM, before)
     assert not caplog.records
+
+
+@pytest.mark.parametrize(("scheme", "sleep"), [("db+postgresql", "pg_sleep(30)"), ("db+mysql", "SLEEP(30)")])
+def test_call_on_an_event_loop_waits_a_limited_time(
+    servers: dict[str, str], scheme: str, sleep: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("taskq_cloud.clients.sqlalchemy.ANSWER_TIMEOUT_SECONDS", 1)
+    store, record = store_from_url(servers[scheme], {}), a_record()
+
+    async def main() -> None:
+        connections = AsyncConnections(store.services)
+        await connections.run(store.save([a_record()]))
+        call = Call(next(iter(store.services)), "query", {"statements": [(f"SELECT {sleep}", {})]})
+        with pytest.raises(CallError, match="no answer in 1 s") as raised:
+            await connections.perform(call)
+        assert raised.value.trouble is Trouble.TRANSIENT
+        assert await connections.run(store.save([record])) == [True]
+        await connections.close()
+
+    asyncio.run(asyncio.wait_for(main(), 20))
 
 
 def failure_of(url: str, options: dict[str, Any] | None = None, driver: str = "sync") -> OperationalError:
