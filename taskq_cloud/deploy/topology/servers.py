@@ -111,8 +111,8 @@ def check_urls(settings: Settings) -> None:
     if is_on_one_machine(results):
         raise ImproperlyConfigured(
             f"the results {without_secrets(results)} are on one machine, which functions and containers don't share:"
-            " set TASKQ_RESULTS to dynamodb://table, s3://bucket or the URL of a server, or to disabled:// if nobody reads"
-            " results"
+            " set TASKQ_RESULTS to dynamodb://table, s3://bucket or the URL of a server, or to disabled:// if nobody"
+            " reads results"
         )
 
 
