@@ -116,12 +116,21 @@ class Registry:
         """Import the class of the adapter that serves a URL.
 
         Raises:
-            ImproperlyConfigured: no adapter has the URL's scheme; the error names all schemes.
+            ImproperlyConfigured: no adapter has the URL's scheme, and the error names all schemes; or a package of a
+                function was built without the adapter.
         """
         found = self._path(url)
         if found is not None:
             module, _, name = found.partition(":")
-            return getattr(import_module(module), name)
+            try:
+                return getattr(import_module(module), name)
+            except ModuleNotFoundError as error:
+                if not str(error.name).startswith("taskq_cloud."):
+                    raise
+                raise ImproperlyConfigured(
+                    f"this package was built without the adapter for {url.scheme}://: build it with "
+                    "taskq package --extra NAME; docs/packaging.md has the names"
+                ) from error
         from importlib.metadata import entry_points  # few applications use an adapter of another package
 
         # Entry points come last: reading the metadata of all installed packages takes longer than importing an adapter.

@@ -70,8 +70,7 @@ def build(plan: Plan) -> Package:
             folder.mkdir()
         top = plan.app.partition(":")[0].partition(".")[0]
         contents.copy_application(plan.source, dict.fromkeys([top, *plan.include]), function)
-        producer = plan.requirements.producer
-        contents.copy_library(libraries, contents.left_out(function, producer=producer))
+        contents.copy_library(libraries, contents.left_out(function, plan.requirements))
         contents.install(plan.requirements, plan.target, libraries)
         parts = [(function, FUNCTION_FOLDER, "function.zip", "")]
         if plan.layer:

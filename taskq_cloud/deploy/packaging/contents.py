@@ -20,6 +20,7 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
 from taskq_cloud import errors
+from taskq_cloud.deploy.packaging.adapters import left_out_adapters
 from taskq_cloud.deploy.packaging.requirement_files import LIBRARY, read_requirements
 from taskq_cloud.deploy.packaging.target import Target
 from taskq_cloud.errors import ImproperlyConfigured
@@ -27,7 +28,7 @@ from taskq_cloud.errors import ImproperlyConfigured
 _LIBRARY_FOLDER: Final = Path(errors.__file__).parent
 _LEFT_OUT: Final = frozenset({"__main__.py", "cli", "deploy", "testing"})
 """The parts of this library that no function imports."""
-_LEFT_OUT_OF_A_PRODUCER: Final = frozenset({"celery_backend", "lambda_function.py", "serverless", "worker"})
+_LEFT_OUT_OF_A_PRODUCER: Final = frozenset({"celery_backend", "lambda_function.py", "pools", "serverless", "worker"})
 """The parts that a function which only calls tasks doesn't import either."""
 _CELERYS_INTERFACE: Final = "celery"
 """The part that only applications import that are written for Celery. It is a third of the library."""
@@ -111,19 +112,28 @@ def _check_links(path: Path, root: Path, within: tuple[Path, ...] = ()) -> None:
         _check_links(path / name, root, (*within, leads_to))
 
 
-def left_out(application: Path, *, producer: bool) -> frozenset[str]:
+def left_out(application: Path, requirements: Requirements) -> frozenset[str]:
     """The parts of this library that an application doesn't need.
 
     Args:
         application: the folder of the application's modules.
-        producer: whether the application only calls tasks.
+        requirements: what the application requires.
     """
-    names = _LEFT_OUT | _LEFT_OUT_OF_A_PRODUCER if producer else _LEFT_OUT
-    name = f"{_LIBRARY_FOLDER.name}.{_CELERYS_INTERFACE}".encode()
-    imported = f"from {_LIBRARY_FOLDER.name} import {_CELERYS_INTERFACE}".encode()
+    producer = requirements.producer
+    extras = {*requirements.extras, *read_requirements(requirements.files).extras}
+    if _names(application, "contrib.webhooks"):
+        extras.add("webhooks")
+    adapters = frozenset(left_out_adapters(_LIBRARY_FOLDER, extras))
+    names = adapters | _LEFT_OUT | (_LEFT_OUT_OF_A_PRODUCER if producer else frozenset())
+    return names if _names(application, _CELERYS_INTERFACE) else names | {_CELERYS_INTERFACE}
+
+
+def _names(application: Path, part: str) -> bool:
+    """Whether a module of an application names a part of this library."""
+    before, _, name = f"{_LIBRARY_FOLDER.name}.{part}".rpartition(".")
+    texts = (f"{before}.{name}".encode(), f"from {before} import {name}".encode())
     sources = (path.read_bytes() for path in application.rglob("*.py"))
-    uses = any(name in source or imported in source for source in sources)
-    return names if uses else names | {_CELERYS_INTERFACE}
+    return any(text in source for source in sources for text in texts)
 
 
 def copy_library(destination: Path, left_out: Iterable[str] = (*_LEFT_OUT, _CELERYS_INTERFACE)) -> None:

@@ -112,7 +112,7 @@ def test_celerys_interface_is_packaged_for_applications_that_name_it(line: str, 
     application = tmp_path / "function" / "shop"
     application.mkdir(parents=True)
     (application / "tasks.py").write_text(f"{line}\n")
-    contents.copy_library(tmp_path / "layer", contents.left_out(application.parent, producer=False))
+    contents.copy_library(tmp_path / "layer", contents.left_out(application.parent, Requirements()))
     assert (tmp_path / "layer" / "taskq_cloud" / "celery").exists() == packaged
 
 
