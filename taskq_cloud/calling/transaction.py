@@ -7,6 +7,7 @@ part of that transaction, too. All other calls, such as those to a bucket of lar
 
 from __future__ import annotations
 
+import asyncio
 import weakref
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Final, Self, TypeVar
@@ -53,6 +54,7 @@ class Transaction:
         self._connection: CallersConnection | None = None
         self._broker: Broker | None = None
         self._outer: tuple[OpenTransaction, ...] = ()
+        self._turn = asyncio.Lock()
 
     @property
     def broker(self) -> Broker:
@@ -136,7 +138,8 @@ class Transaction:
 
     async def _aperform(self, step: Any) -> Any:
         if isinstance(step, Call) and step.service == _WITHIN:
-            return await on_loop(self._steps(step))
+            async with self._turn:  # most connections refuse a statement while another is under way
+                return await on_loop(self._steps(step))
         return await self.app.async_connections.perform(step)
 
     def _steps(self, call: Call) -> Operation:

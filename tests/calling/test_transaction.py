@@ -215,6 +215,7 @@ def test_asynchronous_calls_are_there_after_the_commit_and_gone_after_a_rollback
         async with ASYNCHRONOUS[kind](shop) as connection, shop.app.transaction(connection):
             await shop.add.adelay(1, 2)
             await group(shop.add.s(number, 1) for number in range(3)).adelay()
+            await asyncio.gather(shop.add.adelay(1, 2), shop.add.adelay(3, 4))
             if fails:
                 raise _RolledBack
 
@@ -226,7 +227,7 @@ def test_asynchronous_calls_are_there_after_the_commit_and_gone_after_a_rollback
         await shop.app.aclose()
 
     asyncio.run(main())
-    assert shop.depth() == Depth(waiting=4, delayed=0, in_flight=0)
+    assert shop.depth() == Depth(waiting=6, delayed=0, in_flight=0)
 
 
 def test_connections_of_django_are_taken_as_they_are(shop: Shop) -> None:
