@@ -329,7 +329,8 @@ def _connect_arguments(driver: str, seconds: int) -> dict[str, Any]:
     """The arguments by which a driver limits its waits: to connect, and for an answer where it can."""
     match driver:
         case "psycopg" | "psycopg_async" | "psycopg2":
-            return {"connect_timeout": max(2, seconds), "tcp_user_timeout": 1000 * ANSWER_TIMEOUT_SECONDS}
+            waits = {"connect_timeout": max(2, seconds), "tcp_user_timeout": 1000 * ANSWER_TIMEOUT_SECONDS}
+            return {"client_encoding": "utf8", **waits}  # otherwise it is the database's
         case "asyncpg":
             return {"timeout": seconds, "command_timeout": ANSWER_TIMEOUT_SECONDS}
         case "pymysql" | "mysqldb":

@@ -118,9 +118,11 @@ def test_compressed_record_is_stored_compressed(database: str) -> None:
     assert count_rows(database, f"taskq_results WHERE id = '{record.id}' AND length(packed) < 500") == 1
 
 
-def test_texts_are_kept_by_a_database_of_another_encoding(server_url: Callable[[str], str]) -> None:
+@pytest.mark.parametrize("scheme", ["postgresql", "db+postgresql"])
+def test_texts_are_kept_by_a_database_of_another_encoding(scheme: str, server_url: Callable[[str], str]) -> None:
     with postgresql_database(server_url("postgresql"), "ENCODING 'SQL_ASCII' LC_COLLATE 'C' LC_CTYPE 'C'") as url:
-        store, record = PostgreSQLResults(url), a_record(id="größe", value="你好")
+        store = store_from_url(f"{scheme}{url.removeprefix('postgresql')}", {})
+        record = a_record(id="größe", value="你好")
         with driving("sync", store.services) as run:
             assert run(store.save([record])) == [True]
             assert run(store.load([record.id])) == {record.id: record}
