@@ -146,7 +146,11 @@ class RabbitMQBroker:
             received = [Received(*each) for each in answer]
             uncounted = [each for each in received if each.receives is None]
             if uncounted:
-                yield from self._count(queue, uncounted)
+                try:
+                    yield from self._count(queue, uncounted)
+                except TaskQError:  # such as while the server's memory is full; they come again after their lease
+                    if len(uncounted) == len(received):
+                        raise
             now = self._clock()
             deliveries = [
                 delivery_of(queue, each, now, lease_seconds) for each in received if each.receives is not None

