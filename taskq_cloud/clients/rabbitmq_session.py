@@ -8,6 +8,7 @@ modules of their own.
 from __future__ import annotations
 
 import os
+import struct
 from collections import deque
 from collections.abc import Callable, Generator, Sequence
 from typing import Any, Final, TypeAlias, TypeVar
@@ -227,7 +228,7 @@ class Session:
                     self._take_content(each)
                 else:
                     self._take_method(each)  # type: ignore[arg-type] # it is a Method
-        except (FrameError, LookupError, ValueError) as error:
+        except (FrameError, LookupError, ValueError, struct.error) as error:
             self.fail(LostError(f"the server's bytes can't be understood: {error}"))
         for consumption in self._by_channel.values():
             consumption.wake()

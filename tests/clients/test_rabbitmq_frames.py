@@ -114,6 +114,13 @@ def test_bytes_of_another_protocol_are_an_error(data: bytes) -> None:
     assert isinstance(waiting.error, LostError)
 
 
+def test_method_that_ends_too_early_loses_the_connection() -> None:
+    session = Session(SETTINGS, lingers=True)
+    session.feed(b"\x01\x00\x00\x00\x00\x00\x06\x00\x0a\x00\x0a\x00\x00\xce")  # connection.start without the rest
+    assert isinstance(session.lost, LostError)
+    assert "can't be understood" in str(session.lost)
+
+
 def test_frame_without_an_end_is_an_error() -> None:
     with pytest.raises(FrameError, match="no end"):
         list(FrameReader().feed(frames.method(1, "basic.ack", 1, False)[:-1] + b"\x00"))

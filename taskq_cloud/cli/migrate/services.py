@@ -29,7 +29,8 @@ _STORES: Final[Mapping[str, str]] = {
     **dict.fromkeys(("redis", "rediss", "redis+socket", "sentinel", "db", "django-db", "mongodb"), _OWN_CHORDS),
     "rpc": (
         "A result goes over RabbitMQ to the process that has called the task, and to no other. Chords, once tasks and "
-        "rate limits are errors, revoked tasks run, and another broker is an error: docs/rabbitmq.md#results-as-replies."
+        "rate limits are errors, revoked tasks run, and another broker is an error: "
+        "docs/rabbitmq.md#results-as-replies."
     ),
     "memcached": (
         "A server of memcached forgets results, and the members of chords that have ended, when it is full or "
