@@ -28,6 +28,10 @@ command = subprocess.Popen(sys.argv[1:], stdin=subprocess.DEVNULL)
 def end():
     sys.stdin.read()
     command.terminate()
+    try:
+        command.wait(10)
+    except subprocess.TimeoutExpired:
+        command.kill()
 
 threading.Thread(target=end, daemon=True).start()
 sys.exit(command.wait())
