@@ -155,10 +155,11 @@ class _Reader:
     def abandon(self) -> None:
         """Give the parent's connection up in a forked child, without a word to the server."""
         _parents.append(self._connection)
-        self.ended = True
         self._lock = threading.Lock()
-        os.close(self._wake_read)
-        os.close(self._wake_write)
+        if not self.ended:  # the numbers of a pipe that is closed may be those of other files by now
+            self.ended = True
+            os.close(self._wake_read)
+            os.close(self._wake_write)
 
     def _wake(self) -> None:
         with suppress(BlockingIOError):  # the pipe is full: the thread will wake

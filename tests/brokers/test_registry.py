@@ -54,9 +54,7 @@ def test_wrong_url_error_says_what_is_right(url: str, says: str) -> None:
     assert says in str(raised.value)
 
 
-@pytest.mark.parametrize(
-    "url", ["etcd://me:secret@host/0", "sqlite://me:secret@host/x.db", "etcd://me:secret@[host/0"]
-)
+@pytest.mark.parametrize("url", ["etcd://me:secret@host/0", "sqlite://me:secret@host/x.db", "etcd://me:secret@[host/0"])
 def test_password_in_a_wrong_url_is_not_shown(url: str) -> None:
     with pytest.raises(ImproperlyConfigured) as raised:
         broker_from_url(url, {})

@@ -18,6 +18,7 @@ from emulators.process import Emulator
 from taskq_cloud.brokers.postgresql import PostgreSQLBroker
 from taskq_cloud.clients import postgresql as clients
 from taskq_cloud.clients import postgresql_connections as connections
+from taskq_cloud.clients import postgresql_listening
 from taskq_cloud.core.flows import Call, CallError, Trouble
 from taskq_cloud.core.model.announcements import Listener
 from taskq_cloud.core.model.message import Outgoing
@@ -227,6 +228,22 @@ def test_forked_child_opens_connections_of_its_own(url: str) -> None:
     assert driven("query", ("SELECT pg_backend_pid() AS pid", None)) == [[parent]]
     os.close(reading)
     os.close(writing)
+    driven.close()
+
+
+def test_fork_after_a_lost_listener_closes_no_file_in_place_of_its_pipe(url: str) -> None:
+    driven, before = Driven(url, "sync"), set(postgresql_listening._LISTENING.values())
+    assert driven("listen", listener=Listener(), topics={"things x": "x"})
+    (listening,) = set(postgresql_listening._LISTENING.values()) - before
+    reader = listening._reader
+    assert reader is not None
+    reader.stop()
+    until(lambda: reader.ended)
+    opened = [os.pipe() for _ in range(2)]  # they get the numbers of the pipe that is closed
+    listening.abandon()
+    for each in (end for pipe in opened for end in pipe):
+        os.fstat(each)
+        os.close(each)
     driven.close()
 
 

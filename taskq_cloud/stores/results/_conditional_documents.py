@@ -139,7 +139,12 @@ class ConditionalDocuments(ConditionalWrites):
                     f"create it: {self.errors.creation}"
                 ) from answer
             # It may be there already, and made by someone with more permissions.
-            _log.info("%s could not be prepared: %s", self.errors.name, reason, extra={"action": "results.not_prepared"})
+            _log.info(
+                "%s could not be prepared: %s",
+                self.errors.name,
+                reason,
+                extra={"action": "results.not_prepared"},
+            )
         return bool(calls)
 
     def _requests(self, writes: Sequence[Write]) -> Iterator[Sequence[Write]]:
