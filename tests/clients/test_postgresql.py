@@ -232,7 +232,8 @@ def test_forked_child_opens_connections_of_its_own(url: str) -> None:
 
 
 def test_fork_after_a_lost_listener_closes_no_file_in_place_of_its_pipe(url: str) -> None:
-    driven, before = Driven(url, "sync"), set(postgresql_listening._LISTENING.values())
+    before = set(postgresql_listening._LISTENING.values())
+    driven = Driven(url, "sync")
     assert driven("listen", listener=Listener(), topics={"things x": "x"})
     (listening,) = set(postgresql_listening._LISTENING.values()) - before
     reader = listening._reader
