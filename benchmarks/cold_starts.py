@@ -32,7 +32,7 @@ from packaging.utils import canonicalize_name
 
 from emulators.aws import Ministack, environment
 from emulators.aws.programs.runtime_api import RuntimeApi
-from taskq_cloud.deploy.packaging.contents import left_out
+from taskq_cloud.deploy.packaging.contents import Requirements, left_out
 
 FUNCTIONS: Final = ROOT / "benchmarks" / "functions"
 SHARES: Final = (1.0, 0.29, 0.07)
@@ -63,21 +63,23 @@ class Function:
         )
 
 
+PRODUCER: Final = Requirements(producer=True)
 FULL = ("pydantic", "pydantic-settings", "tzdata")
 CONTENDERS: Final = (
     Function("send: bare boto3", "boto3_functions:producer"),
-    Function("send: taskq_cloud, `--producer`", "taskq_functions:producer", (), left_out(FUNCTIONS, producer=True)),
-    Function("send: taskq_cloud", "taskq_functions:producer", FULL, left_out(FUNCTIONS, producer=False)),
+    Function("send: taskq_cloud, `--producer`", "taskq_functions:producer", (), left_out(FUNCTIONS, PRODUCER)),
+    Function("send: taskq_cloud", "taskq_functions:producer", FULL, left_out(FUNCTIONS, Requirements())),
     Function("send: Celery", "celery_functions:producer", ("celery", "kombu")),
     Function("run: bare boto3", "boto3_functions:consumer"),
     Function("run: Powertools, batch", "powertools_functions:consumer", ("aws-lambda-powertools",)),
-    Function("run: taskq_cloud", "taskq_functions:consumer", FULL, left_out(FUNCTIONS, producer=False)),
+    Function("run: taskq_cloud", "taskq_functions:consumer", FULL, left_out(FUNCTIONS, Requirements())),
 )
 
 
 def _library(left_out: frozenset[str]) -> Iterator[Path]:
     package = ROOT / "taskq_cloud"
-    return (path for path in package.rglob("*.py") if path.relative_to(package).parts[0] not in left_out)
+    files = ((path, path.relative_to(package)) for path in package.rglob("*.py"))
+    return (path for path, part in files if part.parts[0] not in left_out and str(part) not in left_out)
 
 
 def _closure(names: tuple[str, ...]) -> set[str]:
