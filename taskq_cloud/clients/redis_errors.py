@@ -75,11 +75,11 @@ def connection_error(call: Call, server: str, error: Exception) -> CallError:
         remedy = ": check the port, and whether it needs rediss://"
     elif isinstance(error, ssl.SSLError) and "CERTIFICATE_REQUIRED" in str(error):
         trouble, remedy = Trouble.REFUSED, ": name your own certificate with ssl_certfile and ssl_keyfile"
-    elif isinstance(error, ssl.SSLError):
-        remedy = ": is this the port for TLS?"
-    elif isinstance(error, ConnectionResetError) and server.startswith("rediss:"):
+    elif isinstance(error, ssl.SSLEOFError | ConnectionResetError) and server.startswith("rediss:"):
         # The end of a connection can overtake the alert that says so.
         remedy = ": if the server asks for a certificate, name your own certificate with ssl_certfile and ssl_keyfile"
+    elif isinstance(error, ssl.SSLError):
+        remedy = ": is this the port for TLS?"
     cause = str(error) or "no answer in time" if isinstance(error, TimeoutError) else str(error)
     name = type(error).__name__
     return CallError(call, name, f"{server}: {cause or name}{remedy}", trouble)

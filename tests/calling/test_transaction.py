@@ -323,7 +323,7 @@ def test_many_calls_are_sent_in_one_transaction(shop: Shop) -> None:
 
 
 def test_application_of_celerys_interface_sends_in_a_transaction(shop: Shop) -> None:
-    app = Celery("shop", broker=f"{shop.url}?schema=shop", backend="memory://")
+    app = Celery("shop", broker=f"{shop.url}?schema=shop", backend="memory://", set_as_current=False)
     app.conf.task_default_queue = shop.queue
 
     @app.task(name="shop.add")  # type: ignore[untyped-decorator,unused-ignore]

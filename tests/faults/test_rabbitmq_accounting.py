@@ -43,6 +43,15 @@ class RabbitMQDeployment(PubSubDeployment):
             **self.more,
         }
 
+    def answers(self) -> bool:
+        """Whether the server has its queue, which a quorum queue needs some time for after a start."""
+        try:
+            with amqp.Connection(f"127.0.0.1:{self.rabbitmq.port}", connect_timeout=5, read_timeout=5) as connection:
+                connection.channel().queue_declare("celery", passive=True)
+        except (OSError, amqp.AMQPError):
+            return False
+        return True
+
     def waiting(self, queue: str) -> int:
         with amqp.Connection(f"127.0.0.1:{self.rabbitmq.port}") as connection:
             try:
@@ -89,6 +98,7 @@ def test_no_task_is_lost_through_killed_workers_and_a_killed_server(
         if kills == 2:
             deployment.rabbitmq.kill()
             deployment.rabbitmq.start()
+            until(deployment.answers, "the queue", 60)
             sent |= deployment.send_squares(range(TASKS, TASKS + 50))
     check_accounts(deployment, sent)
 

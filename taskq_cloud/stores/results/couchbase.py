@@ -39,6 +39,8 @@ _WEB_PORTS: Final = {8091, 18091}
 """The ports of the web console: Celery's URLs have them, and the SDK wants that of documents, which it knows."""
 _LATEST_EXPIRY: Final = 2**32 - 1
 """The latest time at which a document can expire, in seconds since the epoch."""
+_LEAST_SECONDS: Final = 60
+"""A document is kept for at least so long: what has expired is passed over by the reader's clock."""
 _LEVELS: Final = ("majority", "majority_and_persist", "persist_to_majority")
 
 _KINDS: Final = {
@@ -211,7 +213,7 @@ class _Bucket:
         """How long a document lives, up to a second more; None: for ever."""
         if expires_at is None or expires_at == math.inf:
             return None
-        seconds = max(1, math.ceil(expires_at - self._clock()))
+        seconds = max(_LEAST_SECONDS, math.ceil(expires_at - self._clock()))
         return seconds if seconds + time.time() < _LATEST_EXPIRY else None
 
 

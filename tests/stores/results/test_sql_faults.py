@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import signal
 import threading
 from collections.abc import Callable, Iterator
@@ -40,9 +41,16 @@ from tests.stores.results.sql_databases import (
     postgresql_server,
 )
 
-pytestmark = pytest.mark.slow
+# Drivers leave sockets that the server has closed to the garbage collector, which finds them in the test that it is of.
+pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")]
 
 STORES = ("postgresql", "db+postgresql", "db+mysql")
+
+
+@pytest.fixture(autouse=True)
+def _collect_sockets() -> Iterator[None]:
+    yield
+    gc.collect()
 
 
 @pytest.fixture(scope="module")
