@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import re
 import shutil
@@ -44,14 +45,26 @@ def build(project: Path, site: Path, **environment: str) -> subprocess.Completed
 
 
 @pytest.fixture(scope="module")
-def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The built site."""
+def site(tmp_path_factory: pytest.TempPathFactory, worker_id: str) -> Path:
+    """The built site; all processes of a run share one."""
     _require_mkdocs()
-    made = tmp_path_factory.mktemp("site")
-    built = build(ROOT, made)
+    if worker_id == "master":
+        return _built(tmp_path_factory.mktemp("site"))
+    shared = tmp_path_factory.getbasetemp().parent / "site"
+    done = shared.with_suffix(".done")
+    with shared.with_suffix(".lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)  # the others wait until the first one has built it
+        if not done.exists():
+            _built(shared)
+            done.touch()
+    return shared
+
+
+def _built(site: Path) -> Path:
+    built = build(ROOT, site)
     assert built.returncode == 0, built.stderr
     assert "WARNING" not in built.stderr, built.stderr
-    return made
+    return site
 
 
 class Page(HTMLParser):
