@@ -53,7 +53,21 @@ class Depot:
     def worker(self, package: str, queues: str, name: str) -> subprocess.Popen[bytes]:
         """Start a worker of a package."""
         program = ["celery"] if package == CELERY else ["taskq_cloud", "celery"]
-        options = ["-A", MODULE, "worker", "-P", "threads", "-c", "2", "-l", "INFO", "-Q", queues, "-n", f"{name}@test"]
+        options = [
+            "-A",
+            MODULE,
+            "worker",
+            "-P",
+            "threads",
+            "-c",
+            "2",
+            "-l",
+            "INFO",
+            "-Q",
+            queues,
+            "-n",
+            f"{name}-{uuid4().hex[:8]}@test",
+        ]
         path = os.pathsep.join([str(self.folder / package), *sys.path])
         environment = {**os.environ, **self.environment, "PYTHONPATH": path, "INTEROP_WORKER": name}
         with (self.folder / f"{name}.log").open("wb") as log:

@@ -50,7 +50,8 @@ class Pair:
         """Start the worker of a package, which serves the package's queue."""
         program = ["celery"] if package == CELERY else ["taskq_cloud", "celery"]
         options = ["-A", self.module, "worker", "-P", "threads", "-c", "2", "-l", "INFO"]
-        options += ["-Q", self.queues[package], "-n", f"{package}@test"]
+        # A node's name is its own: on RabbitMQ, a second one of the name can't have its mailbox, which is exclusive.
+        options += ["-Q", self.queues[package], "-n", f"{self.queues[package]}@test"]
         environment = {
             **os.environ,
             **self.environments[package],
