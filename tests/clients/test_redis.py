@@ -275,7 +275,8 @@ class TestAddresses:
         self, secure: tuple[str, str], certificates: Path, colour: str
     ) -> None:
         with pytest.raises(
-            CallError, match=r"(certificate required|reset by peer|EOF occurred).*name your own certificate with ssl_certfile"
+            CallError,
+            match=r"(certificate required|reset by peer|EOF occurred).*name your own certificate with ssl_certfile",
         ):
             self.ask(f"{secure[0]}?ssl_ca_certs={certificates}/cert.pem", colour, ["PING"])
 
