@@ -44,8 +44,8 @@ class SharedStoreContract(ResultStoreContract):
         return shared_clock
 
     @pytest.fixture
-    def store(self, request: pytest.FixtureRequest, shared: ResultStore, run: Drive) -> ResultStore:
-        """The adapter under test, without the records that other tests have saved under the ids of this one."""
+    def store(self, request: pytest.FixtureRequest, clock: FakeClock, shared: ResultStore, run: Drive) -> ResultStore:
+        """The adapter under test, its clock set back, without the records that other tests saved under these ids."""
         if request.node.originalname == "test_id_may_be_any_text":
             run(shared.delete(_IDS))
         return shared
