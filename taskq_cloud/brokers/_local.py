@@ -1,4 +1,7 @@
-"""Rules that the memory broker and the SQLite broker share: capabilities, refused messages, list cursors, waiting."""
+"""Rules that brokers with a layout of this package's own share: capabilities, batches, refusals, list cursors, waiting.
+
+They are the memory broker, SQLite, PostgreSQL and Redis; RabbitMQ and Redis in Celery's layout share a part of them.
+"""
 
 from __future__ import annotations
 
@@ -16,6 +19,7 @@ from taskq_cloud.core.model.message import (
     Outgoing,
     Refused,
     Release,
+    Sent,
     Settlement,
 )
 from taskq_cloud.errors import OperationalError, PayloadTooLarge
@@ -58,6 +62,34 @@ def size_bytes(message: Outgoing) -> int:
     if attributes:
         size += sum(len(name.encode()) + len(value.encode()) for name, value in attributes.items())
     return size
+
+
+def send_in_batches(
+    messages: Sequence[Outgoing], size: int, send_batch: Callable[[Sequence[Outgoing]], Flow[list[Sent | Refused]]]
+) -> Flow[list[Sent | Refused]]:
+    """Send messages in batches, and return one answer for each message, in order.
+
+    Messages of earlier batches can't be taken back. So if a batch fails after any message was sent, the messages of
+    that batch are refused, and the next batch is tried.
+
+    Args:
+        messages: the messages.
+        size: the most messages of a batch.
+        send_batch: sends one batch.
+
+    Raises:
+        OperationalError: a batch failed before any message was sent.
+    """
+    answers: list[Sent | Refused] = []
+    for start in range(0, len(messages), size):
+        batch = messages[start : start + size]
+        try:
+            answers += yield from send_batch(batch)
+        except OperationalError as error:
+            if not any(isinstance(answer, Sent) for answer in answers):
+                raise
+            answers += [Refused(error)] * len(batch)
+    return answers
 
 
 def refusal(queue: str, message: Outgoing, capabilities: BrokerCapabilities) -> Refused | None:
@@ -184,9 +216,14 @@ def receive_in_time(
         pause = min(pause_seconds, left_seconds)
         if next_seconds is not None:
             pause = min(pause, max(next_seconds, LEAST_PAUSE_SECONDS))
-        began_at = time.monotonic()
-        heard = yield Sleep(pause, listener)
-        if listener is not None:
-            listener.take()
-        left_seconds -= min(time.monotonic() - began_at, pause) if heard else pause
+        left_seconds -= yield from slept(pause, listener)
         pause_seconds = min(pause_seconds * 2, longest_seconds)
+
+
+def slept(seconds: float, listener: Listener | None) -> Flow[float]:
+    """Pause until the listener hears a topic, and return how many seconds have passed."""
+    began_at = time.monotonic()
+    heard = yield Sleep(seconds, listener)
+    if listener is not None:
+        listener.take()
+    return min(time.monotonic() - began_at, seconds) if heard else seconds

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
 from typing import Final
 
-from taskq_cloud.core.flows import Flow, Sleep
+from taskq_cloud.brokers._local import LEAST_PAUSE_SECONDS, slept
+from taskq_cloud.core.flows import Flow
 from taskq_cloud.core.model.announcements import Listener
 from taskq_cloud.core.model.message import Delivery
 
@@ -20,8 +20,6 @@ FIRST_PAUSE_SECONDS: Final = 0.02
 
 LOCKED_PAUSE_SECONDS: Final = 0.2
 """The pause before another look at a message that is due, but that another transaction has locked."""
-
-LEAST_PAUSE_SECONDS: Final = 0.001
 
 
 def receive_or_wait(
@@ -57,10 +55,6 @@ def receive_or_wait(
         pause = min(pause_seconds, left_seconds)
         if next_seconds is not None:
             pause = min(pause, max(next_seconds, LEAST_PAUSE_SECONDS))
-        began_at = time.monotonic()
-        heard = yield Sleep(pause, listener)
+        left_seconds -= yield from slept(pause, listener)
         if listener is None:
             pause_seconds = min(pause_seconds * 2, POLLING_PAUSE_SECONDS)
-        else:
-            listener.take()
-        left_seconds -= min(time.monotonic() - began_at, pause) if heard else pause

@@ -16,12 +16,13 @@ import math
 import os
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import partial
 from typing import Any, ClassVar, Final
 from urllib.parse import SplitResult
 
 from taskq_cloud.brokers import _redis_celery_messages as messages_of_kombu
 from taskq_cloud.brokers import _redis_celery_scripts as scripts
-from taskq_cloud.brokers._local import lost_lease, refusal
+from taskq_cloud.brokers._local import lost_lease, refusal, send_in_batches
 from taskq_cloud.brokers._redis_celery_calls import LayoutCalls
 from taskq_cloud.brokers._redis_celery_fanout import fanout_message, fanout_topic
 from taskq_cloud.brokers._redis_celery_options import read_options
@@ -120,18 +121,7 @@ class CeleryRedisBroker:
 
     def send(self, queue: str, messages: Sequence[Outgoing]) -> Flow[list[Sent | Refused]]:
         """Send messages, up to ``send_batch`` in one call; see ``Broker.send``."""
-        answers: list[Sent | Refused] = []
-        size = self.capabilities.send_batch
-        for start in range(0, len(messages), size):
-            batch = messages[start : start + size]
-            try:
-                answers += yield from self._send_batch(queue, batch)
-            except OperationalError as error:
-                # Messages of earlier batches can't be taken back. If there are any, only the later ones are refused.
-                if not any(isinstance(answer, Sent) for answer in answers):
-                    raise
-                answers += [Refused(error)] * len(batch)
-        return answers
+        return (yield from send_in_batches(messages, self.capabilities.send_batch, partial(self._send_batch, queue)))
 
     def receive(self, queue: str, limit: int, wait_seconds: float, lease_seconds: float) -> Flow[list[Delivery]]:
         """Receive messages; see ``Broker.receive``."""

@@ -23,6 +23,7 @@ from taskq_cloud.brokers._local import (
     queues_with_more,
     read_cursor,
     refusal,
+    send_in_batches,
     write_cursor,
 )
 from taskq_cloud.brokers._postgresql_schema import DEFAULT_PREFIX, Tables
@@ -36,7 +37,6 @@ from taskq_cloud.core.model.message import Delivery, Outgoing, Refused, Sent, Se
 from taskq_cloud.core.ports import Depth, HeldMessage, HeldPage, Service
 from taskq_cloud.core.servers.postgresql import Database, Place, database_of, operational_error
 from taskq_cloud.core.urls import shown
-from taskq_cloud.errors import OperationalError
 
 PURGED_IN_A_STEP: Final = 10_000
 """Messages that a purge removes in one transaction: some 100 ms."""
@@ -127,18 +127,7 @@ class PostgreSQLBroker:
 
     def send(self, queue: str, messages: Sequence[Outgoing]) -> Flow[list[Sent | Refused]]:
         """Send messages, up to ``send_batch`` in one transaction; see ``Broker.send``."""
-        answers: list[Sent | Refused] = []
-        size = self.capabilities.send_batch
-        for start in range(0, len(messages), size):
-            batch = messages[start : start + size]
-            try:
-                answers += yield from self._send_batch(queue, batch)
-            except OperationalError as error:
-                # Messages of earlier batches can't be taken back. If there are any, only the later ones are refused.
-                if not any(isinstance(answer, Sent) for answer in answers):
-                    raise
-                answers += [Refused(error)] * len(batch)
-        return answers
+        return (yield from send_in_batches(messages, self.capabilities.send_batch, partial(self._send_batch, queue)))
 
     def receive(self, queue: str, limit: int, wait_seconds: float, lease_seconds: float) -> Flow[list[Delivery]]:
         """Receive messages; see ``Broker.receive``."""

@@ -13,7 +13,7 @@ from typing import Any, Final, Self
 from urllib.parse import SplitResult
 
 from taskq_cloud.brokers import _rabbitmq_layout as layout
-from taskq_cloud.brokers._local import refusal
+from taskq_cloud.brokers._local import refusal, send_in_batches
 from taskq_cloud.brokers._rabbitmq_messages import Received, again, dead_letter, delivery_of, to_amqp
 from taskq_cloud.core.flows import Call, CallError, Flow
 from taskq_cloud.core.model.capabilities import BrokerCapabilities, dead_letter_queue
@@ -109,19 +109,12 @@ class RabbitMQBroker:
 
     def send(self, queue: str, messages: Sequence[Outgoing]) -> Flow[list[Sent | Refused]]:
         """Send messages, up to ``send_batch`` before their confirms are waited for; see ``Broker.send``."""
-        answers: list[Sent | Refused] = []
-        for start in range(0, len(messages), BATCH):
-            batch = messages[start : start + BATCH]
-            try:
-                answers += yield from self._send_batch(
-                    queue, [(each, new_id(), 0) for each in batch], confirm=self._options.confirm_publish
-                )
-            except OperationalError as error:
-                # Messages of earlier batches can't be taken back. If there are any, only the later ones are refused.
-                if not any(isinstance(each, Sent) for each in answers):
-                    raise
-                answers += [Refused(error)] * len(batch)
-        return answers
+
+        def send_batch(batch: Sequence[Outgoing]) -> Flow[list[Sent | Refused]]:
+            numbered = [(each, new_id(), 0) for each in batch]
+            return self._send_batch(queue, numbered, confirm=self._options.confirm_publish)
+
+        return (yield from send_in_batches(messages, BATCH, send_batch))
 
     def receive(self, queue: str, limit: int, wait_seconds: float, lease_seconds: float) -> Flow[list[Delivery]]:
         """Receive messages; see ``Broker.receive``.

@@ -10,6 +10,7 @@ import json
 import os
 import time
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import Any, ClassVar, Final, TypeAlias
 from urllib.parse import SplitResult
 
@@ -22,6 +23,7 @@ from taskq_cloud.brokers._local import (
     lost_lease,
     read_cursor,
     refusal,
+    send_in_batches,
     write_cursor,
 )
 from taskq_cloud.brokers._redis_options import key_prefix, layout_of
@@ -41,7 +43,6 @@ from taskq_cloud.core.model.message import (
 )
 from taskq_cloud.core.ports import Broker, Depth, HeldMessage, HeldPage, Service
 from taskq_cloud.core.servers.redis import redis_error, redis_service
-from taskq_cloud.errors import OperationalError
 
 LONGEST_PAUSE_SECONDS: Final = 2.0
 """How long a receiver waits before it looks for itself. It hears of every message that is sent or released, but not of
@@ -111,18 +112,7 @@ class RedisBroker:
 
     def send(self, queue: str, messages: Sequence[Outgoing]) -> Flow[list[Sent | Refused]]:
         """Send messages, up to ``send_batch`` in one round trip; see ``Broker.send``."""
-        answers: list[Sent | Refused] = []
-        size = self.capabilities.send_batch
-        for start in range(0, len(messages), size):
-            batch = messages[start : start + size]
-            try:
-                answers += yield from self._send_batch(queue, batch)
-            except OperationalError as error:
-                # Messages of earlier batches can't be taken back. If there are any, only the later ones are refused.
-                if not any(isinstance(answer, Sent) for answer in answers):
-                    raise
-                answers += [Refused(error)] * len(batch)
-        return answers
+        return (yield from send_in_batches(messages, self.capabilities.send_batch, partial(self._send_batch, queue)))
 
     def receive(self, queue: str, limit: int, wait_seconds: float, lease_seconds: float) -> Flow[list[Delivery]]:
         """Receive messages; see ``Broker.receive``."""

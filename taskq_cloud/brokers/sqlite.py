@@ -24,6 +24,7 @@ from taskq_cloud.brokers._local import (
     read_cursor,
     receive_in_time,
     refusal,
+    send_in_batches,
     write_cursor,
 )
 from taskq_cloud.core.file_errors import operational_error
@@ -45,7 +46,6 @@ from taskq_cloud.core.model.message import (
 )
 from taskq_cloud.core.ports import Depth, HeldMessage, HeldPage, Service
 from taskq_cloud.core.urls import file_of, query_of
-from taskq_cloud.errors import OperationalError
 
 PURGED_IN_A_STEP: Final = 10_000
 """Messages that a purge removes in one transaction, which others wait for: some 30 ms."""
@@ -87,18 +87,7 @@ class SQLiteBroker:
 
     def send(self, queue: str, messages: Sequence[Outgoing]) -> Flow[list[Sent | Refused]]:
         """Send messages, up to ``send_batch`` in one transaction; see ``Broker.send``."""
-        answers: list[Sent | Refused] = []
-        size = self.capabilities.send_batch
-        for start in range(0, len(messages), size):
-            batch = messages[start : start + size]
-            try:
-                answers += yield from self._send_batch(queue, batch)
-            except OperationalError as error:
-                # Messages of earlier batches can't be taken back. If there are any, only the later ones are refused.
-                if not any(isinstance(answer, Sent) for answer in answers):
-                    raise
-                answers += [Refused(error)] * len(batch)
-        return answers
+        return (yield from send_in_batches(messages, self.capabilities.send_batch, partial(self._send_batch, queue)))
 
     def receive(self, queue: str, limit: int, wait_seconds: float, lease_seconds: float) -> Flow[list[Delivery]]:
         """Receive messages; see ``Broker.receive``."""
