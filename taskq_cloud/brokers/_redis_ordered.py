@@ -25,7 +25,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from taskq_cloud.brokers._redis_scripts import NEAR_SECONDS, PRELUDE
+from taskq_cloud.brokers._redis_scripts import PRELUDE, TELL_NEXT
 
 _GROUPS: Final = """
 local function refresh(key, group)
@@ -99,11 +99,12 @@ return answer
 
 RECEIVE: Final = (
     PRELUDE
+    + TELL_NEXT
     + _GROUPS
-    + f"""
+    + """
 local limit, lease, token, most = tonumber(ARGV[2]), tonumber(ARGV[3]), ARGV[4], ARGV[5]
 redis.call('DEL', base .. 'wake')
-local touched = {{}}
+local touched = {}
 for _, receipt in ipairs(redis.call('ZRANGEBYSCORE', base .. 'leased', '-inf', number(now), 'LIMIT', 0, most)) do
   redis.call('ZREM', base .. 'leased', receipt)
   local group = redis.call('HGET', base .. 'groups', string.match(receipt, '^[^:]*'))
@@ -114,17 +115,17 @@ for _, group in ipairs(redis.call('ZRANGEBYSCORE', base .. 'blocked', '-inf', nu
   touched[group] = true
 end
 for group in pairs(touched) do refresh(base, group) end
-local found = {{}}
+local found = {}
 for _, group in ipairs(redis.call('ZRANGE', base .. 'heads', 0, limit - 1)) do
   local members = redis.call('ZRANGE', base .. 'group:' .. group, 0, limit - 1, 'WITHSCORES')
   for i = 1, #members, 2 do
     local due = tonumber(redis.call('ZSCORE', base .. 'delayed', members[i]) or 0)
     if due > now then break end
-    found[#found + 1] = {{tonumber(members[i + 1]), members[i], group}}
+    found[#found + 1] = {tonumber(members[i + 1]), members[i], group}
   end
 end
 table.sort(found, function(one, other) return one[1] < other[1] end)
-local answer, taken = {{-1}}, {{}}
+local answer, taken = {-1}, {}
 for i = 1, math.min(limit, #found) do
   local id, group = found[i][2], found[i][3]
   local content = redis.call('HGET', base .. 'messages', id)
@@ -141,16 +142,7 @@ for i = 1, math.min(limit, #found) do
   end
 end
 for group in pairs(taken) do refresh(base, group) end
-local next = first(base .. 'blocked')
-if redis.call('EXISTS', base .. 'heads') == 1 then
-  wake(base)
-elseif #found == 0 then
-  local lease_end = first(base .. 'leased')
-  if not next or (lease_end and lease_end < next) then next = lease_end end
-  if next then answer[1] = next - now end
-elseif next and next < now + {NEAR_SECONDS * 1_000_000} then
-  wake(base)
-end
+tell_next(answer, #found, 'heads', 'blocked')
 return answer
 """
 )

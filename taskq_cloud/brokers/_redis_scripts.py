@@ -84,11 +84,29 @@ return redis.status_reply('OK')
 """
 )
 
+# After a receive: wakes the next receiver if there is more to receive, now or in a moment. If nothing was received, the
+# answer begins with the time until then. The parts are those that hold what is ready, and what is held back.
+TELL_NEXT: Final = f"""
+local function tell_next(answer, received, ready, held)
+  local next = first(base .. held)
+  if redis.call('EXISTS', base .. ready) == 1 then
+    wake(base)
+  elseif received == 0 then
+    local lease_end = first(base .. 'leased')
+    if not next or (lease_end and lease_end < next) then next = lease_end end
+    if next then answer[1] = next - now end
+  elseif next and next < now + {NEAR_SECONDS * 1_000_000} then
+    wake(base)
+  end
+end
+"""
+
 # Arguments: now, the limit, the length of the lease, the token of the receipts, and how many are moved at once.
 # Answer: the time until more may be ready, or -1; and for each message its receipt and its content.
 RECEIVE: Final = (
     PRELUDE
-    + f"""
+    + TELL_NEXT
+    + """
 local limit, lease, token, most = tonumber(ARGV[2]), tonumber(ARGV[3]), ARGV[4], ARGV[5]
 redis.call('DEL', base .. 'wake')
 local due = redis.call('ZRANGEBYSCORE', base .. 'delayed', '-inf', number(now), 'LIMIT', 0, most)
@@ -103,10 +121,10 @@ if #lost > 0 then
   redis.call('RPUSH', base .. 'ready', unpack(lost))
 end
 local taken = redis.call('LRANGE', base .. 'ready', 0, limit - 1)
-local answer = {{-1}}
+local answer = {-1}
 if #taken > 0 then
   redis.call('LTRIM', base .. 'ready', #taken, -1)
-  local ids, leases = {{}}, {{}}
+  local ids, leases = {}, {}
   for i, member in ipairs(taken) do
     local id, count = string.match(member, '^(.*):(%d+)$')
     ids[i], taken[i] = id, id .. ':' .. (count + 1) .. ':' .. token
@@ -122,16 +140,7 @@ if #taken > 0 then
     end
   end
 end
-local next = first(base .. 'delayed')
-if redis.call('EXISTS', base .. 'ready') == 1 then
-  wake(base)
-elseif #taken == 0 then
-  local lease_end = first(base .. 'leased')
-  if not next or (lease_end and lease_end < next) then next = lease_end end
-  if next then answer[1] = next - now end
-elseif next and next < now + {NEAR_SECONDS * 1_000_000} then
-  wake(base)
-end
+tell_next(answer, #taken, 'ready', 'delayed')
 return answer
 """
 )
