@@ -20,14 +20,14 @@ from types import FrameType
 from taskq_cloud.core.model.outcome import Invocation, Lost, Outcome
 from taskq_cloud.errors import SoftTimeLimitExceeded
 from taskq_cloud.pools.base import Runner
-from taskq_cloud.pools.channel import Frames, LoadFailed, Ready, Setup, TakenTasks, frame, pack, wait_for_end
+from taskq_cloud.pools.channel import Frames, LoadFailed, Ready, TakenTasks, frame, pack, wait_for_end
 from taskq_cloud.pools.child_setup import (
-    STOPPING_SECONDS,
     end_at_once,
-    ending_after,
     make_runner,
+    notify_hooks,
     options_of_program,
     pickled_answer,
+    receive_setup,
     set_up_process,
 )
 from taskq_cloud.pools.own_code import ALARM_AGAIN_SECONDS, Alarms
@@ -60,26 +60,21 @@ class _WorkerConnection:
         threading.Thread(target=self._watch, name="taskq-channel", daemon=True).start()
 
     def serve(self, factory: str, argument: str) -> None:
-        setup = self._frames.receive()
+        setup = receive_setup(self._frames)
         if setup is None:
             return
-        first: Setup = pickle.loads(setup)
-        sys.path[:] = first.search_path
         try:
             runner = make_runner(factory, argument)
             task_loop = TaskLoop(runner)
-            if runner.hooks:
-                _notify(runner, task_loop, "process_started")
+            notify_hooks(runner, "process_started", task_loop.complete)
         except BaseException:  # an application may even call sys.exit
             self._busy = False
             self._channel.sendall(pack(LoadFailed(traceback.format_exc())))
             return
         self._busy = False
         self._channel.sendall(pack(Ready()))
-        self._run_tasks(runner, task_loop, measures_memory=first.measures_memory)
-        if runner.hooks:
-            with ending_after(STOPPING_SECONDS):
-                _notify(runner, task_loop, "process_stopping")
+        self._run_tasks(runner, task_loop, measures_memory=setup.measures_memory)
+        notify_hooks(runner, "process_stopping", task_loop.complete)
         task_loop.close()
 
     def _run_tasks(self, runner: Runner, task_loop: TaskLoop, *, measures_memory: bool) -> None:
@@ -106,12 +101,6 @@ class _WorkerConnection:
         self._worker_is_gone = True
         if self._busy:
             end_at_once()
-
-
-def _notify(runner: Runner, task_loop: TaskLoop, method: str) -> None:
-    from taskq_cloud.core.model.hook_calls import notify  # few applications have hooks
-
-    notify(runner.hooks, method, complete=task_loop.complete)
 
 
 def _run(runner: Runner, task_loop: TaskLoop, payload: bytes) -> Outcome:

@@ -16,13 +16,13 @@ import signal
 import socket
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from importlib import import_module
 from typing import Any, Final, NoReturn
 
 from taskq_cloud.core.model.outcome import Outcome
 from taskq_cloud.pools.base import Runner
-from taskq_cloud.pools.channel import Answer, TakenTasks, check_size
+from taskq_cloud.pools.channel import Answer, Frames, Setup, TakenTasks, check_size
 from taskq_cloud.pools.task_calls import outcome_of_error
 
 REQUESTS_TO_END: Final = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT)
@@ -55,6 +55,32 @@ def set_up_process(options: argparse.Namespace) -> tuple[socket.socket, TakenTas
     taken = TakenTasks(os.dup(options.taken))  # file descriptors are not inheritable unless they are told to be
     os.close(options.taken)
     return channel, taken
+
+
+def receive_setup(frames: Frames) -> Setup | None:
+    """Wait for the worker's first frame, and look for modules where the worker does; None: the worker is gone."""
+    payload = frames.receive()
+    if payload is None:
+        return None
+    setup: Setup = pickle.loads(payload)
+    sys.path[:] = setup.search_path
+    return setup
+
+
+def notify_hooks(runner: Runner, method: str, complete: Callable[[Any], Any]) -> None:
+    """Call the hooks of the application about this process.
+
+    Args:
+        runner: has the hooks.
+        method: ``process_started`` or ``process_stopping``; a process that stops ends if its hooks take too long.
+        complete: runs what coroutine functions have returned.
+    """
+    if not runner.hooks:
+        return
+    from taskq_cloud.core.model.hook_calls import notify  # few applications have hooks
+
+    with ending_after(STOPPING_SECONDS) if method == "process_stopping" else contextlib.nullcontext():
+        notify(runner.hooks, method, complete=complete)
 
 
 def make_runner(factory: str, argument: str) -> Runner:

@@ -11,7 +11,6 @@ from __future__ import annotations
 import contextlib
 import pickle
 import socket
-import sys
 import time
 import traceback
 from dataclasses import dataclass, field
@@ -22,13 +21,13 @@ from taskq_cloud.core.execution.run_context import ended_runs
 from taskq_cloud.core.model.outcome import Abandoned, Invocation, Outcome, TimedOut
 from taskq_cloud.errors import SoftTimeLimitExceeded, TimeLimitExceeded
 from taskq_cloud.pools.base import GRACE_SECONDS, Runner
-from taskq_cloud.pools.channel import Begin, End, Ended, Frames, LoadFailed, Ping, Ready, Setup, TakenTasks, pack
+from taskq_cloud.pools.channel import Begin, End, Ended, Frames, LoadFailed, Ping, Ready, TakenTasks, pack
 from taskq_cloud.pools.child_setup import (
-    STOPPING_SECONDS,
-    ending_after,
     make_runner,
+    notify_hooks,
     options_of_program,
     pickled_answer,
+    receive_setup,
     set_up_process,
 )
 from taskq_cloud.pools.greenlet_loop import CoroutineLoop, let_loops_share_thread
@@ -97,16 +96,12 @@ class _WorkerConnection:
         self._watch = Watch(hub, channel, taken, self._on_alarm)
 
     def serve(self, factory: str, argument: str) -> None:
-        setup = self._frames.receive()
-        if setup is None:
+        if receive_setup(self._frames) is None:
             return
-        first: Setup = pickle.loads(setup)
-        sys.path[:] = first.search_path
         try:
             runner = make_runner(factory, argument)
             loop = CoroutineLoop(self._hub, runner)
-            if runner.hooks:
-                _notify(runner, loop, "process_started")
+            notify_hooks(runner, "process_started", loop.complete)
         except BaseException:  # an application may even call sys.exit
             self._watch.busy = 0
             self._channel.sendall(pack(LoadFailed(traceback.format_exc())))
@@ -115,9 +110,7 @@ class _WorkerConnection:
         self._watch.busy = 0
         self._channel.sendall(pack(Ready()))
         self._take_tasks(runner, loop)
-        if runner.hooks:
-            with ending_after(STOPPING_SECONDS):
-                _notify(runner, loop, "process_stopping")
+        notify_hooks(runner, "process_stopping", loop.complete)
         loop.close()
 
     # -- frames
@@ -243,9 +236,3 @@ class _WorkerConnection:
                 run.end(TimedOut(run.invocation.time_limit))
                 run.timers.append(self._hub.call_later(GRACE_SECONDS, self._leave, run))
             raise limit
-
-
-def _notify(runner: Runner, loop: CoroutineLoop, method: str) -> None:
-    from taskq_cloud.core.model.hook_calls import notify  # few applications have hooks
-
-    notify(runner.hooks, method, complete=loop.complete)
