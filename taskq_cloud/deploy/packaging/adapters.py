@@ -21,6 +21,7 @@ _HTTP: Final = (*_DOCUMENTS, "stores/results/_http_documents.py", "clients/http.
 _SQL: Final = (
     "stores/results/_sql_celery_rows.py",
     "stores/results/_sql_errors.py",
+    "stores/results/_sql_prepared.py",
     "stores/results/_sql_tables.py",
     "clients/sql_errors.py",
     "clients/sqlalchemy.py",

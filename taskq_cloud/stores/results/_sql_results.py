@@ -6,11 +6,13 @@ and how its client runs a transaction.
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
 
 from taskq_cloud.core.flows import Flow
+from taskq_cloud.core.model.capabilities import StoreCapabilities
 from taskq_cloud.core.records.compressed import unpacked
 from taskq_cloud.core.records.record import Record
 from taskq_cloud.errors import PayloadTooLarge
@@ -19,6 +21,20 @@ from taskq_cloud.stores.results._sql_statements import SWEPT, Statements
 
 _MOST_IN_ONE: Final = 1000
 """The most ids in one statement: MySQL's take a parameter for each."""
+
+
+def sql_capabilities(largest_record_bytes: int) -> StoreCapabilities:
+    """Return the capabilities of a store in an SQL database, which differ in the size of a record only."""
+    return StoreCapabilities(
+        largest_record_bytes=largest_record_bytes,
+        joins=True,
+        claims=True,
+        reservations_per_second=math.inf,
+        shared_between_processes=True,
+        durable=True,
+        saves_together=True,
+        loads_together=True,
+    )
 
 
 class SQLResults:

@@ -7,13 +7,12 @@ backend read what we have written, and the other way round: our fields are in co
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from typing import Any, ClassVar, Final
 from urllib.parse import SplitResult
 
-from taskq_cloud.core.flows import Call, Flow
+from taskq_cloud.core.flows import Flow
 from taskq_cloud.core.model.capabilities import StoreCapabilities
 from taskq_cloud.core.ports import Service
 from taskq_cloud.core.records import document as result_document
@@ -22,9 +21,9 @@ from taskq_cloud.core.servers.sql_tables import SQLTable
 from taskq_cloud.core.urls import query_of, shown
 from taskq_cloud.errors import ImproperlyConfigured
 from taskq_cloud.stores.results import _sql_celery_rows as rows
-from taskq_cloud.stores.results._sql_errors import sql_calls
-from taskq_cloud.stores.results._sql_records import Dialect, RecordTable, Rows, Statement
-from taskq_cloud.stores.results._sql_results import SQLResults, plain_record
+from taskq_cloud.stores.results._sql_prepared import PreparedSQLResults
+from taskq_cloud.stores.results._sql_records import Dialect, RecordTable
+from taskq_cloud.stores.results._sql_results import plain_record, sql_capabilities
 from taskq_cloud.stores.results._sql_statements import GROUPS, Statements
 from taskq_cloud.stores.results._sql_tables import (
     PLAIN_COLUMNS,
@@ -77,10 +76,8 @@ _CONTENT: Final = {"content_type": "application/json", "content_encoding": "utf-
 _LONGEST_NAME: Final = 255
 _LONGEST_WORKER: Final = 100
 
-_SWEEP_EVERY: Final = 20
 
-
-class DjangoResults(SQLResults):
+class DjangoResults(PreparedSQLResults):
     """The store behind ``django-db://`` and ``django-db://alias``.
 
     Args:
@@ -90,24 +87,13 @@ class DjangoResults(SQLResults):
 
     database = "the result store in Django's database"
     largest_bytes = LARGEST_RECORD_BYTES
-    capabilities: ClassVar[StoreCapabilities] = StoreCapabilities(
-        largest_record_bytes=LARGEST_RECORD_BYTES,
-        joins=True,
-        claims=True,
-        reservations_per_second=math.inf,
-        shared_between_processes=True,
-        durable=True,
-        saves_together=True,
-        loads_together=True,
-    )
+    capabilities: ClassVar[StoreCapabilities] = sql_capabilities(LARGEST_RECORD_BYTES)
 
     def __init__(self, alias: str = "", *, clock: Callable[[], float] | None = None) -> None:
-        super().__init__(clock, _SWEEP_EVERY)
-        self._server_time = clock is None
+        super().__init__(clock)
         self._service_name = f"django:{alias}"
         self._service = Service("django", (("alias", alias),))
         self._own = OwnTables(_PLAIN, "taskq_")
-        self._prepared: Statements | None = None
 
     @classmethod
     def from_url(cls, url: SplitResult, options: Mapping[str, Any]) -> DjangoResults:
@@ -116,11 +102,6 @@ class DjangoResults(SQLResults):
         if url.path.strip("/"):
             raise ImproperlyConfigured(f"{shown(url)}: write django-db:// or django-db://ALIAS, a name of DATABASES")
         return cls(url.netloc)
-
-    @property
-    def services(self) -> Mapping[str, Service]:
-        """The client of the database."""
-        return {self._service_name: self._service}
 
     def _prepare(self) -> Flow[Statements]:
         if self._prepared is not None:
@@ -181,16 +162,6 @@ class DjangoResults(SQLResults):
             )
         ]
         return Statements(dialect, tables[0], own, groups=tables[1], server_time=self._server_time)
-
-    def _run(self, operation: str, statements: Sequence[Statement], announce: Sequence[str] = ()) -> Flow[list[Rows]]:
-        answer: list[Rows] = yield from self._call(operation, statements=list(statements))
-        return answer
-
-    def _call(self, operation: str, **parameters: Any) -> Flow[Any]:
-        return (yield from sql_calls(Call(self._service_name, operation, parameters), self._forget))
-
-    def _forget(self) -> None:
-        self._prepared = None
 
     def _row(self, record: Record) -> Mapping[str, Any]:
         frame, text = rows.parted(record.payload)

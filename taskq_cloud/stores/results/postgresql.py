@@ -8,7 +8,6 @@ The tables are ours. ``db+postgresql://`` (``sqlalchemy``) shares those of Celer
 
 from __future__ import annotations
 
-import math
 import re
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, ClassVar, Final
@@ -24,7 +23,7 @@ from taskq_cloud.core.servers.postgresql import database_of
 from taskq_cloud.core.servers.sql_tables import pyformat
 from taskq_cloud.errors import AccessDenied, OperationalError, StoreNotFound, Unreachable
 from taskq_cloud.stores.results._sql_records import RecordTable, Rows, Statement
-from taskq_cloud.stores.results._sql_results import SQLResults
+from taskq_cloud.stores.results._sql_results import SQLResults, sql_capabilities
 from taskq_cloud.stores.results._sql_statements import Names, Statements
 
 LARGEST_RECORD_BYTES: Final = 250_000_000
@@ -90,16 +89,7 @@ class PostgreSQLResults(SQLResults):
 
     database = "the result store in PostgreSQL"
     largest_bytes = LARGEST_RECORD_BYTES
-    capabilities: ClassVar[StoreCapabilities] = StoreCapabilities(
-        largest_record_bytes=LARGEST_RECORD_BYTES,
-        joins=True,
-        claims=True,
-        reservations_per_second=math.inf,
-        shared_between_processes=True,
-        durable=True,
-        saves_together=True,
-        loads_together=True,
-    )
+    capabilities: ClassVar[StoreCapabilities] = sql_capabilities(LARGEST_RECORD_BYTES)
 
     def __init__(self, *urls: str, clock: Callable[[], float] | None = None) -> None:
         super().__init__(clock, _SWEEP_EVERY)

@@ -7,24 +7,22 @@ have tables of their own. Every method is one transaction.
 
 from __future__ import annotations
 
-import math
 import re
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, ClassVar, Final
+from typing import Any, Final
 from urllib.parse import SplitResult, unquote
 
-from taskq_cloud.core.flows import Call, Flow
-from taskq_cloud.core.model.capabilities import StoreCapabilities
+from taskq_cloud.core.flows import Flow
 from taskq_cloud.core.ports import Service
 from taskq_cloud.core.records.record import Record
 from taskq_cloud.core.servers.sql_drivers import DIALECTS
 from taskq_cloud.core.urls import shown, without_secrets
 from taskq_cloud.errors import ImproperlyConfigured
 from taskq_cloud.stores.results import _sql_celery_rows as rows
-from taskq_cloud.stores.results._sql_errors import sql_calls
-from taskq_cloud.stores.results._sql_records import Dialect, RecordTable, Rows, Statement
-from taskq_cloud.stores.results._sql_results import SQLResults
+from taskq_cloud.stores.results._sql_prepared import PreparedSQLResults
+from taskq_cloud.stores.results._sql_records import Dialect, RecordTable
+from taskq_cloud.stores.results._sql_results import sql_capabilities
 from taskq_cloud.stores.results._sql_statements import GROUPS, Statements
 from taskq_cloud.stores.results._sql_tables import (
     GROUP_COLUMNS,
@@ -67,10 +65,8 @@ _OTHERS: Final = frozenset({"retry_policy"})
 """Options of other backends that Celery's users set for all."""
 _IDENTIFIER: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_$]{0,62}")
 
-_SWEEP_EVERY: Final = 20
 
-
-class SQLAlchemyResults(SQLResults):
+class SQLAlchemyResults(PreparedSQLResults):
     """The store behind ``db+postgresql://``, ``db+mysql://``, ``db+mariadb://`` and ``db+sqlite:///``.
 
     Args:
@@ -82,21 +78,10 @@ class SQLAlchemyResults(SQLResults):
         clock: returns the time, in seconds since the epoch; None: the server's clock for locks, else this machine's.
     """
 
-    capabilities: StoreCapabilities
-    _BASE: ClassVar[dict[str, Any]] = {
-        "joins": True,
-        "claims": True,
-        "reservations_per_second": math.inf,
-        "shared_between_processes": True,
-        "durable": True,
-        "saves_together": True,
-        "loads_together": True,
-    }
-
     def __init__(
         self, url: str, options: Mapping[str, Any] | None = None, *, clock: Callable[[], float] | None = None
     ) -> None:
-        super().__init__(clock, _SWEEP_EVERY)
+        super().__init__(clock)
         scheme = url.partition("://")[0]
         dialect = DIALECTS.get(scheme.partition("+")[0])
         if dialect is None:
@@ -105,13 +90,11 @@ class SQLAlchemyResults(SQLResults):
         self._dialect: Dialect = dialect  # type: ignore[assignment]  # the values of DIALECTS are dialects
         self.database = f"the result store in {dialect}"
         self.largest_bytes = LARGEST_RECORD_BYTES[dialect]
-        self.capabilities = StoreCapabilities(largest_record_bytes=self.largest_bytes, **self._BASE)
+        self.capabilities = sql_capabilities(self.largest_bytes)
         given = _read_options(options or {})
         self._tables = {kind: _table_name(kind, given, dialect) for kind in _DEFAULT_NAMES}
         task = self._tables["task"]
         self._own = OwnTables(task, "taskq_" if task.name == _DEFAULT_NAMES["task"] else f"{task.name}_")
-        self._server_time = clock is None
-        self._prepared: Statements | None = None
         self._service_name = f"sqlalchemy:{without_secrets(url)} {task.quoted('')}"
         self._service = Service("sqlalchemy", (("url", _absolute(url)), *_engine_options(given)))
 
@@ -124,11 +107,6 @@ class SQLAlchemyResults(SQLResults):
             )
         query = f"?{url.query}" if url.query else ""
         return cls(f"{url.scheme.removeprefix('db+')}://{url.netloc}{url.path}{query}", options)
-
-    @property
-    def services(self) -> Mapping[str, Service]:
-        """The client of the database."""
-        return {self._service_name: self._service}
 
     def _prepare(self) -> Flow[Statements]:
         if self._prepared is None:
@@ -164,16 +142,6 @@ class SQLAlchemyResults(SQLResults):
             own="taskq_state",
             serial=sequence_of(_SEQUENCES[kind], table, vendor) if table.name in of_sequence else "",
         )
-
-    def _run(self, operation: str, statements: Sequence[Statement], announce: Sequence[str] = ()) -> Flow[list[Rows]]:
-        answer: list[Rows] = yield from self._call(operation, statements=list(statements))
-        return answer
-
-    def _call(self, operation: str, **parameters: Any) -> Flow[Any]:
-        return (yield from sql_calls(Call(self._service_name, operation, parameters), self._forget))
-
-    def _forget(self) -> None:
-        self._prepared = None
 
     def _row(self, record: Record) -> Mapping[str, Any]:
         frame, text = rows.parted(record.payload)

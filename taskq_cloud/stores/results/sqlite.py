@@ -6,7 +6,6 @@ Every method is one transaction. The first call creates the file and its directo
 
 from __future__ import annotations
 
-import math
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -22,7 +21,7 @@ from taskq_cloud.core.ports import Service
 from taskq_cloud.core.records.record import Record
 from taskq_cloud.core.urls import file_of, query_of
 from taskq_cloud.stores.results._sql_records import RecordTable, Rows, Statement
-from taskq_cloud.stores.results._sql_results import SQLResults, plain_record, plain_row
+from taskq_cloud.stores.results._sql_results import SQLResults, plain_record, plain_row, sql_capabilities
 from taskq_cloud.stores.results._sql_statements import Statements
 
 LARGEST_RECORD_BYTES: Final = 900_000_000
@@ -75,16 +74,7 @@ class SQLiteResults(SQLResults):
 
     database = "SQLite"
     largest_bytes = LARGEST_RECORD_BYTES
-    capabilities: ClassVar[StoreCapabilities] = StoreCapabilities(
-        largest_record_bytes=LARGEST_RECORD_BYTES,
-        joins=True,
-        claims=True,
-        reservations_per_second=math.inf,
-        shared_between_processes=True,
-        durable=True,
-        saves_together=True,
-        loads_together=True,
-    )
+    capabilities: ClassVar[StoreCapabilities] = sql_capabilities(LARGEST_RECORD_BYTES)
 
     def __init__(self, path: str | Path, clock: Callable[[], float] = time.time) -> None:
         # The path is made absolute, so that a later change of the working directory doesn't lead to another file.
