@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Final
 from urllib.parse import quote, urlencode, urlsplit
 
 from taskq_cloud.celery.native._server_brokers import REDIS, with_tls
 from taskq_cloud.core.urls import without_secrets
 from taskq_cloud.errors import ImproperlyConfigured
+from taskq_cloud.stores.results.registry import OPTIONS
 
 
 def redis(conf: Any, scheme: str, rest: str) -> str:
@@ -199,43 +200,27 @@ def options_of(conf: Any, url: str) -> dict[str, Any]:
     """
     scheme = url.partition("://")[0]
     given = dict(conf.get("result_backend_transport_options") or {})
-    found: dict[str, Any] = {name: given[name] for name in _KEPT.get(scheme, ()) if name in given}
-    for prefix, store in (("db+", "database_"), ("cassandra", "cassandra_")):
-        if url.startswith(prefix):
-            found |= {
-                name: value
-                for name in _SETTINGS[store]
-                if (value := conf.get(f"{store}{name}")) is not None and value not in ({}, [])
-            }
+    known = OPTIONS.get(scheme.partition("+")[0]) or ()
+    found: dict[str, Any] = {name: given[name] for name in known if name in given}
+    prefix, names = _settings_of(scheme)
+    for name in names:
+        value = conf.get(f"{prefix}{name}")
+        if value is not None and value not in ({}, []):
+            found[name] = value
     return found
 
 
-_KEPT: Final[Mapping[str, Sequence[str]]] = {
-    **dict.fromkeys(REDIS, ("failover_strategy", "global_keyprefix", "master_name", "sentinel_kwargs")),
-    **dict.fromkeys(("memcached", "file"), ("global_keyprefix",)),
-}
-"""Scheme -> the parts of ``result_backend_transport_options`` that the store knows."""
-_SETTINGS: Final = {
-    "database_": (
-        "create_tables_at_setup",
-        "engine_callback",
-        "engine_options",
-        "short_lived_sessions",
-        "table_names",
-        "table_schemas",
-    ),
-    "cassandra_": (
-        "auth_kwargs",
-        "auth_provider",
-        "bundle_path",
-        "entry_ttl",
-        "options",
-        "read_consistency",
-        "secure_bundle_path",
-        "table",
-        "write_consistency",
-    ),
-}
+def _settings_of(scheme: str) -> tuple[str, Iterable[str]]:
+    """The beginning of Celery's names of a store's settings, and the rest of each, which the store knows."""
+    if scheme.startswith("db+"):
+        from taskq_cloud.stores.results import sqlalchemy  # few applications have this store
+
+        return "database_", sqlalchemy.SETTINGS.values()
+    if scheme == "cassandra":
+        from taskq_cloud.stores.results import cassandra
+
+        return "cassandra_", cassandra.SETTINGS
+    return "", ()
 
 
 def _settings(conf: Any, name: str) -> dict[str, Any]:

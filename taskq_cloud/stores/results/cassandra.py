@@ -58,7 +58,7 @@ _NEEDS: Final = {
     "create": "creating the table or adding columns (permissions CREATE and ALTER of the keyspace)",
 }
 
-_OPTIONS: Final = (
+SETTINGS: Final = (
     "auth_kwargs",
     "auth_provider",
     "bundle_path",
@@ -124,7 +124,7 @@ class CassandraResults(DocumentResults):
             ImproperlyConfigured: the URL names no keyspace, or a part of it or an option can't be read.
         """
         query = query_of(url, _IN_URL)
-        given: dict[str, Any] = {name: options[name] for name in _OPTIONS if options.get(name) is not None} | query
+        given: dict[str, Any] = {name: options[name] for name in SETTINGS if options.get(name) is not None} | query
         keyspace, table = unquote(url.path).strip("/"), str(given.get("table", DEFAULT_TABLE))
         if not _NAME.fullmatch(keyspace) or not _NAME.fullmatch(table):
             raise ImproperlyConfigured(

@@ -57,7 +57,7 @@ _PREFIX: Final = frozenset({"global_keyprefix"})
 _REDIS: Final = _PREFIX | {"failover_strategy", "master_name", "sentinel_kwargs"}
 _OF_ALL: Final = frozenset({"retry_policy", "socket_connect_timeout", "socket_timeout", "visibility_timeout"})
 """Options that users of Celery set for any backend, about attempts and times, which settings of this package decide."""
-_OPTIONS: Final[Mapping[str, frozenset[str] | None]] = {
+OPTIONS: Final[Mapping[str, frozenset[str] | None]] = {
     **dict.fromkeys(("redis", "rediss", "sentinel"), _REDIS),
     **dict.fromkeys(("cache", "file", "memcached"), _PREFIX),
     **dict.fromkeys(("cassandra", "db", "postgresql", "rpc"), None),
@@ -82,7 +82,7 @@ def store_from_url(url: str, options: Mapping[str, Any]) -> ResultStore:
     """
     scheme = url.partition("://")[0].partition("+")[0]
     given = {name: value for name, value in options.items() if name != "broker_url" or scheme == "rpc"}
-    known = _OPTIONS.get(scheme, frozenset())
+    known = OPTIONS.get(scheme, frozenset())
     if known is not None and scheme in STORES.known and (unknown := sorted(given.keys() - known - _OF_ALL)):
         raise ImproperlyConfigured(
             f"result_backend_transport_options: the result store {scheme}:// has no option {unknown[0]!r}; known: "

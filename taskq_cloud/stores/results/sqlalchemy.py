@@ -52,7 +52,7 @@ _SEQUENCES: Final = {"task": "task_id_sequence", "group": "taskset_id_sequence"}
 _DEFAULT_NAMES: Final = {"task": "celery_taskmeta", "group": "celery_tasksetmeta"}
 _LONGEST_NAME: Final = 155
 
-_OPTIONS: Final = {
+SETTINGS: Final = {
     "create_tables": "create_tables_at_setup",
     "engine_callback": "engine_callback",
     "engine_options": "engine_options",
@@ -208,14 +208,14 @@ def _read_options(options: Mapping[str, Any]) -> dict[str, Any]:
     """
     given = {}
     unknown = set(options) - _OTHERS
-    for name, celerys in _OPTIONS.items():
+    for name, celerys in SETTINGS.items():
         for each in (name, celerys, f"database_{name}", f"database_{celerys}"):
             if each in options:
                 given[name] = options[each]
                 unknown.discard(each)
     if unknown:
         raise ImproperlyConfigured(
-            f"unknown option {min(unknown)!r} of the result store db+; known: {', '.join(sorted(_OPTIONS))}"
+            f"unknown option {min(unknown)!r} of the result store db+; known: {', '.join(sorted(SETTINGS))}"
         )
     return given
 
