@@ -1,4 +1,4 @@
-"""A deployment for the fault tests to break: a local AWS stack, a queue, a table, and worker processes."""
+"""Deployments for the fault tests to break: queues, results and worker processes; the first is on a local AWS stack."""
 
 import json
 import os
@@ -6,6 +6,7 @@ import random
 import signal
 import subprocess
 import sys
+from abc import ABC, abstractmethod
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -19,12 +20,104 @@ from emulators.aws import Ministack, environment
 from emulators.call_counter import CallCounter
 from emulators.process import wait_or_kill
 from taskq_cloud import TaskQ
+from taskq_cloud.testing.waiting import until
 
 REGION = "eu-west-1"
 
 
-class Deployment:
-    """A queue with its dead-letter queue, a table, and the workers that serve the queue.
+class Deployment(ABC):
+    """A queue with its dead-letter queue, a result store, and the workers that serve the queue.
+
+    Args:
+        directory: the folder for logs and for the file of runs.
+    """
+
+    def __init__(self, directory: Path) -> None:
+        self.directory = directory
+        self.runs_path = directory / "runs"
+        self.workers: list[subprocess.Popen[bytes]] = []
+
+    @abstractmethod
+    def environment(self) -> dict[str, str]:
+        """Return the environment variables with the application's settings."""
+
+    def app(self) -> TaskQ:
+        """Return the producer's application."""
+        settings = self.environment()
+        return TaskQ("producer", broker=settings["TASKQ_BROKER"], results=settings["TASKQ_RESULTS"])
+
+    def start_worker(self, *options: str) -> subprocess.Popen[bytes]:
+        """Start `taskq worker`."""
+        paths = [str(Path(__file__).parent), os.environ.get("PYTHONPATH", "")]
+        env = {**os.environ, **self.environment(), "PYTHONPATH": os.pathsep.join(filter(None, paths))}
+        command = [sys.executable, "-m", "taskq_cloud", "worker", "-A", "fault_app", "-l", "WARNING", *options]
+        with (self.directory / f"worker-{len(self.workers)}.log").open("wb") as log:
+            worker = subprocess.Popen(command, env=env, stdout=log, stderr=log, cwd=self.directory)
+        self.workers.append(worker)
+        return worker
+
+    def stop(self) -> list[int]:
+        """Stop all workers by SIGTERM, and return their exit codes."""
+        for worker in self.workers:
+            if worker.poll() is None:
+                worker.send_signal(signal.SIGTERM)
+        return [wait_or_kill(worker, 40) for worker in self.workers]
+
+    def logs(self) -> str:
+        """Return the last lines of the workers' logs."""
+        return "\n".join(
+            f"== {path.name}\n" + "\n".join(path.read_text(errors="replace").splitlines()[-15:])
+            for path in sorted(self.directory.glob("worker-*.log"))
+        )
+
+    # -- reading the state
+
+    @abstractmethod
+    def documents(self) -> dict[str, dict[str, Any]]:
+        """Return every result document, by task id."""
+
+    @abstractmethod
+    def final(self) -> int:
+        """Return how many tasks have ended."""
+
+    @abstractmethod
+    def left(self) -> int:
+        """Return how many messages are in the queue, including the messages in flight."""
+
+    def states(self) -> Counter[str]:
+        """Return how many tasks are in each state."""
+        return Counter(document["status"] for document in self.documents().values())
+
+    def runs(self) -> Counter[int]:
+        """Return how often the task of each number has run."""
+        lines = self.runs_path.read_text().split() if self.runs_path.exists() else []
+        return Counter(int(line) for line in lines)
+
+    def wait_until_ended(self, count: int, timeout_seconds: float = 60) -> None:
+        """Wait until so many tasks have ended."""
+        until(lambda: self.final() >= count, lambda: f"{self.final()} ended\n{self.logs()}", timeout_seconds)
+
+    def wait_until_run(self, number: int, times: int) -> None:
+        """Wait until the task of a number has begun so often."""
+        until(lambda: self.runs()[number] == times, self.logs, 30)
+
+    def wait_until_settled(self) -> None:
+        """Wait until no message is left in the queue."""
+        until(lambda: self.left() == 0, lambda: f"{self.left()} messages left\n{self.logs()}", 30)
+
+    def check_accounts(self, sent: dict[str, int], timeout_seconds: float = 60) -> None:
+        """Check that exactly the sent tasks have results, each with its own value, and that no message is left."""
+        self.wait_until_ended(len(sent), timeout_seconds)
+        documents = self.documents()
+        assert documents.keys() == sent.keys()
+        wrong = {i: doc for i, doc in documents.items() if (doc["status"], doc["result"]) != ("SUCCESS", sent[i] ** 2)}
+        assert not wrong
+        assert set(self.runs()) == set(sent.values())
+        self.wait_until_settled()
+
+
+class AWSDeployment(Deployment):
+    """A queue and a table on a local AWS stack.
 
     Args:
         stack: the AWS stack.
@@ -33,12 +126,10 @@ class Deployment:
     """
 
     def __init__(self, stack: Ministack, counter: CallCounter, directory: Path) -> None:
+        super().__init__(directory)
         self.stack = stack
         self.counter = counter
-        self.directory = directory
         self.prefix = f"faults-{uuid4().hex[:8]}-"
-        self.runs_path = directory / "runs"
-        self.workers: list[subprocess.Popen[bytes]] = []
         session = botocore.session.get_session()
         options: dict[str, Any] = {
             "region_name": REGION,
@@ -66,7 +157,6 @@ class Deployment:
         )
 
     def environment(self) -> dict[str, str]:
-        """Return the environment variables with the application's settings."""
         return {
             **environment(self.counter.endpoint_url),
             "TASKQ_BROKER": f"sqs://{REGION}/{self.prefix}",
@@ -76,20 +166,6 @@ class Deployment:
             "TASKQ_TASK_MAX_RECEIVES": "50",
             "FAULT_RUNS": str(self.runs_path),
         }
-
-    def app(self) -> TaskQ:
-        """Return the producer's application."""
-        return TaskQ("producer", broker=f"sqs://{REGION}/{self.prefix}", results=f"dynamodb://{self.prefix}results")
-
-    def start_worker(self, *options: str) -> subprocess.Popen[bytes]:
-        """Start `taskq worker`."""
-        paths = [str(Path(__file__).parent), os.environ.get("PYTHONPATH", "")]
-        env = {**os.environ, **self.environment(), "PYTHONPATH": os.pathsep.join(filter(None, paths))}
-        command = [sys.executable, "-m", "taskq_cloud", "worker", "-A", "fault_app", "-l", "WARNING", *options]
-        with (self.directory / f"worker-{len(self.workers)}.log").open("wb") as log:
-            worker = subprocess.Popen(command, env=env, stdout=log, stderr=log, cwd=self.directory)
-        self.workers.append(worker)
-        return worker
 
     def send_copies(self, count: int) -> int:
         """Send up to ``count`` messages of the queue again, like a broker that delivers twice. Return their number."""
@@ -105,28 +181,7 @@ class Deployment:
             sent += len(found)
         return sent
 
-    def stop(self) -> list[int]:
-        """Stop all workers by SIGTERM, and return their exit codes."""
-        for worker in self.workers:
-            if worker.poll() is None:
-                worker.send_signal(signal.SIGTERM)
-        return [wait_or_kill(worker, 40) for worker in self.workers]
-
-    def logs(self) -> str:
-        """Return the last lines of the workers' logs."""
-        return "\n".join(
-            f"== {path.name}\n" + "\n".join(path.read_text(errors="replace").splitlines()[-15:])
-            for path in sorted(self.directory.glob("worker-*.log"))
-        )
-
-    # -- reading the state
-
-    def states(self) -> Counter[str]:
-        """Return how many tasks are in each state, read from the table."""
-        return Counter(document["status"] for document in self.documents().values())
-
     def documents(self) -> dict[str, dict[str, Any]]:
-        """Return every result document in the table, by task id."""
         found: dict[str, dict[str, Any]] = {}
         for page in self.dynamodb.get_paginator("scan").paginate(TableName=f"{self.prefix}results"):
             for item in page["Items"]:
@@ -146,13 +201,7 @@ class Deployment:
         )
         return sum(page["Count"] for page in pages)
 
-    def runs(self) -> Counter[int]:
-        """Return how often the task of each number has run."""
-        lines = self.runs_path.read_text().split() if self.runs_path.exists() else []
-        return Counter(int(line) for line in lines)
-
     def left(self) -> int:
-        """Return how many messages are in the queue, including the messages in flight."""
         names = ("", "NotVisible", "Delayed")
         keys = [f"ApproximateNumberOfMessages{name}" for name in names]
         answer = self.sqs.get_queue_attributes(QueueUrl=self.queue_url, AttributeNames=keys)
@@ -166,10 +215,10 @@ def children_of(pid: int) -> list[int]:
 
 
 @contextmanager
-def deployed(stack: Ministack, directory: Path) -> Iterator[Deployment]:
+def deployed(stack: Ministack, directory: Path) -> Iterator[AWSDeployment]:
     """Make a deployment on a stack, and stop its workers at the end of the block."""
     with CallCounter(stack.endpoint_url) as counter:
-        deployment = Deployment(stack, counter, directory)
+        deployment = AWSDeployment(stack, counter, directory)
         try:
             yield deployment
         finally:

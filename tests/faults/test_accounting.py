@@ -13,7 +13,7 @@ import pytest
 
 from emulators.aws import Ministack, environment
 from taskq_cloud.testing.waiting import until
-from tests.faults.deployment import Deployment, deployed, kill_something
+from tests.faults.deployment import AWSDeployment, deployed, kill_something
 
 pytestmark = pytest.mark.slow
 
@@ -36,14 +36,14 @@ WINDOW = 500
 
 
 @pytest.fixture
-def deployment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, own_stack: Ministack) -> Iterator[Deployment]:
+def deployment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, own_stack: Ministack) -> Iterator[AWSDeployment]:
     with deployed(own_stack, tmp_path) as made:
         for name, value in environment(made.counter.endpoint_url).items():
             monkeypatch.setenv(name, value)
         yield made
 
 
-def send_squares(deployment: Deployment, numbers: range, timeout_seconds: float) -> dict[str, int]:
+def send_squares(deployment: AWSDeployment, numbers: range, timeout_seconds: float) -> dict[str, int]:
     """Call `square` for every number, one window at a time. Return the numbers by task id."""
     app, sent = deployment.app(), {}
     square = app.task(name="fault_app.square")(lambda number: None)
@@ -56,27 +56,12 @@ def send_squares(deployment: Deployment, numbers: range, timeout_seconds: float)
     return sent
 
 
-def check_accounts(deployment: Deployment, sent: dict[str, int], timeout_seconds: float) -> None:
-    """Check that exactly the sent tasks have results, each with its own value, and that no message is left."""
-    until(
-        lambda: deployment.final() >= len(sent),
-        lambda: f"{deployment.final()} ended\n{deployment.logs()}",
-        timeout_seconds,
-    )
-    documents = deployment.documents()
-    assert documents.keys() == sent.keys()
-    wrong = {i: doc for i, doc in documents.items() if (doc["status"], doc["result"]) != ("SUCCESS", sent[i] ** 2)}
-    assert not wrong
-    assert set(deployment.runs()) == set(sent.values())
-    until(lambda: deployment.left() == 0, lambda: f"{deployment.left()} messages left", 30)
-
-
 @pytest.mark.needs("carries_load")
 @pytest.mark.timeout(400)
-def test_ten_thousand_tasks_cost_a_third_of_a_call_each(deployment: Deployment) -> None:
+def test_ten_thousand_tasks_cost_a_third_of_a_call_each(deployment: AWSDeployment) -> None:
     deployment.start_worker("-P", "threads", "-c", "10", "--prefetch-multiplier", "6")
     sent = send_squares(deployment, range(10_000), 200)
-    check_accounts(deployment, sent, 200)
+    deployment.check_accounts(sent, 200)
     assert set(deployment.runs().values()) == {1}
     assert deployment.stop() == [0]
     counts = deployment.counter.counts()
@@ -86,7 +71,7 @@ def test_ten_thousand_tasks_cost_a_third_of_a_call_each(deployment: Deployment) 
 
 
 @pytest.mark.timeout(200)
-def test_no_task_is_lost_when_workers_and_children_are_killed(deployment: Deployment) -> None:
+def test_no_task_is_lost_when_workers_and_children_are_killed(deployment: AWSDeployment) -> None:
     rng = random.Random(20)
     options = ("-P", "processes", "-c", "2")
     for _ in range(2):
@@ -99,35 +84,35 @@ def test_no_task_is_lost_when_workers_and_children_are_killed(deployment: Deploy
         kills += 1
         until(lambda: deployment.final() > before or deployment.final() == len(sent), deployment.logs, 60)
     assert kills > 3
-    check_accounts(deployment, sent, 90)
+    deployment.check_accounts(sent, 90)
 
 
 @pytest.mark.timeout(120)
-def test_duplicate_messages_change_no_final_state(deployment: Deployment) -> None:
+def test_duplicate_messages_change_no_final_state(deployment: AWSDeployment) -> None:
     deployment.counter.fail_next("SendMessageBatch", "reset_after", 3)
     deployment.counter.fail_next("DeleteMessageBatch", "reset_before", 3)
     sent = send_squares(deployment, range(200), 60)
     assert deployment.send_copies(100) == 100
     for _ in range(2):
         deployment.start_worker("-P", "threads", "-c", "4")
-    check_accounts(deployment, sent, 60)
+    deployment.check_accounts(sent, 60)
 
 
 @pytest.mark.needs("keeps_state")
 @pytest.mark.timeout(120)
-def test_work_resumes_by_itself_after_an_outage(deployment: Deployment) -> None:
+def test_work_resumes_by_itself_after_an_outage(deployment: AWSDeployment) -> None:
     worker = deployment.start_worker("-P", "threads", "-c", "4")
     sent = send_squares(deployment, range(400), 60)
     until(lambda: deployment.final() > 40, deployment.logs, 30)
     deployment.stack.restart()
     sent |= send_squares(deployment, range(400, 600), 60)
-    check_accounts(deployment, sent, 60)
+    deployment.check_accounts(sent, 60)
     assert worker.poll() is None
 
 
 @pytest.mark.needs("carries_load")
 @pytest.mark.timeout(400)
-def test_tasks_survive_kills_duplicates_and_outage_at_once(deployment: Deployment) -> None:
+def test_tasks_survive_kills_duplicates_and_outage_at_once(deployment: AWSDeployment) -> None:
     """Kill workers and children at random, send every tenth message twice, cut calls off, and stop the stack once."""
     rng = random.Random(10)
     options = ("-P", "processes", "-c", "2", "--prefetch-multiplier", "10")
@@ -149,10 +134,10 @@ def test_tasks_survive_kills_duplicates_and_outage_at_once(deployment: Deploymen
                 deployment.stack.restart()
         sent = sending.result()
     assert kills >= 6
-    check_accounts(deployment, sent, 120)
+    deployment.check_accounts(sent, 120)
 
 
-def test_task_five_visibility_timeouts_long_runs_once(deployment: Deployment) -> None:
+def test_task_five_visibility_timeouts_long_runs_once(deployment: AWSDeployment) -> None:
     for pool in ("processes", "threads"):
         deployment.start_worker("-P", pool, "-c", "1", "--visibility-timeout", "2")
     with closing(deployment.app()) as app:

@@ -15,13 +15,13 @@ import pytest
 from emulators.aws import Ministack, environment
 from taskq_cloud import TaskQ
 from taskq_cloud.testing.waiting import until
-from tests.faults.deployment import Deployment, deployed
+from tests.faults.deployment import AWSDeployment, deployed
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(120)]
 
 
 @pytest.fixture
-def deployment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, own_stack: Ministack) -> Iterator[Deployment]:
+def deployment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, own_stack: Ministack) -> Iterator[AWSDeployment]:
     with deployed(own_stack, tmp_path) as made:
         for name, value in environment(made.counter.endpoint_url).items():
             monkeypatch.setenv(name, value)
@@ -29,7 +29,7 @@ def deployment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, own_stack: Minis
 
 
 @pytest.fixture
-def app(deployment: Deployment) -> Iterator[TaskQ]:
+def app(deployment: AWSDeployment) -> Iterator[TaskQ]:
     made = deployment.app()
     yield made
     made.close()
@@ -62,7 +62,7 @@ def send_squares(app: TaskQ, numbers: range) -> set[int]:
     return set(numbers)
 
 
-def check_each_ran_once(deployment: Deployment, numbers: set[int]) -> None:
+def check_each_ran_once(deployment: AWSDeployment, numbers: set[int]) -> None:
     until(lambda: deployment.final() == len(numbers), deployment.logs, 60)
     assert deployment.states() == {"SUCCESS": len(numbers)}
     assert deployment.runs() == dict.fromkeys(numbers, 1)
@@ -70,7 +70,7 @@ def check_each_ran_once(deployment: Deployment, numbers: set[int]) -> None:
 
 
 def test_deleted_queue_shows_in_health_and_is_served_once_recreated(
-    deployment: Deployment, app: TaskQ, free_port: int
+    deployment: AWSDeployment, app: TaskQ, free_port: int
 ) -> None:
     deployment.start_worker("-P", "threads", "-c", "2", "--health-port", str(free_port))
     sent = send_squares(app, range(10))
@@ -86,7 +86,7 @@ def test_deleted_queue_shows_in_health_and_is_served_once_recreated(
     assert "Traceback" not in deployment.logs()
 
 
-def test_results_wait_for_a_missing_table(deployment: Deployment, app: TaskQ) -> None:
+def test_results_wait_for_a_missing_table(deployment: AWSDeployment, app: TaskQ) -> None:
     sent = send_squares(app, range(12))
     deployment.dynamodb.delete_table(TableName=f"{deployment.prefix}results")
     deployment.start_worker("-P", "threads", "-c", "2")
@@ -95,7 +95,7 @@ def test_results_wait_for_a_missing_table(deployment: Deployment, app: TaskQ) ->
     check_each_ran_once(deployment, sent)
 
 
-def test_worker_started_before_its_endpoint_serves_it_later(deployment: Deployment, app: TaskQ) -> None:
+def test_worker_started_before_its_endpoint_serves_it_later(deployment: AWSDeployment, app: TaskQ) -> None:
     sent = send_squares(app, range(5))
     deployment.stack.stop()
     worker = deployment.start_worker("-P", "threads", "-c", "2")
@@ -105,7 +105,7 @@ def test_worker_started_before_its_endpoint_serves_it_later(deployment: Deployme
     check_each_ran_once(deployment, sent)
 
 
-def test_repeatedly_expired_credentials_cost_no_second_run(deployment: Deployment, app: TaskQ) -> None:
+def test_repeatedly_expired_credentials_cost_no_second_run(deployment: AWSDeployment, app: TaskQ) -> None:
     sent = send_squares(app, range(200))
     for operation in ("ReceiveMessage", "PutItem", "UpdateItem", "DeleteMessageBatch", "ChangeMessageVisibilityBatch"):
         deployment.counter.fail_next(operation, "expired_token", 9)
@@ -114,7 +114,7 @@ def test_repeatedly_expired_credentials_cost_no_second_run(deployment: Deploymen
     assert "Traceback" not in deployment.logs()
 
 
-def test_worker_without_its_endpoint_ends_in_time(deployment: Deployment, app: TaskQ) -> None:
+def test_worker_without_its_endpoint_ends_in_time(deployment: AWSDeployment, app: TaskQ) -> None:
     worker = deployment.start_worker("-P", "threads", "-c", "1", "--shutdown-timeout", "6")
     app.send_task("fault_app.slow_square", (1, 3600))
     until(lambda: deployment.runs() == {1: 1}, deployment.logs, 30)

@@ -11,7 +11,7 @@ import pytest
 
 from emulators.aws import Ministack, environment
 from taskq_cloud import chord
-from tests.faults.deployment import Deployment, deployed
+from tests.faults.deployment import AWSDeployment, deployed
 from tests.faults.test_accounting import SQS_OPERATIONS
 
 pytestmark = pytest.mark.slow
@@ -22,7 +22,7 @@ DYNAMODB_OPERATIONS = ("GetItem", "PutItem", "UpdateItem", "BatchGetItem", "Batc
 
 
 @pytest.fixture
-def deployment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, own_stack: Ministack) -> Iterator[Deployment]:
+def deployment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, own_stack: Ministack) -> Iterator[AWSDeployment]:
     with deployed(own_stack, tmp_path) as made:
         for name, value in environment(made.counter.endpoint_url).items():
             monkeypatch.setenv(name, value)
@@ -32,7 +32,7 @@ def deployment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, own_stack: Minis
 @pytest.mark.needs("carries_load")
 @pytest.mark.timeout(600)
 def test_chord_costs_few_calls_per_member(
-    deployment: Deployment, record_property: Callable[[str, object], None]
+    deployment: AWSDeployment, record_property: Callable[[str, object], None]
 ) -> None:
     deployment.start_worker("-P", "threads", "-c", "10", "--prefetch-multiplier", "6", "--visibility-timeout", "60")
     with closing(deployment.app()) as app:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import random
-import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -11,56 +9,45 @@ import amqp
 import pytest
 
 from emulators.process import Emulator
+from taskq_cloud.core.ports import Depth
 from taskq_cloud.testing.waiting import until
-from tests.faults.deployment import kill_something
-from tests.faults.test_pubsub_accounting import PubSubDeployment
+from tests.faults.server_deployment import TASKS, ServerDeployment
 
 pytestmark = pytest.mark.slow
 
-TASKS = 200
 
-
-class RabbitMQDeployment(PubSubDeployment):
+class RabbitMQDeployment(ServerDeployment):
     """A queue on a RabbitMQ server whose data is on a disk, results in SQLite, and the workers."""
 
-    def __init__(self, rabbitmq: Emulator, directory: Path) -> None:
-        self.rabbitmq = rabbitmq
-        self.directory = directory
-        self.runs_path = directory / "runs"
-        self.workers: list[subprocess.Popen[bytes]] = []
-        self.results = directory / "results.db"
+    def __init__(self, server: Emulator, directory: Path) -> None:
+        super().__init__(server, directory)
         self.queue_type = "classic"
-        self.more: dict[str, str] = {}
+        self.settings["TASKQ_VISIBILITY_TIMEOUT"] = "6"
 
-    def environment(self) -> dict[str, str]:
-        return {
-            "TASKQ_BROKER": f"{self.rabbitmq.url}?queue_type={self.queue_type}",
-            "TASKQ_RESULTS": f"sqlite:///{self.results}",
-            "TASKQ_VISIBILITY_TIMEOUT": "6",
-            "TASKQ_WAIT_TIME_SECONDS": "1",
-            "TASKQ_TASK_MAX_RECEIVES": "100",
-            "FAULT_RUNS": str(self.runs_path),
-            **self.more,
-        }
+    @property
+    def broker_url(self) -> str:
+        return f"{self.server.url}?queue_type={self.queue_type}"
 
     def answers(self) -> bool:
         """Whether the server has its queue, which a quorum queue needs some time for after a start."""
         try:
-            with amqp.Connection(f"127.0.0.1:{self.rabbitmq.port}", connect_timeout=5, read_timeout=5) as connection:
+            with amqp.Connection(f"127.0.0.1:{self.server.port}", connect_timeout=5, read_timeout=5) as connection:
                 connection.channel().queue_declare("celery", passive=True)
         except (OSError, amqp.AMQPError):
             return False
         return True
 
-    def waiting(self, queue: str) -> int:
-        with amqp.Connection(f"127.0.0.1:{self.rabbitmq.port}") as connection:
+    def depth(self, queue: str) -> Depth:
+        """Return how many messages are ready in a queue; the server doesn't count those that a worker holds."""
+        with amqp.Connection(f"127.0.0.1:{self.server.port}") as connection:
             try:
-                return int(connection.channel().queue_declare(queue, passive=True).message_count)
+                return Depth(int(connection.channel().queue_declare(queue, passive=True).message_count), 0, 0)
             except amqp.NotFound:
-                return 0
+                return Depth(0, 0, 0)
 
-    def left(self) -> int:
-        return self.waiting("celery")
+    def wait_until_settled(self) -> None:
+        self.stop()  # what the workers have not settled goes back to the queue
+        assert self.left() == 0
 
 
 @pytest.fixture
@@ -70,48 +57,27 @@ def deployment(own_server: Callable[[str], Emulator], tmp_path: Path) -> Iterato
     deployment.stop()
 
 
-def check_accounts(deployment: RabbitMQDeployment, sent: dict[str, int]) -> None:
-    """Check that exactly the sent tasks have results, each with its own value, and that no message is left."""
-    until(lambda: deployment.final() >= len(sent), lambda: f"{deployment.final()} ended\n{deployment.logs()}", 60)
-    documents = deployment.documents()
-    assert {task_id: document["result"] for task_id, document in documents.items()} == {
-        task_id: number**2 for task_id, number in sent.items()
-    }
-    assert set(deployment.runs()) == set(sent.values())
-    deployment.stop()  # what the workers have not settled goes back to the queue
-    assert deployment.left() == 0
-    assert deployment.waiting("celery-dead") == 0
-
-
 @pytest.mark.parametrize("queue_type", ["classic", "quorum"])
 def test_no_task_is_lost_through_killed_workers_and_a_killed_server(
     deployment: RabbitMQDeployment, queue_type: str
 ) -> None:
     deployment.queue_type = queue_type
-    rng, options = random.Random(3), ("-P", "processes", "-c", "2", "--prefetch-multiplier", "8")
     sent = deployment.send_squares(range(TASKS))
-    for _ in range(2):
-        deployment.start_worker(*options)
-    for kills in range(1, 4):
-        until(lambda: deployment.final() >= kills * TASKS // 8, deployment.logs, 60)
-        kill_something(deployment, rng, options)
-        if kills == 2:
-            deployment.rabbitmq.kill()
-            deployment.rabbitmq.start()
+    for kill in deployment.kill_workers(3):
+        if kill == 2:
+            deployment.restart_server()
             until(deployment.answers, "the queue", 60)
             sent |= deployment.send_squares(range(TASKS, TASKS + 50))
-    check_accounts(deployment, sent)
+    deployment.check_accounts(sent)
 
 
 def test_task_that_runs_while_the_connection_is_lost_ends_once(deployment: RabbitMQDeployment) -> None:
     """Its acknowledgement comes too late, and the message's next delivery finds the result."""
-    app = deployment.app()
-    app.send_task("fault_app.slow_square", (3, 8))
-    app.close()
+    deployment.send_slow_square(3, 8)
     deployment.start_worker("-P", "threads", "-c", "1")
-    until(lambda: deployment.runs()[3] == 1, deployment.logs, 30)
-    deployment.rabbitmq.stop()
-    deployment.rabbitmq.start()
+    deployment.wait_until_run(3, 1)
+    deployment.server.stop()
+    deployment.server.start()
     until(lambda: deployment.final() == 1, deployment.logs, 30)
     deployment.send_squares(range(5, 6))
     until(lambda: deployment.final() == 2, deployment.logs, 30)
@@ -122,15 +88,4 @@ def test_task_that_runs_while_the_connection_is_lost_ends_once(deployment: Rabbi
 
 def test_poisonous_task_is_dead_lettered_after_its_receives(deployment: RabbitMQDeployment) -> None:
     """A classic queue doesn't count deliveries, so the receivers do."""
-    deployment.more = {"TASKQ_TASK_MAX_RECEIVES": "2"}
-    app = deployment.app()
-    app.send_task("fault_app.slow_square", (7, 60))
-    app.close()
-    for run in (1, 2):
-        worker = deployment.start_worker("-P", "solo")
-        until(lambda: deployment.runs()[7] == run, deployment.logs, 30)
-        worker.kill()
-        worker.wait()
-    deployment.start_worker("-P", "solo")
-    until(lambda: deployment.waiting("celery-dead") == 1, deployment.logs, 30)
-    assert deployment.left() == 0
+    deployment.kill_runs_until_dead_lettered()
