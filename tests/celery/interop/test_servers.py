@@ -12,7 +12,7 @@ import pytest
 
 from taskq_cloud.testing.waiting import until
 from tests.celery.interop.loading import CELERY, OURS, PACKAGES
-from tests.celery.interop.workers import SECONDS, Pair, pair_of_workers
+from tests.celery.interop.workers import SECONDS, Pair, get, pair_of_workers
 
 pytest.importorskip("celery")
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(120)]
@@ -56,10 +56,6 @@ def market(
         yield made
         if scheme != "redis":
             made.sides[CELERY].app.backend._taskq.close()
-
-
-def get(result: Any, **options: Any) -> Any:
-    return result.get(timeout=SECONDS, interval=0.02, **options)
 
 
 OTHERS: Final = dict(zip(PACKAGES, reversed(PACKAGES), strict=True))

@@ -22,6 +22,11 @@ from tests.celery.interop.loading import CELERY, PACKAGES
 SECONDS: Final = 20
 
 
+def get(result: Any, **options: Any) -> Any:
+    """The value of a result, which is there in time."""
+    return result.get(timeout=SECONDS, interval=0.02, **options)
+
+
 @dataclass
 class Pair:
     """A project of both packages in this process, and a worker of each.
@@ -31,6 +36,7 @@ class Pair:
         folder: where the written projects, the journal and the logs are.
         environments: package -> the settings of its programs.
         queues: package -> the queue that only its worker serves.
+        shared: the queue that both workers serve; None: there is none.
         sides: package -> the project in this process.
     """
 
@@ -38,6 +44,7 @@ class Pair:
     folder: Path
     environments: dict[str, dict[str, str]]
     queues: dict[str, str]
+    shared: str | None = None
     sides: dict[str, ModuleType] = field(default_factory=dict)
     processes: list[subprocess.Popen[bytes]] = field(default_factory=list)
 
@@ -46,19 +53,20 @@ class Pair:
         lines = [json.loads(line) for line in (self.folder / "journal").read_text().splitlines()]
         return [[worker, *rest] for worker, found, *rest in lines if found == kind]
 
-    def worker(self, package: str) -> subprocess.Popen[bytes]:
-        """Start the worker of a package, which serves the package's queue."""
+    def worker(self, package: str, queue: str | None = None) -> subprocess.Popen[bytes]:
+        """Start a worker of a package, which serves the package's queue and the shared one, or only ``queue``."""
         program = ["celery"] if package == CELERY else ["taskq_cloud", "celery"]
         options = ["-A", self.module, "worker", "-P", "threads", "-c", "2", "-l", "INFO"]
+        queues = [queue] if queue else [self.queues[package], *filter(None, [self.shared])]
         # A node's name is its own: on RabbitMQ, a second one of the name can't have its mailbox, which is exclusive.
-        options += ["-Q", self.queues[package], "-n", f"{self.queues[package]}@test"]
+        options += ["-Q", ",".join(queues), "-n", f"{queues[0]}@test"]
         environment = {
             **os.environ,
             **self.environments[package],
             "PYTHONPATH": os.pathsep.join([str(self.folder / package), *sys.path]),
-            "INTEROP_WORKER": package,
+            "INTEROP_WORKER": queue or package,
         }
-        with (self.folder / f"{package}.log").open("wb") as log:
+        with (self.folder / f"{queue or package}.log").open("wb") as log:
             process = subprocess.Popen(
                 [sys.executable, "-W", "ignore", "-m", *program, *options],
                 stdout=log,
@@ -79,11 +87,15 @@ class Pair:
 
 @contextmanager
 def pair_of_workers(
-    module: str, folder: Path, environments: dict[str, dict[str, str]], queues: dict[str, str]
+    module: str,
+    folder: Path,
+    environments: dict[str, dict[str, str]],
+    queues: dict[str, str],
+    shared: str | None = None,
 ) -> Iterator[Pair]:
     """Load a project for both packages, and run a worker of each until the end of the block."""
     (folder / "journal").touch()
-    made = Pair(module, folder, environments, queues)
+    made = Pair(module, folder, environments, queues, shared)
     for given in environments.values():
         given["INTEROP_JOURNAL"] = str(folder / "journal")
     for package in PACKAGES:

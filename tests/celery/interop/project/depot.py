@@ -1,4 +1,4 @@
-"""A project with Celery on RabbitMQ. For ``taskq_cloud.celery``, only its imports are changed."""
+"""A project with Celery on Redis or RabbitMQ. For ``taskq_cloud.celery``, only its imports are changed."""
 
 from __future__ import annotations
 
@@ -14,17 +14,13 @@ JOURNAL = Path(os.environ["INTEROP_JOURNAL"])
 
 app = Celery("depot", set_as_current=False)
 app.conf.update(
-    broker_url=os.environ["INTEROP_RABBITMQ"],
+    broker_url=os.environ["INTEROP_BROKER"],
     broker_connection_retry_on_startup=True,
     result_backend=os.environ["INTEROP_RESULTS"],
     result_extended=True,
-    task_default_queue=os.environ["INTEROP_QUEUE"],
-    task_default_queue_type=os.environ["INTEROP_QUEUE_TYPE"],
-    task_default_exchange_type=os.environ["INTEROP_EXCHANGE_TYPE"],
-    task_create_missing_queue_type=os.environ["INTEROP_QUEUE_TYPE"],
-    task_create_missing_queue_exchange_type=os.environ["INTEROP_EXCHANGE_TYPE"],
     worker_prefetch_multiplier=1,
     worker_hijack_root_logger=False,
+    **json.loads(os.environ["INTEROP_SETTINGS"]),
 )
 
 
@@ -69,6 +65,16 @@ def about(self: Any) -> list[Any]:
     """What the task knows of its call, and when it ran."""
     info = self.request.delivery_info
     return [os.environ["INTEROP_WORKER"], info["routing_key"], info["priority"], time.time()]
+
+
+@app.task(name="depot.held", bind=True, shared=False, acks_late=True)
+def held(self: Any, stops: str) -> str:
+    """Run until the file exists."""
+    write("begun", self.request.id)
+    while not Path(stops).exists():
+        time.sleep(0.02)
+    write("ended", self.request.id)
+    return str(os.environ["INTEROP_WORKER"])
 
 
 def workflows(queues: tuple[str, str]) -> list[tuple[Any, Any]]:
