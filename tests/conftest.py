@@ -17,7 +17,13 @@ import pytest
 
 from emulators import aws as stacks
 
-pytest_plugins = ["tests.object_stores", "tests.randomised", "tests.recorded_calls", "tests.servers"]
+pytest_plugins = [
+    "tests.celery_state",
+    "tests.object_stores",
+    "tests.randomised",
+    "tests.recorded_calls",
+    "tests.servers",
+]
 
 _ENDPOINT_VARIABLE = "TASKQ_TEST_AWS_ENDPOINT"
 _STACK = pytest.StashKey[stacks.Stack]()

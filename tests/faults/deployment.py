@@ -15,6 +15,7 @@ from typing import Any
 from uuid import uuid4
 
 import botocore.session
+from botocore.config import Config
 
 from emulators.aws import Ministack, environment
 from emulators.call_counter import CallCounter
@@ -136,6 +137,8 @@ class AWSDeployment(Deployment):
             "endpoint_url": stack.endpoint_url,
             "aws_access_key_id": "test",
             "aws_secret_access_key": "test",
+            # The test reads while it restarts the stack, which takes many seconds on a busy machine.
+            "config": Config(retries={"mode": "standard", "total_max_attempts": 15}),
         }
         self.sqs: Any = session.create_client("sqs", **options)
         self.dynamodb: Any = session.create_client("dynamodb", **options)

@@ -8,12 +8,7 @@ from typing import Any
 
 import pytest
 
-from taskq_cloud.celery import Celery, _state
-
-
-@pytest.fixture(autouse=True)
-def _without_shared_tasks(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(_state, "_on_app_finalizers", set())
+from taskq_cloud.celery import Celery
 
 
 def _app(tmp_path: Path) -> Any:

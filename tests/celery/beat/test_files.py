@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 import pickle
 import shelve
-from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
 from types import SimpleNamespace
@@ -28,14 +27,6 @@ def opened(kind: Any, path: Path, **settings: Any) -> Any:
     for state in STATES:  # entries from a file ask the current application for the time
         state._set_current_app(app)
     return kind.PersistentScheduler(app, schedule_filename=str(path))
-
-
-@pytest.fixture(autouse=True)
-def _no_application_stays_the_current_one() -> Iterator[None]:
-    before = [state._tls.current_app for state in STATES]
-    yield
-    for state, app in zip(STATES, before, strict=True):
-        state._set_current_app(app)
 
 
 @pytest.fixture(params=["celery", "taskq_cloud"])

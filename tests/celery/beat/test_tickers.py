@@ -15,7 +15,7 @@ import pytest
 
 from taskq_cloud import schedules as native
 from taskq_cloud.beat.ticker import Ticker
-from taskq_cloud.celery import Celery, _state, beat, signals
+from taskq_cloud.celery import Celery, beat, signals
 from taskq_cloud.celery.apps.beat import Beat
 from taskq_cloud.celery.beat.native import make_native_ticker
 from taskq_cloud.celery.schedules import BaseSchedule, crontab, schedule
@@ -38,9 +38,7 @@ def app() -> Iterator[Any]:
     @made.task(name="report", shared=False)  # type: ignore[untyped-decorator,unused-ignore]
     def report(*_: Any, **__: Any) -> None: ...
 
-    before = _state._tls.current_app
     yield made
-    _state._set_current_app(before)
     made.close()
 
 

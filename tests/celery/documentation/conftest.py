@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import importlib
 from collections.abc import Iterator
-from typing import Any
 
 import pytest
 
@@ -13,7 +11,7 @@ from tests.celery.documentation.sides import Side
 
 @pytest.fixture(params=[pytest.param("celery", marks=pytest.mark.slow), "taskq_cloud.celery"], ids=["celery", "ours"])
 def side(request: pytest.FixtureRequest) -> Iterator[Side]:
-    """Each of the two packages. The examples leave no current application and no shared tasks behind."""
+    """Each of the two packages."""
     yield from _side(request.param)
 
 
@@ -24,13 +22,6 @@ def ours() -> Iterator[Side]:
 
 
 def _side(package: str) -> Iterator[Side]:
-    state: Any = importlib.import_module(f"{package}._state")
-    importlib.import_module(f"{package}.app.builtins")  # it adds tasks to every application
-    current, default = state._tls.current_app, state.default_app
-    finalizers = set(state._on_app_finalizers)
     side = Side(package)
     yield side
     side.close()
-    state._tls.current_app, state.default_app = current, default
-    state._on_app_finalizers.clear()
-    state._on_app_finalizers.update(finalizers)

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from taskq_cloud.celery import Celery, Task, _state
+from taskq_cloud.celery import Celery, Task
 from taskq_cloud.celery.native import definition
 from taskq_cloud.errors import ImproperlyConfigured
 
@@ -16,7 +16,6 @@ from taskq_cloud.errors import ImproperlyConfigured
 @pytest.fixture
 def app(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
     monkeypatch.setattr(definition, "_warned", set())
-    monkeypatch.setattr(_state, "_on_app_finalizers", set())  # other tests may have declared shared tasks
     made = Celery("shop", set_as_current=False, broker="memory://", backend="cache+memory://")
     yield made
     made.close()

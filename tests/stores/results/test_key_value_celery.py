@@ -259,12 +259,17 @@ def test_waiting_caller_of_celery_is_told_of_our_result(shared: Shared, run: Dri
     backend, found = shared.celery(), list[Any]()
     seen: list[str] = []
     result = result_at(backend, task)
-    waits = {"timeout": SECONDS, "interval": SECONDS, "on_message": lambda meta: seen.append(meta["status"])}
+    # Celery subscribes first, reads the state next, and calls `on_message` only after that.
+    listening = threading.Event()
+    waits = {
+        "timeout": SECONDS,
+        "interval": SECONDS,
+        "on_interval": listening.set,
+        "on_message": lambda meta: seen.append(meta["status"]),
+    }
     waiting = threading.Thread(target=lambda: found.append(result.get(**waits)))
     waiting.start()
-    with backend.client.client() as direct:
-        channel = backend.get_key_for_task(task)
-        until(lambda: dict(direct.pubsub_numsub(channel)).get(channel), "Celery's caller to listen", SECONDS)
+    assert listening.wait(SECONDS), "Celery's caller does not listen"
 
     run(shared.store.save([a_record(STARTED, id=task)]))
     run(shared.store.save([a_record(value=[7], id=task)]))
