@@ -21,8 +21,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from taskq_cloud import TaskQ
-from taskq_cloud.celery import _state
-from taskq_cloud.celery.app import builtins  # noqa: F401  # it adds tasks to every application
 from taskq_cloud.worker.options import WorkerOptions
 from taskq_cloud.worker.supervisor import Worker
 
@@ -162,13 +160,10 @@ def open_page() -> Iterator[Page]:
     page = Page()
     before = sys.modules.get("shop")
     sys.modules["shop"] = page.module
-    current, finalizers = _state._tls.current_app, set(_state._on_app_finalizers)
     try:
         yield page
     finally:
         page.close()
-        _state._tls.current_app = current
-        _state._on_app_finalizers.intersection_update(finalizers)
         if before is None:
             del sys.modules["shop"]
         else:

@@ -111,6 +111,16 @@ VARIANTS = (
         counted=(),
         logs=CONTAINERS,
     ),
+    Variant(
+        broker="postgresql",
+        results="mariadb",
+        images_on="container2",
+        dead_letters="{}-dead",
+        contents="rows in MariaDB",
+        counted=(),
+        logs=CONTAINERS,
+        pool="threads",
+    ),
 )
 
 

@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Final
+from typing import Any
 
 from taskq_cloud.core.flows import Call, Flow
 from taskq_cloud.core.ports import Service
 from taskq_cloud.stores.results._sql_errors import sql_calls
 from taskq_cloud.stores.results._sql_records import Rows, Statement
-from taskq_cloud.stores.results._sql_results import SQLResults
+from taskq_cloud.stores.results._sql_results import SWEEP_EVERY, SQLResults
 from taskq_cloud.stores.results._sql_statements import Statements
-
-_SWEEP_EVERY: Final = 20
 
 
 class PreparedSQLResults(SQLResults):
@@ -26,7 +24,7 @@ class PreparedSQLResults(SQLResults):
     _service: Service
 
     def __init__(self, clock: Callable[[], float] | None) -> None:
-        super().__init__(clock, _SWEEP_EVERY)
+        super().__init__(clock, SWEEP_EVERY)
         self._server_time = clock is None
         self._prepared: Statements | None = None
 

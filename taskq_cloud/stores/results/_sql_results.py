@@ -19,6 +19,9 @@ from taskq_cloud.errors import PayloadTooLarge
 from taskq_cloud.stores.results._sql_records import RecordStatements, Rows, Statement
 from taskq_cloud.stores.results._sql_statements import SWEPT, Statements
 
+SWEEP_EVERY: Final = 20
+"""How many rows a store on a server adds between two sweeps."""
+
 _MOST_IN_ONE: Final = 1000
 """The most ids in one statement: MySQL's take a parameter for each."""
 

@@ -23,7 +23,7 @@ from taskq_cloud.core.servers.postgresql import database_of
 from taskq_cloud.core.servers.sql_tables import pyformat
 from taskq_cloud.errors import AccessDenied, OperationalError, StoreNotFound, Unreachable
 from taskq_cloud.stores.results._sql_records import RecordTable, Rows, Statement
-from taskq_cloud.stores.results._sql_results import SQLResults, sql_capabilities
+from taskq_cloud.stores.results._sql_results import SWEEP_EVERY, SQLResults, sql_capabilities
 from taskq_cloud.stores.results._sql_statements import Names, Statements
 
 LARGEST_RECORD_BYTES: Final = 250_000_000
@@ -76,8 +76,6 @@ _DENIED: Final = re.compile(r"28...|42501|25006|SchemaRefused")
 """A refused login or permission, a read-only server: their causes can be mended while a finished run waits."""
 _MISSING: Final = re.compile(r"3D000|3F000|42P01")
 
-_SWEEP_EVERY: Final = 20
-
 
 class PostgreSQLResults(SQLResults):
     """The store behind ``postgresql://host/database``.
@@ -92,7 +90,7 @@ class PostgreSQLResults(SQLResults):
     capabilities: ClassVar[StoreCapabilities] = sql_capabilities(LARGEST_RECORD_BYTES)
 
     def __init__(self, *urls: str, clock: Callable[[], float] | None = None) -> None:
-        super().__init__(clock, _SWEEP_EVERY)
+        super().__init__(clock, SWEEP_EVERY)
         database = database_of([urlsplit(url) for url in urls])
         self._service_name, self._service = database.name, database.service
         self._statements = Statements("postgresql", _RECORDS, _NAMES, server_time=clock is None)

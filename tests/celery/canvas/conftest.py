@@ -5,19 +5,18 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from typing import Any
 
-import celery._state
 import pytest
 
 from tests.celery.canvas.sides import Side, make_side, outcome
+from tests.celery_state import CELERY, state_as_before
 
 
 @pytest.fixture(scope="module")
 def theirs() -> Iterator[Side]:
-    before = celery._state._tls.current_app, celery._state.default_app
-    side = make_side("celery")
-    yield side
-    side.app.close()
-    celery._state._tls.current_app, celery._state.default_app = before
+    with state_as_before(CELERY):
+        side = make_side("celery")
+        yield side
+        side.app.close()
 
 
 @pytest.fixture(scope="module")

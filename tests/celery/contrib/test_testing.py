@@ -49,7 +49,6 @@ def test_application_for_tests_has_given_settings(package: ModuleType) -> None:
     assert app.log.already_setup
     assert "celery.ping" in app.tasks
     assert not isinstance(testing.TestApp(enable_logging=True).log, testing.UnitLogging)
-    package._state.default_app = None
 
 
 @BOTH
@@ -181,7 +180,6 @@ def test_message_of_signature_is_celerys(options: dict[str, Any]) -> None:
         message = mocks.task_message_from_sig(app, sig)
         assert message.headers.pop("reply_to") == app.thread_oid
         outcomes.append((message.headers, json.loads(message.body), message.content_type, message.content_encoding))
-        package._state.default_app = None
     assert outcomes[0] == outcomes[1]
 
 

@@ -22,13 +22,9 @@ Scenario = Callable[[Any], Any]
 
 
 @pytest.fixture(autouse=True)
-def _same_current_app() -> Iterator[None]:
+def _loggers_as_before() -> Iterator[None]:
     with loggers_as_before():
         yield
-    celery._state.default_app = None
-    for state in (celery._state, taskq_cloud.celery._state):
-        state._set_current_app(None)
-    taskq_cloud.celery._state.default_app = None
 
 
 def _app(side: ModuleType, **settings: Any) -> Any:

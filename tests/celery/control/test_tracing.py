@@ -3,7 +3,7 @@
 import importlib
 import logging
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from types import ModuleType
 from typing import Any
 from unittest.mock import Mock
@@ -100,14 +100,6 @@ _SHOWN = ("task_id", "args", "kwargs", "retval", "state", "result", "exception",
 
 def shown_of(value: Any) -> Any:
     return f"{type(value).__name__}: {value}" if isinstance(value, BaseException) else value
-
-
-@pytest.fixture(autouse=True)
-def _same_current_app() -> Iterator[None]:
-    yield
-    for package in SIDES:
-        package._state._set_current_app(None)
-        package._state.default_app = None
 
 
 def _add(side: Side) -> Any:

@@ -4,7 +4,7 @@ import importlib
 import io
 import logging
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from types import ModuleType
 from typing import Any
 from unittest.mock import Mock
@@ -53,14 +53,6 @@ class Sink:
 def _plain(event: Any) -> Any:
     shown = {key: event[key] for key in event if key not in ("timestamp", "pid", "utcoffset")}
     return shown | {"has": sorted({"timestamp", "pid", "utcoffset"} & event.keys())}
-
-
-@pytest.fixture(autouse=True)
-def _same_current_app() -> Iterator[None]:
-    yield
-    for package in SIDES:
-        package._state._set_current_app(None)
-        package._state.default_app = None
 
 
 def _sent(side: Side) -> Any:

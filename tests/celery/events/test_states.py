@@ -11,7 +11,6 @@ from decimal import Decimal
 from types import ModuleType
 from typing import Any
 
-import celery
 import pytest
 
 Outcome = tuple[str, Any]
@@ -22,11 +21,10 @@ _TASK_EVENTS = ("sent", "received", "started", "failed", "retried", "succeeded",
 
 
 @pytest.fixture(autouse=True)
-def _same_current_app() -> Iterator[None]:
-    gc.freeze()  # which makes each collection fast
+def _fast_collections() -> Iterator[None]:
+    gc.freeze()
     yield
     gc.unfreeze()
-    celery._state.default_app = None
 
 
 def _outcome(scenario: Scenario, module: ModuleType) -> Outcome:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator
+from urllib.parse import urlsplit
 from uuid import uuid4
 
 import amqp
@@ -57,9 +58,8 @@ class TestRabbitMQ(SharedQueuesContract):
 
 
 def test_messages_are_all_gone_at_the_end(rabbitmq_depot: Pair) -> None:
-    with amqp.Connection(
-        rabbitmq_depot.environments[CELERY]["INTEROP_BROKER"].split("@")[1].split("/")[0]
-    ) as connection:
+    server = urlsplit(rabbitmq_depot.environments[CELERY]["INTEROP_BROKER"])
+    with amqp.Connection(f"{server.hostname}:{server.port}") as connection:
         channel = connection.channel()
 
         def are_gone() -> bool:

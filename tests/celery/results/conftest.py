@@ -7,12 +7,13 @@ from typing import Any
 
 import pytest
 
-from tests.celery.results.sides import Side, outcome, unchanged_current_app
+from tests.celery.results.sides import Side, outcome
+from tests.celery_state import CELERY, state_as_before
 
 
 @pytest.fixture(scope="module")
 def theirs() -> Iterator[Side]:
-    with unchanged_current_app():
+    with state_as_before(CELERY):
         yield Side("celery")
 
 

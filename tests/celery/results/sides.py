@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import contextlib
 import importlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 SETTINGS = {
@@ -112,15 +111,3 @@ def plain(value: Any) -> Any:
     if hasattr(value, "__reduce_args__") or type(value).__module__.startswith(("celery", "taskq_cloud")):
         return repr(value).replace("taskq_cloud.celery", "celery")
     return value
-
-
-@contextlib.contextmanager
-def unchanged_current_app() -> Iterator[None]:
-    """Leave Celery's current application as it was."""
-    import celery._state as state
-
-    before = state._tls.current_app, state.default_app
-    try:
-        yield
-    finally:
-        state._tls.current_app, state.default_app = before

@@ -25,12 +25,6 @@ SETTINGS: dict[str, Any] = {
 }
 
 
-@pytest.fixture(autouse=True)
-def _same_current_app() -> Iterator[None]:
-    yield
-    celery._state.default_app = None
-
-
 class Recorder:
     """A producer, and a dispatcher of events, that write down what they are told."""
 

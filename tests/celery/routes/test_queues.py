@@ -3,7 +3,7 @@
 import copy
 import importlib
 import pickle
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from types import ModuleType
 from typing import Any
 
@@ -18,12 +18,6 @@ from taskq_cloud.celery import messaging
 kombu: Any = importlib.import_module("kombu")  # its types don't name its classes
 PAIRS = [(celery, kombu), (taskq_cloud.celery, messaging), (taskq_cloud.celery, kombu)]
 ALL = pytest.mark.parametrize(("package", "library"), PAIRS, ids=["celery", "ours", "ours with kombu's queues"])
-
-
-@pytest.fixture(autouse=True)
-def _same_current_app() -> Iterator[None]:
-    yield
-    celery._state.default_app = None
 
 
 def _app(package: ModuleType, **settings: Any) -> Any:

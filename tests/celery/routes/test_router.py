@@ -2,7 +2,6 @@
 
 import importlib
 import re
-from collections.abc import Iterator
 from types import ModuleType
 from typing import Any
 
@@ -20,12 +19,6 @@ from taskq_cloud.celery.exceptions import ImproperlyConfigured, QueueNotFound
 kombu: Any = importlib.import_module("kombu")  # its types don't name its classes
 importlib.import_module("kombu.common")
 BOTH = pytest.mark.parametrize("package", [celery, taskq_cloud.celery], ids=["celery", "ours"])
-
-
-@pytest.fixture(autouse=True)
-def _same_current_app() -> Iterator[None]:
-    yield
-    celery._state.default_app = None
 
 
 def _app(package: ModuleType, **settings: Any) -> Any:

@@ -1,6 +1,5 @@
 """Task messages: Celery's and ours must be equal for the same arguments."""
 
-from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from types import ModuleType
 from typing import Any
@@ -13,12 +12,6 @@ import taskq_cloud.celery
 
 BOTH = pytest.mark.parametrize("package", [celery, taskq_cloud.celery], ids=["celery", "ours"])
 NOW = datetime(2026, 5, 1, 12, 30, tzinfo=UTC)
-
-
-@pytest.fixture(autouse=True)
-def _same_current_app() -> Iterator[None]:
-    yield
-    celery._state.default_app = None
 
 
 def _app(package: ModuleType, **settings: Any) -> Any:

@@ -130,14 +130,6 @@ def _missing(name: str) -> Iterator[str]:
             yield from _missing_parameters(path, expected, given)
 
 
-@pytest.fixture(autouse=True)
-def _same_current_app() -> Iterator[None]:
-    yield
-    for package in (celery, importlib.import_module("taskq_cloud.celery")):
-        package._state._set_current_app(None)
-        package._state.default_app = None
-
-
 @pytest.mark.filterwarnings("ignore")
 @pytest.mark.parametrize("name", _modules())
 def test_public_names_are_celerys(name: str) -> None:

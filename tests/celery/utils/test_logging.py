@@ -24,7 +24,6 @@ def _loggers_as_before() -> Iterator[None]:
         yield
     for package in (celery, taskq_cloud.celery):
         _logging(package).Logging._setup = False
-        package._state.default_app = None
 
 
 def _logging(package: ModuleType) -> Any:

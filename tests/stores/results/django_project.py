@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
@@ -42,12 +44,14 @@ def database_settings(url: str) -> dict[str, Any]:
 def configured(
     databases: Mapping[str, Any], installed: tuple[str, ...] = (RESULTS_APP,), **more: Any
 ) -> Iterator[None]:
-    """Configure Django for a block: no other test of this process may find its settings."""
+    """Configure Django for a block: no other test of this process may find its settings, nor its time zone.
 
+    Outside of a block with ``override_settings(TIME_ZONE=...)``, Django leaves the process in its own default zone.
+    """
     # Django's backend for MySQL knows one driver, for which this one stands in, as PyMySQL's documentation shows.
     pymysql.version_info = (2, 2, 1, "final", 0)
     pymysql.install_as_MySQLdb()
-    before = settings._wrapped
+    before, zone = settings._wrapped, os.environ.get("TZ")
     settings._wrapped = empty
     settings.configure(
         DATABASES=dict(databases) or {"default": {}},
@@ -73,6 +77,11 @@ def configured(
             handler.__dict__.update(state)
         apps.unset_installed_apps()
         settings._wrapped = before
+        if zone is None:
+            os.environ.pop("TZ", None)
+        else:
+            os.environ["TZ"] = zone
+        time.tzset()
 
 
 def create_results_tables(alias: str) -> None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, closing
 from typing import Any
@@ -195,6 +197,13 @@ def test_times_follow_use_tz(run: Callable[[Any], Any]) -> None:
     with override_settings(USE_TZ=False, TIME_ZONE="Europe/Berlin"):
         run(DjangoResults().save([record]))
         assert TaskResult.objects.get(task_id=record.id).date_done.isoformat() == "2026-03-01T13:00:00"
+
+
+def test_time_zone_of_settings_does_not_outlive_them() -> None:
+    before = os.environ.get("TZ"), time.localtime(0).tm_gmtoff
+    with configured({}), override_settings(TIME_ZONE="Asia/Tokyo"):
+        assert time.localtime(0).tm_gmtoff == 9 * 3600
+    assert (os.environ.get("TZ"), time.localtime(0).tm_gmtoff) == before
 
 
 def test_missing_table_names_the_migration(tmp_path_factory: pytest.TempPathFactory) -> None:
