@@ -42,8 +42,6 @@ def make_depot(server_url: Callable[[str], str], tmp_path_factory: pytest.TempPa
     }
     queues = {CELERY: "theirs", OURS: "ours"}
     with pair_of_workers("depot", tmp_path_factory.mktemp("redis"), environments, queues, "both") as made:
-        for queue in queues.values():
-            assert get(made.sides[OURS].add.apply_async((1, 2), queue=queue)) == 3
         yield made
         made.sides[CELERY].app.backend._taskq.close()
 

@@ -16,6 +16,7 @@ from typing import Any, Final
 import pytest
 
 from emulators.process import wait_or_kill
+from taskq_cloud.testing.waiting import until
 from tests.celery.interop import loading
 from tests.celery.interop.loading import CELERY, PACKAGES
 
@@ -77,6 +78,11 @@ class Pair:
         self.processes.append(process)
         return process
 
+    def wait_until_ready(self, package: str) -> None:
+        """Wait until the worker of a package has declared its queues, and takes messages from them."""
+        log, line = self.folder / f"{package}.log", f"{self.queues[package]}@test ready."
+        until(lambda: line in log.read_text(), log.read_text, SECONDS)
+
     def stop(self) -> None:
         """Stop the workers, and wait until they have ended."""
         for process in self.processes:
@@ -107,6 +113,8 @@ def pair_of_workers(
                 for name, value in environments[package].items():
                     patch.setenv(name, value)
                 made.sides[package] = loading.load(folder / package, module)
+            for package in PACKAGES:  # Celery's messages to an exchange or a queue that isn't there yet are lost
+                made.wait_until_ready(package)
             yield made
     finally:
         made.stop()
